@@ -1,0 +1,150 @@
+//! The crate's error: what was wrong, where, and what to do.
+
+use crate::message::MessageError;
+
+/// A result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What can go wrong between the framework and its database.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The message is not of the allowed form; nothing was written.
+    #[error("message refused: {0}")]
+    Message(#[from] MessageError),
+    /// The database answered with an error.
+    #[error("{action}: {source}")]
+    Database {
+        /// What was being done.
+        action: &'static str,
+        /// The driver's error.
+        source: sqlx::Error,
+    },
+    /// Syncline's tables are missing.
+    #[error("Syncline's tables are missing in this database: run `syncline migrate up`, or call `syncline::migrate(&pool)` at start")]
+    NotMigrated,
+    /// The schema is older than this program.
+    #[error("Syncline's tables are at version {found}, this program needs {needed}: run `syncline migrate up`")]
+    SchemaOlder {
+        /// The version of the tables.
+        found: i64,
+        /// The version that this program needs.
+        needed: i64,
+    },
+    /// The schema is newer than this program.
+    #[error("Syncline's tables are at version {found}, this program knows only up to {known}: run a newer program")]
+    SchemaNewer {
+        /// The version of the tables.
+        found: i64,
+        /// The newest version that this program knows.
+        known: i64,
+    },
+    /// A migration that was applied is not the one that this program holds.
+    #[error("migration {version} was applied with another text than this program holds: the history must not be edited; restore the migration or the database")]
+    HistoryEdited {
+        /// Which migration.
+        version: i64,
+    },
+    /// Applying or taking back a migration failed; that migration was rolled back.
+    #[error("migration failed: {0}")]
+    Migration(String),
+    /// The database's settings would lose committed messages at a power cut.
+    #[error("{setting} is {found}, which can lose committed messages at a power cut: {remedy}")]
+    NotDurable {
+        /// Which setting.
+        setting: &'static str,
+        /// Its value.
+        found: String,
+        /// What to set.
+        remedy: &'static str,
+    },
+    /// The log does not hold what a seal or a checkpoint says it holds.
+    #[error("the log is broken at position {position}: {problem}; run `syncline doctor`")]
+    LogBroken {
+        /// Where.
+        position: i64,
+        /// What was found.
+        problem: String,
+    },
+    /// A definition of a stream, route, consumer or relay is wrong.
+    #[error("{what} {name:?}: {problem}")]
+    Definition {
+        /// What is defined.
+        what: &'static str,
+        /// Its name.
+        name: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+impl Error {
+    /// For `map_err`: what was being done when the driver failed.
+    pub(crate) fn database(action: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
+        move |source| match missing_table(&source) {
+            true => Self::NotMigrated,
+            false => Self::Database { action, source },
+        }
+    }
+
+    /// Whether trying again later may help without anybody's help: the connection was lost,
+    /// the pool is exhausted, or the database rolled the transaction back to resolve a conflict.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Database { source, .. } if is_transient(source))
+    }
+}
+
+/// SQLSTATE 42P01, or SQLite's only sign of it, its text; MySQL 42S02.
+fn missing_table(error: &sqlx::Error) -> bool {
+    let Some(error) = error.as_database_error() else { return false };
+    let table = error.message().contains("syncline_");
+    match error.code().as_deref() {
+        Some("42P01" | "42S02") => table,
+        _ => table && error.message().starts_with("no such table"),
+    }
+}
+
+/// Classifies a driver's error; the one place where this is decided.
+pub(crate) fn is_transient(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed
+        | sqlx::Error::BeginFailed => true,
+        sqlx::Error::Database(error) => match error.code().as_deref() {
+            // PostgreSQL: connection (08), resources and disk (53), serialization failure,
+            // deadlock, cancelled by shutdown or start-up, lock not available, system error.
+            Some(code) if code.len() == 5 => {
+                code.starts_with("08")
+                    || code.starts_with("53")
+                    || code.starts_with("57P")
+                    || code.starts_with("58")
+                    || matches!(code, "40001" | "40P01" | "55P03" | "25006")
+            }
+            // SQLite, extended codes: BUSY 5, LOCKED 6, IOERR 10, FULL 13, CANTOPEN 14.
+            Some(code) => {
+                code.parse::<i32>().is_ok_and(|code| matches!(code & 0xff, 5 | 6 | 10 | 13 | 14))
+            }
+            None => false,
+        },
+        _ => false,
+    }
+}
+
+/// Whether a handler's error is the database's, and transient.
+pub(crate) fn is_transient_handler_error(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<sqlx::Error>() {
+            return is_transient(error);
+        }
+        if let Some(error) = error.downcast_ref::<Error>() {
+            return error.is_transient();
+        }
+        cause = error.source();
+    }
+    false
+}

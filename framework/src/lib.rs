@@ -1,0 +1,30 @@
+//! Syncline keeps data in step between services that each own a database.
+//!
+//! A change and the messages about it commit in one local transaction (the **outbox**); a
+//! **relay** sends committed messages on; a **consumer** applies each of them once, in its own
+//! local transaction (the **inbox**).
+//!
+//! The parts, in the order in which a message passes them:
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`message`] | what is sent: pure data |
+//! | [`outbox`] | [`enqueue`] into the caller's transaction |
+//! | [`log`] | seals committed messages and reads them by position |
+//! | [`stream`] | which topics go together, and how they are linked |
+//! | [`relay`] | route: read, publish, checkpoint |
+//! | [`transport`] | [`Publisher`](transport::Publisher) and [`Subscriber`](transport::Subscriber) |
+//! | [`consumer`] | receives, applies once, parks what fails |
+//! | [`handler`] | what user code implements |
+//! | [`storage`] | what is asked of a database; all the SQL |
+
+pub mod error;
+pub mod handler;
+pub mod message;
+pub mod storage;
+pub mod transport;
+
+pub use error::{Error, Result};
+pub use handler::{BatchHandler, Compensate, Handler, HandlerError, Rejection, Verdict, handler_fn};
+pub use message::{Envelope, Message};
+pub use storage::{Storage, begin, migrate};

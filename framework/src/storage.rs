@@ -1,0 +1,380 @@
+//! Storage: what the framework asks of a database, as small traits on sqlx's own database
+//! types. `storage/<database>/` holds all the SQL, in `.sql` files.
+//!
+//! A new database implements these traits and passes `testing::storage_suite`;
+//! `docs/adding-a-database.md` has the checklist.
+
+mod begin;
+mod migrate;
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod shared;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use sqlx::{Pool, Transaction};
+use uuid::Uuid;
+
+use crate::{
+    Result,
+    message::{Envelope, Link, Message, Origin, Position},
+};
+
+pub use begin::begin;
+pub use migrate::{MigrationState, MigrationStatus, check_schema, migrate, migrate_down, status};
+
+/// A database that Syncline runs on.
+pub trait Storage:
+    OutboxStore + LogStore + LeaseStore + RouteStore + InboxStore + HeldStore + Inspect
+{
+}
+
+impl<DB> Storage for DB where
+    DB: OutboxStore + LogStore + LeaseStore + RouteStore + InboxStore + HeldStore + Inspect
+{
+}
+
+/// What every one of the storage traits builds on.
+#[async_trait]
+pub trait Base: sqlx::Database {
+    /// `PostgreSQL`, `SQLite`, ...
+    const LABEL: &'static str;
+    /// This database's migrations.
+    const MIGRATIONS: &'static [syncline_migrations::Migration];
+
+    /// Begins a transaction that will write (SQLite takes its write lock at once, so that it
+    /// cannot fail later for having read first).
+    async fn begin_write(pool: Pool<Self>) -> sqlx::Result<Transaction<'static, Self>>;
+
+    /// A pool of its own for the relay, with the settings that sealing needs.
+    fn relay_pool(pool: &Pool<Self>, connections: u32) -> Pool<Self>;
+
+    /// Runs the embedded migrations, or takes them back down to a version.
+    async fn run_migrations(pool: &Pool<Self>, down_to: Option<i64>) -> Result<()>;
+
+    /// The applied migrations, (version, checksum) in order; empty without a history table.
+    async fn applied_migrations(pool: &Pool<Self>) -> Result<Vec<(i64, Vec<u8>)>>;
+}
+
+/// Where a message went: its sequence value, and the transaction that wrote it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appended {
+    /// The sequence value; not the position, and not in commit order.
+    pub seq: i64,
+    /// PostgreSQL's transaction id; none elsewhere.
+    pub xid: Option<u64>,
+}
+
+/// Writes into the outbox.
+#[async_trait]
+pub trait OutboxStore: Base {
+    /// Appends `messages` in one statement, in order; one result a message.
+    async fn append(tx: &mut Transaction<'_, Self>, messages: &[Message]) -> Result<Vec<Appended>>;
+}
+
+/// A reader's place in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Cursor {
+    /// The last position read.
+    pub position: Position,
+    /// The seal it lies in; 0 where there are no seals.
+    pub seal: i64,
+    /// Its sequence value.
+    pub seq: i64,
+}
+
+/// One message of the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogRow {
+    /// The cursor of a reader that has read up to this row.
+    pub cursor: Cursor,
+    /// The message.
+    pub message: Message,
+}
+
+/// What one sealing step did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sealed {
+    /// Closed a batch of so many messages; there may be more.
+    Batch(u64),
+    /// Nothing was there to seal.
+    Nothing,
+    /// Another sealer was faster, or this one's lease is gone.
+    Beaten,
+}
+
+/// The log: gives committed messages dense positions, and reads them by position.
+#[async_trait]
+pub trait LogStore: Base {
+    /// Closes one batch of at most `limit` fresh rows, if `holder` has the lease `seal` at `epoch`.
+    async fn seal(pool: &Pool<Self>, lease: &Lease, limit: i64) -> Result<Sealed>;
+
+    /// The last position that has been given out.
+    async fn head(pool: &Pool<Self>) -> Result<Position>;
+
+    /// Up to `limit` messages after `after`, in order of position. The same arguments give
+    /// the same rows at any later time; fewer than `limit` rows do not mean that the end was
+    /// reached, none do.
+    async fn read(pool: &Pool<Self>, after: Cursor, limit: i64) -> Result<Vec<LogRow>>;
+
+    /// The cursor of a reader that has read up to `position`.
+    async fn locate(pool: &Pool<Self>, position: Position) -> Result<Cursor>;
+
+    /// The incarnation of this database.
+    async fn incarnation(pool: &Pool<Self>) -> Result<Uuid>;
+
+    /// Refuses settings under which a commit can be lost at a power cut.
+    async fn check_durable(pool: &Pool<Self>) -> Result<()>;
+
+    /// Something that notices commits of other processes.
+    async fn watch(pool: &Pool<Self>) -> Result<Box<dyn Watch>>;
+
+    /// Wakes the watchers in other processes, in a transaction of its own.
+    async fn signal(pool: &Pool<Self>) -> Result<()>;
+}
+
+/// Notices that another process may have committed messages.
+#[async_trait]
+pub trait Watch: Send {
+    /// Returns when something may have changed; never, when it cannot tell. Safe to drop.
+    async fn changed(&mut self);
+}
+
+/// A lease that was granted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    /// What it is for, such as `seal` or `route/login`.
+    pub name: String,
+    /// Who holds it.
+    pub holder: Uuid,
+    /// Higher for each new holder: the fencing epoch.
+    pub epoch: i64,
+}
+
+/// Leases by the database's clock.
+#[async_trait]
+pub trait LeaseStore: Base {
+    /// Takes the lease `name`, or renews it for its holder, for `ttl`. None while somebody
+    /// else holds it. A new holder gets a higher epoch; renewing keeps it.
+    async fn acquire(pool: &Pool<Self>, name: &str, holder: Uuid, ttl: Duration) -> Result<Option<Lease>>;
+
+    /// Gives the lease back, if it is still held.
+    async fn release(pool: &Pool<Self>, lease: &Lease) -> Result<()>;
+}
+
+/// Where a route stands in its stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Checkpoint {
+    /// The log up to here was acknowledged.
+    pub cursor: Cursor,
+    /// The stream's last message at or below it.
+    pub last: Link,
+}
+
+/// The durable checkpoints of routes.
+#[async_trait]
+pub trait RouteStore: Base {
+    /// The checkpoint of `route`, which is created at the log's beginning when it is new.
+    /// An error when the route carried another stream.
+    async fn open_route(pool: &Pool<Self>, route: &str, stream: &str) -> Result<Checkpoint>;
+
+    /// Moves the checkpoint, if `lease` is still this route's; false when it is not.
+    async fn save_checkpoint(pool: &Pool<Self>, route: &str, lease: &Lease, to: &Checkpoint) -> Result<bool>;
+}
+
+/// A consumer's state of one (source, stream, shard).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InboxRow {
+    /// The source's life that the watermark belongs to.
+    pub incarnation: Uuid,
+    /// Everything up to here is applied, or held with its key parked.
+    pub watermark: Position,
+    /// The last message at or below the watermark.
+    pub last: Link,
+}
+
+/// The watermark inbox.
+#[async_trait]
+pub trait InboxStore: Base {
+    /// Reads the row without locking it.
+    async fn inbox(pool: &Pool<Self>, consumer: &str, origin: &Origin) -> Result<Option<InboxRow>>;
+
+    /// Locks the row of (consumer, origin) until the transaction ends, and reads it; makes it
+    /// with `first` when there is none.
+    async fn lock_inbox(
+        tx: &mut Transaction<'_, Self>,
+        consumer: &str,
+        origin: &Origin,
+        first: InboxRow,
+    ) -> Result<InboxRow>;
+
+    /// Writes the row that [`InboxStore::lock_inbox`] locked.
+    async fn save_inbox(
+        tx: &mut Transaction<'_, Self>,
+        consumer: &str,
+        origin: &Origin,
+        row: InboxRow,
+    ) -> Result<()>;
+
+    /// Remembers that a rejection of `message` was compensated; false when it already was.
+    async fn mark_compensated(
+        tx: &mut Transaction<'_, Self>,
+        message: Uuid,
+        by: &str,
+        reason: &str,
+    ) -> Result<bool>;
+}
+
+/// Why a message is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeldReason {
+    /// Its handler failed.
+    Failed,
+    /// Its handler asked for another try later.
+    Retry,
+    /// An earlier message of its key is held.
+    Behind,
+}
+
+/// A held message, as its consumer or an operator reads it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldMessage {
+    /// The held table's id.
+    pub id: i64,
+    /// Who holds it.
+    pub consumer: String,
+    /// Where it came from.
+    pub source: String,
+    /// The key that is parked: the message's, or one made of its id when it has none.
+    pub key: String,
+    /// The message's id.
+    pub message_id: Uuid,
+    /// Its topic.
+    pub topic: String,
+    /// Its place in the source's log.
+    pub position: Position,
+    /// The envelope, as one CloudEvents JSON object.
+    pub envelope: Vec<u8>,
+    /// `failed`, `retry` or `behind`.
+    pub reason: String,
+    /// Whether it waits for the operator.
+    pub dead: bool,
+    /// How often it was tried.
+    pub attempts: i32,
+    /// The last error.
+    pub error: Option<String>,
+    /// Since when.
+    pub held_at: DateTime<Utc>,
+}
+
+/// Held messages of parked keys, dead letters, and the timers that retry them.
+#[async_trait]
+pub trait HeldStore: Base {
+    /// The parked keys of (consumer, source): at most `limit`, unlocked.
+    async fn parked_keys(
+        tx: &mut Transaction<'_, Self>,
+        consumer: &str,
+        source: &str,
+        limit: i64,
+    ) -> Result<Vec<String>>;
+
+    /// Locks one parked key until the transaction ends; false when it is not (any more) parked.
+    async fn lock_parked(
+        tx: &mut Transaction<'_, Self>,
+        consumer: &str,
+        source: &str,
+        key: &str,
+    ) -> Result<bool>;
+
+    /// Parks a key (if it is not) and sets its timer to `after` from now, or takes the timer
+    /// away with `None`.
+    async fn park(
+        tx: &mut Transaction<'_, Self>,
+        consumer: &str,
+        source: &str,
+        key: &str,
+        after: Option<Duration>,
+    ) -> Result<()>;
+
+    /// Takes a key that has no held messages (but dead ones that were skipped) out of the
+    /// parked ones, with its timer.
+    async fn unpark(tx: &mut Transaction<'_, Self>, consumer: &str, source: &str, key: &str) -> Result<()>;
+
+    /// Holds a message.
+    async fn hold(
+        tx: &mut Transaction<'_, Self>,
+        consumer: &str,
+        key: &str,
+        envelope: &Envelope,
+        reason: HeldReason,
+        error: Option<&str>,
+    ) -> Result<()>;
+
+    /// The first messages of a key in order of position, at most `limit`; without dead ones
+    /// unless `dead`.
+    async fn held_of_key(
+        tx: &mut Transaction<'_, Self>,
+        consumer: &str,
+        source: &str,
+        key: &str,
+        dead: bool,
+        limit: i64,
+    ) -> Result<Vec<HeldMessage>>;
+
+    /// Counts a try of a held message, and says whether it is dead now.
+    async fn tried(tx: &mut Transaction<'_, Self>, id: i64, error: &str, dead: bool) -> Result<()>;
+
+    /// Removes a held message.
+    async fn unhold(tx: &mut Transaction<'_, Self>, id: i64) -> Result<()>;
+
+    /// Parked (source, key) whose timer is due, the oldest first.
+    async fn due_keys(pool: &Pool<Self>, consumer: &str, limit: i64) -> Result<Vec<(String, String)>>;
+
+    /// A dead letter is to be tried again, now; false when there is no such dead letter.
+    async fn revive(tx: &mut Transaction<'_, Self>, id: i64) -> Result<bool>;
+}
+
+/// How far each part of a service is behind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteLag {
+    /// The route.
+    pub route: String,
+    /// Its stream.
+    pub stream: String,
+    /// The checkpoint.
+    pub position: Position,
+    /// Messages of the log (of all topics) after the checkpoint.
+    pub behind: i64,
+    /// When the oldest of them was enqueued.
+    pub oldest: Option<DateTime<Utc>>,
+    /// When the checkpoint last moved.
+    pub updated_at: DateTime<Utc>,
+}
+
+/// What an operator looks at.
+#[async_trait]
+pub trait Inspect: Base {
+    /// Messages that are committed and not sealed.
+    async fn unsealed(pool: &Pool<Self>) -> Result<i64>;
+
+    /// Every route's lag.
+    async fn route_lags(pool: &Pool<Self>) -> Result<Vec<RouteLag>>;
+
+    /// Dead letters (or, with `all`, every held message), the oldest first, after held id `after`.
+    async fn held(pool: &Pool<Self>, all: bool, after: i64, limit: i64) -> Result<Vec<HeldMessage>>;
+
+    /// One held message.
+    async fn held_by_id(pool: &Pool<Self>, id: i64) -> Result<Option<HeldMessage>>;
+
+    /// The server's version, as it says it.
+    async fn server_version(pool: &Pool<Self>) -> Result<String>;
+
+    /// Whether the connected role may read and write each of Syncline's tables: the ones
+    /// that it may not.
+    async fn missing_privileges(pool: &Pool<Self>) -> Result<Vec<String>>;
+}

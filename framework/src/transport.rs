@@ -1,0 +1,139 @@
+//! Transports: two traits of one method each, and what passes through them.
+//!
+//! A [`Publisher`] hands a [`Batch`] to the other side and returns an [`Ack`]: how far the
+//! other side has *durably* got. A [`Subscriber`] takes batches off the wire and hands each
+//! to a [`Receive`] (the consumer), acknowledging only after it returned. Transports give
+//! at-least-once delivery in any order; the inbox makes one effect of it.
+//!
+//! `docs/adding-a-transport.md` has the checklist; `testing::transport_suite` is the proof.
+
+#[cfg(feature = "http-push")]
+pub mod http_push;
+pub mod in_process;
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+
+use crate::message::{Batch, Link, Position};
+
+/// How far the receiving side has durably got, and whether it wants more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ack {
+    /// Everything of the stream up to here was applied, or is held durably.
+    pub watermark: Position,
+    /// The last message at or below the watermark.
+    pub last: Link,
+    /// What became of the batch.
+    pub outcome: Outcome,
+}
+
+/// What became of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Outcome {
+    /// All of it is done.
+    Complete,
+    /// It starts past the watermark: send again from there.
+    Gap,
+    /// The consumer cannot go on now (its database is away, or too many keys fail): send
+    /// again from the watermark, not before this time has passed.
+    Paused {
+        /// In milliseconds.
+        retry_after_ms: u64,
+    },
+}
+
+/// Why a batch could not be handed over. Nothing is known of its effects.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// The target could not be reached, or answered that it cannot serve now.
+    #[error("{target} is unavailable: {reason}")]
+    Unavailable {
+        /// The target's name, without secrets.
+        target: String,
+        /// What happened.
+        reason: String,
+    },
+    /// The target did not answer in time.
+    #[error("{target} did not answer within {limit:?}")]
+    Timeout {
+        /// The target's name, without secrets.
+        target: String,
+        /// How long was waited.
+        limit: Duration,
+    },
+    /// The target refuses the batch; sending the same again will not help until somebody
+    /// changes a secret, a binding or a limit.
+    #[error("{target} refused the batch: {reason}")]
+    Refused {
+        /// The target's name, without secrets.
+        target: String,
+        /// Its answer, cut.
+        reason: String,
+    },
+}
+
+/// Sends batches of one route.
+#[async_trait]
+pub trait Publisher: Send + Sync + 'static {
+    /// Hands `batch` over and returns how far the other side has durably got. A broker that
+    /// stored the batch answers with the batch's own end.
+    ///
+    /// The relay may call it again before the last call returned (windowed publishing), and
+    /// again with the same batch.
+    ///
+    /// # Errors
+    /// [`PublishError`]; must return within the publisher's own time limit.
+    async fn publish(&self, batch: &Batch) -> Result<Ack, PublishError>;
+}
+
+/// Why a batch was not taken in.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReceiveError {
+    /// It is not for this consumer, or its origin is not what it was.
+    #[error("the batch was refused: {0}")]
+    Refused(String),
+    /// The consumer's database did not answer as it should; nothing was acknowledged.
+    #[error("the batch was not taken in: {0}")]
+    Storage(#[from] crate::Error),
+}
+
+/// What takes batches in: a consumer.
+#[async_trait]
+pub trait Receive: Send + Sync + 'static {
+    /// Applies `batch` and returns only after the commit that did.
+    ///
+    /// # Errors
+    /// [`ReceiveError`]; nothing may be acknowledged then.
+    async fn receive(&self, batch: Batch) -> Result<Ack, ReceiveError>;
+}
+
+/// Takes batches off the wire.
+#[async_trait]
+pub trait Subscriber: Send + 'static {
+    /// Hands every batch to `receiver` and acknowledges it after that returned, until `stop`
+    /// is cancelled; then finishes what it has begun and returns.
+    ///
+    /// # Errors
+    /// [`SubscribeError`] when it cannot start or go on.
+    async fn run(
+        self: Box<Self>,
+        receiver: Arc<dyn Receive>,
+        stop: CancellationToken,
+    ) -> Result<(), SubscribeError>;
+}
+
+/// Why a subscriber ended.
+#[derive(Debug, thiserror::Error)]
+#[error("the subscriber of {target} ended: {reason}")]
+pub struct SubscribeError {
+    /// What it listened to, without secrets.
+    pub target: String,
+    /// What happened.
+    pub reason: String,
+}

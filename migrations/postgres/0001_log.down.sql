@@ -1,0 +1,3 @@
+DROP TABLE syncline_seal;
+DROP TABLE syncline_outbox;
+DROP TABLE syncline_node;

@@ -1,0 +1,2 @@
+DROP TABLE syncline_route;
+DROP TABLE syncline_lease;

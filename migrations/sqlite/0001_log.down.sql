@@ -1,0 +1,2 @@
+DROP TABLE syncline_outbox;
+DROP TABLE syncline_node;

@@ -1,0 +1,46 @@
+//! The SQL of Syncline's tables, embedded: the same migrations, under the same names, for
+//! each database. It is pure data; `syncline::migrate` applies it.
+
+/// One step of the schema and the way back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Migration {
+    /// Its place in the order, from 1, without gaps.
+    pub version: i64,
+    /// What it is about; the same in every database.
+    pub name: &'static str,
+    /// The SQL that makes the step.
+    pub up: &'static str,
+    /// The SQL that takes it back.
+    pub down: &'static str,
+}
+
+macro_rules! migrations {
+    ($dir:literal: $($version:literal $name:literal),+ $(,)?) => {
+        &[$(Migration {
+            version: $version,
+            name: $name,
+            up: include_str!(concat!("../", $dir, "/000", $version, "_", $name, ".up.sql")),
+            down: include_str!(concat!("../", $dir, "/000", $version, "_", $name, ".down.sql")),
+        }),+]
+    };
+}
+
+/// For PostgreSQL 14 or newer.
+pub const POSTGRES: &[Migration] = migrations!("postgres": 1 "log", 2 "routes", 3 "inbox");
+
+/// For SQLite 3.42 or newer.
+pub const SQLITE: &[Migration] = migrations!("sqlite": 1 "log", 2 "routes", 3 "inbox");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_database_has_the_same_migrations_in_order() {
+        let names = |set: &[Migration]| set.iter().map(|m| (m.version, m.name)).collect::<Vec<_>>();
+        assert_eq!(names(POSTGRES), names(SQLITE));
+        for (index, migration) in POSTGRES.iter().enumerate() {
+            assert_eq!(migration.version, index as i64 + 1);
+        }
+    }
+}
