@@ -17,11 +17,14 @@
 //! | [`consumer`] | receives, applies once, parks what fails |
 //! | [`handler`] | what user code implements |
 //! | [`storage`] | what is asked of a database; all the SQL |
+//! | `testing` | suites that any transport must pass (feature `testing`) |
 
 pub mod error;
 pub mod handler;
 pub mod message;
 pub mod storage;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod transport;
 
 pub use error::{Error, Result};
