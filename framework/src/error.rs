@@ -48,6 +48,16 @@ pub enum Error {
     /// Applying or taking back a migration failed; that migration was rolled back.
     #[error("migration failed: {0}")]
     Migration(String),
+    /// Taking a migration back would lose messages; nothing was changed.
+    #[error("taking back migration {version} ({name}) would lose {count} messages that are unsent or held: let the relay and the consumers finish, settle the dead letters, or force it")]
+    WouldLose {
+        /// Which migration.
+        version: i64,
+        /// Its name.
+        name: &'static str,
+        /// How many messages.
+        count: i64,
+    },
     /// The database's settings would lose committed messages at a power cut.
     #[error("{setting} is {found}, which can lose committed messages at a power cut: {remedy}")]
     NotDurable {

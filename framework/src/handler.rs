@@ -74,6 +74,8 @@ pub struct Rejection {
     pub key: Option<String>,
     /// Its place in our log.
     pub position: i64,
+    /// Whose message it was: this service.
+    pub source: String,
     /// The stream it was sent in.
     pub stream: String,
     /// Who rejected it.

@@ -10,24 +10,35 @@
 //! |---|---|
 //! | [`message`] | what is sent: pure data |
 //! | [`outbox`] | [`enqueue`] into the caller's transaction |
-//! | [`log`] | seals committed messages and reads them by position |
 //! | [`stream`] | which topics go together, and how they are linked |
 //! | [`relay`] | route: read, publish, checkpoint |
 //! | [`transport`] | [`Publisher`](transport::Publisher) and [`Subscriber`](transport::Subscriber) |
 //! | [`consumer`] | receives, applies once, parks what fails |
+//! | [`held`] | what an operator does with dead letters |
 //! | [`handler`] | what user code implements |
-//! | [`storage`] | what is asked of a database; all the SQL |
-//! | `testing` | suites that any transport must pass (feature `testing`) |
+//! | [`storage`] | what is asked of a database: the log, leases, checkpoints, the inbox; all the SQL |
+//! | `testing` | suites that every database and transport must pass (feature `testing`) |
 
+pub mod consumer;
 pub mod error;
 pub mod handler;
+pub mod held;
+mod inbox;
 pub mod message;
+pub mod outbox;
+pub mod relay;
 pub mod storage;
+pub mod stream;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod transport;
+mod wake;
 
+pub use consumer::{Consumer, ConsumerHandle, OnDead, RetryPolicy};
 pub use error::{Error, Result};
 pub use handler::{BatchHandler, Compensate, Handler, HandlerError, Rejection, Verdict, handler_fn};
 pub use message::{Envelope, Message};
+pub use outbox::{Receipt, enqueue, enqueue_all};
+pub use relay::{Relay, RelayHandle, Route};
 pub use storage::{Storage, begin, migrate};
+pub use stream::Stream;

@@ -26,7 +26,10 @@ use crate::{
 };
 
 pub use begin::begin;
-pub use migrate::{MigrationState, MigrationStatus, check_schema, migrate, migrate_down, status};
+pub use migrate::{
+    AppliedMigration, MigrationState, MigrationStatus, Steps, check_schema, migrate, migrate_down, plan,
+    status,
+};
 
 /// A database that Syncline runs on.
 pub trait Storage:
@@ -41,7 +44,7 @@ impl<DB> Storage for DB where
 
 /// What every one of the storage traits builds on.
 #[async_trait]
-pub trait Base: sqlx::Database {
+pub trait Base: sqlx::Database<Connection: sqlx::migrate::Migrate> {
     /// `PostgreSQL`, `SQLite`, ...
     const LABEL: &'static str;
     /// This database's migrations.
@@ -54,11 +57,17 @@ pub trait Base: sqlx::Database {
     /// A pool of its own for the relay, with the settings that sealing needs.
     fn relay_pool(pool: &Pool<Self>, connections: u32) -> Pool<Self>;
 
-    /// Runs the embedded migrations, or takes them back down to a version.
-    async fn run_migrations(pool: &Pool<Self>, down_to: Option<i64>) -> Result<()>;
+    /// Takes `steps` under a lock against other runs, all of them or none, and returns the
+    /// versions.
+    async fn run_migrations(pool: &Pool<Self>, steps: Steps) -> Result<Vec<i64>>;
 
-    /// The applied migrations, (version, checksum) in order; empty without a history table.
-    async fn applied_migrations(pool: &Pool<Self>) -> Result<Vec<(i64, Vec<u8>)>>;
+    /// The applied migrations in order of version; empty without a history table.
+    async fn applied_migrations(pool: &Pool<Self>) -> Result<Vec<AppliedMigration>>;
+
+    /// How many messages that are unsent or held would go with migration `version`; writers
+    /// wait from here on. `first`: it is the first one to be taken back in this run.
+    async fn lost_with(connection: &mut Self::Connection, version: i64, first: bool)
+    -> Result<i64>;
 }
 
 /// Where a message went: its sequence value, and the transaction that wrote it.
@@ -97,15 +106,23 @@ pub struct LogRow {
     pub message: Message,
 }
 
+/// How much one read returns at the most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PageLimit {
+    /// So many messages.
+    pub rows: i64,
+    /// So many bytes of payload, but at least one message.
+    pub bytes: usize,
+}
+
 /// What one sealing step did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sealed {
-    /// Closed a batch of so many messages; there may be more.
-    Batch(u64),
-    /// Nothing was there to seal.
-    Nothing,
-    /// Another sealer was faster, or this one's lease is gone.
-    Beaten,
+pub struct Sealed {
+    /// How many messages the step closed; none when nothing was there, the lease is gone, or
+    /// another sealer was faster.
+    pub count: u64,
+    /// The last position given out, where the step knows it.
+    pub head: Option<Position>,
 }
 
 /// The log: gives committed messages dense positions, and reads them by position.
@@ -117,10 +134,10 @@ pub trait LogStore: Base {
     /// The last position that has been given out.
     async fn head(pool: &Pool<Self>) -> Result<Position>;
 
-    /// Up to `limit` messages after `after`, in order of position. The same arguments give
-    /// the same rows at any later time; fewer than `limit` rows do not mean that the end was
-    /// reached, none do.
-    async fn read(pool: &Pool<Self>, after: Cursor, limit: i64) -> Result<Vec<LogRow>>;
+    /// Messages after `after`, in order of position, within `limit`. The message at a
+    /// position is the same at any later time. Fewer rows than the limit do not mean that the
+    /// end was reached; none do.
+    async fn read(pool: &Pool<Self>, after: Cursor, limit: PageLimit) -> Result<Vec<LogRow>>;
 
     /// The cursor of a reader that has read up to `position`.
     async fn locate(pool: &Pool<Self>, position: Position) -> Result<Cursor>;
@@ -241,6 +258,17 @@ pub enum HeldReason {
     Behind,
 }
 
+/// With what a message is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Holding<'a> {
+    /// Why.
+    pub reason: HeldReason,
+    /// The error of the first try.
+    pub error: Option<&'a str>,
+    /// Whether it is a dead letter at once.
+    pub dead: bool,
+}
+
 /// A held message, as its consumer or an operator reads it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeldMessage {
@@ -311,8 +339,7 @@ pub trait HeldStore: Base {
         consumer: &str,
         key: &str,
         envelope: &Envelope,
-        reason: HeldReason,
-        error: Option<&str>,
+        holding: Holding<'_>,
     ) -> Result<()>;
 
     /// The first messages of a key in order of position, at most `limit`; without dead ones
@@ -335,6 +362,16 @@ pub trait HeldStore: Base {
     /// Parked (source, key) whose timer is due, the oldest first.
     async fn due_keys(pool: &Pool<Self>, consumer: &str, limit: i64) -> Result<Vec<(String, String)>>;
 
+    /// Locks a parked key whose timer is due, and sets the timer `claim` ahead, so that no
+    /// other process tries the key meanwhile; false when it is not parked or not due.
+    async fn take_due(
+        tx: &mut Transaction<'_, Self>,
+        consumer: &str,
+        source: &str,
+        key: &str,
+        claim: Duration,
+    ) -> Result<bool>;
+
     /// A dead letter is to be tried again, now; false when there is no such dead letter.
     async fn revive(tx: &mut Transaction<'_, Self>, id: i64) -> Result<bool>;
 }
@@ -356,6 +393,30 @@ pub struct RouteLag {
     pub updated_at: DateTime<Utc>,
 }
 
+/// How a check went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// As it should be.
+    Ok,
+    /// It works, and somebody should look at it.
+    Warning,
+    /// Do not run on it.
+    Failure,
+}
+
+/// What one check of the server found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// What was looked at.
+    pub check: &'static str,
+    /// How it went.
+    pub level: Level,
+    /// What was found.
+    pub found: String,
+    /// What to do, when it is not as it should be.
+    pub advice: Option<&'static str>,
+}
+
 /// What an operator looks at.
 #[async_trait]
 pub trait Inspect: Base {
@@ -369,12 +430,12 @@ pub trait Inspect: Base {
     async fn held(pool: &Pool<Self>, all: bool, after: i64, limit: i64) -> Result<Vec<HeldMessage>>;
 
     /// One held message.
-    async fn held_by_id(pool: &Pool<Self>, id: i64) -> Result<Option<HeldMessage>>;
+    async fn held_by_id(connection: &mut Self::Connection, id: i64)
+    -> Result<Option<HeldMessage>>;
 
-    /// The server's version, as it says it.
-    async fn server_version(pool: &Pool<Self>) -> Result<String>;
-
-    /// Whether the connected role may read and write each of Syncline's tables: the ones
-    /// that it may not.
+    /// The rights on Syncline's tables that the connected role needs and does not have.
     async fn missing_privileges(pool: &Pool<Self>) -> Result<Vec<String>>;
+
+    /// The server's version and settings, judged.
+    async fn findings(pool: &Pool<Self>) -> Result<Vec<Finding>>;
 }

@@ -1,1 +1,5 @@
-//! placeholder
+//! What the integration tests share.
+
+#![allow(clippy::expect_used, clippy::unwrap_used)]
+
+pub mod servers;

@@ -1,0 +1,129 @@
+//! Calling handlers: with a time limit, with panics contained.
+
+use std::{fmt, panic::AssertUnwindSafe, time::Duration};
+
+use futures::FutureExt;
+use sqlx::Transaction;
+
+use super::{Action, Inner, apply::Stop};
+use crate::{
+    HandlerError, Storage, Verdict, error::is_transient_handler_error, message::Envelope,
+};
+
+/// Why a message was not applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// The handler failed, panicked, took too long, or there is none.
+    Error(String),
+    /// The handler asked for another try.
+    Retry(Duration),
+    /// The handler refused the message for a business reason.
+    Reject(String),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Error(error) => f.write_str(error),
+            Self::Retry(after) => write!(f, "the handler asked for another try in {after:?}"),
+            Self::Reject(reason) => write!(f, "rejected: {reason}"),
+        }
+    }
+}
+
+impl<DB: Storage> Inner<DB> {
+    /// Calls the handlers of `messages` in order; consecutive messages of one batch handler
+    /// go to it together. An index in the error counts from the start of `messages`.
+    pub(super) async fn invoke_all(
+        &self,
+        tx: &mut Transaction<'_, DB>,
+        messages: &[Envelope],
+    ) -> Result<(), Stop> {
+        let mut at = 0;
+        while let Some(message) = messages.get(at) {
+            let pattern = self.pattern(&message.topic);
+            let same = |other: &&Envelope| self.pattern(&other.topic) == pattern;
+            let run = match self.action(&message.topic) {
+                Some(Action::Many(_)) => messages[at..].iter().take_while(same).count(),
+                _ => 1,
+            };
+            self.invoke(tx, &messages[at..at + run]).await.map_err(|stop| match stop {
+                Stop::Failed(_, failure) => Stop::Failed((run == 1).then_some(at), failure),
+                other => other,
+            })?;
+            at += run;
+        }
+        Ok(())
+    }
+
+    /// Calls the handler of `messages`, which have one handler between them.
+    pub(super) async fn invoke(
+        &self,
+        tx: &mut Transaction<'_, DB>,
+        messages: &[Envelope],
+    ) -> Result<(), Stop> {
+        let Some(message) = messages.first() else { return Ok(()) };
+        let call = match self.action(&message.topic) {
+            Some(Action::Ignore) => return Ok(()),
+            Some(Action::One(handler)) => handler.handle(tx, message),
+            Some(Action::Many(handler)) => handler.handle(tx, messages),
+            None => {
+                let error = format!(
+                    "no handler for topic {:?}: add one, or `ignore` it, and redrive",
+                    message.topic
+                );
+                return Err(Stop::Failed(None, Failure::Error(error)));
+            }
+        };
+        let call = AssertUnwindSafe(call).catch_unwind();
+        let failure = match tokio::time::timeout(self.timeout, call).await {
+            Ok(Ok(Ok(Verdict::Done))) => return Ok(()),
+            Ok(Ok(Ok(Verdict::Retry(after)))) => Failure::Retry(after),
+            Ok(Ok(Ok(Verdict::Reject(reason)))) => Failure::Reject(reason),
+            Ok(Ok(Err(error))) if is_transient_handler_error(&*error) => {
+                return Err(Stop::Transient(transient(error)));
+            }
+            Ok(Ok(Err(error))) => Failure::Error(chain(&*error)),
+            Ok(Err(panic)) => Failure::Error(format!("the handler panicked: {}", text(&*panic))),
+            Err(_) => Failure::Error(format!("the handler took longer than {:?}", self.timeout)),
+        };
+        Err(Stop::Failed(None, failure))
+    }
+
+    /// Which handler takes `topic`, as its place in the list.
+    fn pattern(&self, topic: &str) -> Option<usize> {
+        self.actions.iter().position(|(pattern, _)| pattern.matches(topic))
+    }
+}
+
+fn transient(error: HandlerError) -> crate::Error {
+    match error.downcast::<crate::Error>() {
+        Ok(error) => *error,
+        Err(error) => crate::Error::Database {
+            action: "handle a message",
+            source: match error.downcast::<sqlx::Error>() {
+                Ok(error) => *error,
+                Err(error) => sqlx::Error::Io(std::io::Error::other(error)),
+            },
+        },
+    }
+}
+
+/// An error with its causes.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+fn text(panic: &(dyn std::any::Any + Send)) -> &str {
+    let string = panic.downcast_ref::<String>().map(String::as_str);
+    string.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a message")
+}

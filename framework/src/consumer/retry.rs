@@ -1,0 +1,149 @@
+//! Trying parked keys again: the held messages of a key in order, each in a transaction of
+//! its own, until one fails again or none is left.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio_util::sync::CancellationToken;
+
+use super::{Inner, OnDead, apply::Stop, compensation::rejection, invoke::Failure};
+use crate::{
+    Error, Result, Storage, begin,
+    message::{Envelope, decode_envelope},
+    outbox::enqueue,
+    storage::HeldMessage,
+};
+
+/// How often due keys are looked for, in step with the shortest useful pause.
+const LOOK: Duration = Duration::from_millis(500);
+/// How many due keys are taken at a look.
+const KEYS: i64 = 100;
+
+pub(super) async fn run<DB: Storage>(consumer: Arc<Inner<DB>>, stop: CancellationToken) {
+    while stop.run_until_cancelled(tokio::time::sleep(LOOK)).await.is_some() {
+        let due = match DB::due_keys(&consumer.pool, &consumer.name, KEYS).await {
+            Ok(due) => due,
+            Err(error) => {
+                tracing::warn!(consumer = consumer.name, %error, "due keys could not be read");
+                continue;
+            }
+        };
+        for (source, key) in due {
+            if stop.is_cancelled() {
+                return;
+            }
+            if let Err(error) = consumer.retry_key(&source, &key, &stop).await {
+                tracing::warn!(consumer = consumer.name, source, key, %error, "retry failed");
+            }
+        }
+    }
+}
+
+/// What one transaction of a retry came to.
+enum Step {
+    /// A message was applied, or its outcome recorded, and the key has more that is due.
+    More,
+    /// Nothing is left to do now.
+    Rest,
+    /// The first message failed.
+    Failed(HeldMessage, Envelope, Failure),
+}
+
+impl<DB: Storage> Inner<DB> {
+    async fn retry_key(&self, source: &str, key: &str, stop: &CancellationToken) -> Result<()> {
+        while !stop.is_cancelled() {
+            match self.retry_first(source, key).await? {
+                Step::More => {}
+                Step::Rest => return Ok(()),
+                Step::Failed(held, message, failure) => {
+                    self.record(source, key, &held, &message, failure).await?;
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Applies the key's first held message, or unparks the key when there is none.
+    async fn retry_first(&self, source: &str, key: &str) -> Result<Step> {
+        let mut tx = begin(&self.pool).await?;
+        // Nobody else tries it while the handler may still be running.
+        let claim = self.timeout * 2;
+        if !DB::take_due(&mut tx, &self.name, source, key, claim).await? {
+            return Ok(Step::Rest);
+        }
+        let block = self.on_dead == OnDead::Block;
+        let held = DB::held_of_key(&mut tx, &self.name, source, key, block, 2).await?;
+        let step = match held.first() {
+            None => {
+                DB::unpark(&mut tx, &self.name, source, key).await?;
+                Step::Rest
+            }
+            Some(first) if first.dead => {
+                DB::park(&mut tx, &self.name, source, key, None).await?;
+                Step::Rest
+            }
+            Some(first) => {
+                let message = match decode_envelope(&first.envelope) {
+                    Ok(message) => message,
+                    Err(error) => {
+                        return Err(Error::LogBroken {
+                            position: first.position.0,
+                            problem: format!("held message {}: {error}", first.id),
+                        });
+                    }
+                };
+                match self.invoke(&mut tx, std::slice::from_ref(&message)).await {
+                    Ok(()) => {}
+                    Err(Stop::Failed(_, failure)) => {
+                        return Ok(Step::Failed(first.clone(), message, failure));
+                    }
+                    Err(Stop::Transient(error) | Stop::Broken(error)) => return Err(error),
+                    Err(_) => return Ok(Step::Rest),
+                }
+                DB::unhold(&mut tx, first.id).await?;
+                match held.len() {
+                    1 => DB::unpark(&mut tx, &self.name, source, key).await?,
+                    _ => DB::park(&mut tx, &self.name, source, key, Some(Duration::ZERO)).await?,
+                }
+                tracing::info!(consumer = self.name, id = %message.id, key, "held message applied");
+                if held.len() == 1 { Step::Rest } else { Step::More }
+            }
+        };
+        tx.commit().await.map_err(Error::database("commit a retry"))?;
+        Ok(step)
+    }
+
+    /// Records a failed try in a transaction of its own; a rejection ends the message.
+    async fn record(
+        &self,
+        source: &str,
+        key: &str,
+        held: &HeldMessage,
+        message: &Envelope,
+        failure: Failure,
+    ) -> Result<()> {
+        let mut tx = begin(&self.pool).await?;
+        if !DB::lock_parked(&mut tx, &self.name, source, key).await? {
+            return Ok(());
+        }
+        let mut receipt = None;
+        if let Failure::Reject(reason) = &failure {
+            receipt = Some(enqueue(&mut tx, &rejection(&self.name, message, reason)?).await?);
+            DB::unhold(&mut tx, held.id).await?;
+            DB::park(&mut tx, &self.name, source, key, Some(Duration::ZERO)).await?;
+        } else {
+            let next = self.next_try(&failure, held.attempts.saturating_add(1));
+            tracing::warn!(
+                consumer = self.name, id = %message.id, key, dead = next.dead, %failure,
+                "held message failed again"
+            );
+            DB::tried(&mut tx, held.id, &next.error, next.dead).await?;
+            DB::park(&mut tx, &self.name, source, key, next.after).await?;
+        }
+        tx.commit().await.map_err(Error::database("commit a retry"))?;
+        if let Some(receipt) = receipt {
+            receipt.committed();
+        }
+        Ok(())
+    }
+}

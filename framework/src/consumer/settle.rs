@@ -1,0 +1,89 @@
+//! What becomes of a message that failed on its own, in a transaction of its own: its key
+//! is parked, or its rejection goes back to the source.
+
+use std::time::Duration;
+
+use super::{
+    Inner, OnDead,
+    apply::{Part, Stop, key_of},
+    compensation::rejection,
+    invoke::Failure,
+};
+use crate::{
+    Error, Storage, begin,
+    inbox::News,
+    outbox::enqueue,
+    storage::{HeldReason, Holding, InboxRow},
+};
+
+/// The longest error text that is kept, in characters.
+const MAX_ERROR: usize = 2_000;
+
+/// What follows a failed try.
+pub(super) struct NextTry {
+    pub(super) reason: HeldReason,
+    /// When the key is looked at again; never, while a dead letter blocks it.
+    pub(super) after: Option<Duration>,
+    pub(super) dead: bool,
+    pub(super) error: String,
+}
+
+impl<DB: Storage> Inner<DB> {
+    /// Records the outcome of the one message of `part` and moves the watermark over it.
+    pub(super) async fn settle(&self, part: Part<'_>, failure: &Failure) -> Result<InboxRow, Stop> {
+        let mut tx = begin(&self.pool).await?;
+        let (fresh, after) = match self.open(&mut tx, part).await? {
+            (_, News::Apply(fresh, after)) => (fresh, after),
+            (row, News::Gap) => return Err(Stop::Gap(row)),
+        };
+        let mut receipt = None;
+        if let [message] = fresh {
+            let (source, key) = (&message.origin.source, key_of(message));
+            if let Failure::Reject(reason) = failure {
+                tracing::info!(consumer = self.name, id = %message.id, reason, "message rejected");
+                let rejection = rejection(&self.name, message, reason)?;
+                receipt = Some(enqueue(&mut tx, &rejection).await?);
+            } else {
+                let parked = DB::parked_keys(&mut tx, &self.name, source, self.max_parked).await?;
+                if parked.len() as i64 >= self.max_parked {
+                    return Err(Stop::TooManyParked);
+                }
+                tracing::warn!(
+                    consumer = self.name, id = %message.id, topic = message.topic, key, %failure,
+                    "message failed: its key is parked"
+                );
+                let next = self.next_try(failure, 1);
+                let holding =
+                    Holding { reason: next.reason, error: Some(&next.error), dead: next.dead };
+                DB::park(&mut tx, &self.name, source, &key, next.after).await?;
+                DB::hold(&mut tx, &self.name, &key, message, holding).await?;
+            }
+        }
+        DB::save_inbox(&mut tx, &self.name, part.origin, after).await?;
+        tx.commit().await.map_err(Error::database("commit"))?;
+        if let Some(receipt) = receipt {
+            receipt.committed();
+        }
+        Ok(after)
+    }
+
+    /// What follows the try number `attempts` (from 1) that ended in `failure`.
+    pub(super) fn next_try(&self, failure: &Failure, attempts: i32) -> NextTry {
+        let dead = attempts >= self.retry.max_attempts;
+        let (reason, pause) = match failure {
+            Failure::Retry(after) => (HeldReason::Retry, *after),
+            _ => {
+                let doubled = 2_u32.saturating_pow(attempts.saturating_sub(1).unsigned_abs());
+                let pause = self.retry.base.saturating_mul(doubled);
+                (HeldReason::Failed, pause.min(self.retry.max))
+            }
+        };
+        let after = match (dead, self.on_dead) {
+            (false, _) => Some(pause),
+            (true, OnDead::Block) => None,
+            (true, OnDead::Skip) => Some(Duration::ZERO),
+        };
+        let error = failure.to_string().chars().filter(|&c| c != '\0').take(MAX_ERROR).collect();
+        NextTry { reason, after, dead, error }
+    }
+}

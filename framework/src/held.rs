@@ -1,0 +1,55 @@
+//! What an operator does with dead letters: try one again, or give it up. The consumer need
+//! not stop for it.
+
+use sqlx::{Pool, Transaction};
+
+use crate::{
+    Error, Result, Storage, begin,
+    storage::HeldMessage,
+};
+use std::time::Duration;
+
+/// Has the dead letter `id` tried again, now, with its attempts counted from nought; the
+/// messages behind it follow in order. False when there is no such dead letter.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn redrive<DB: Storage>(pool: &Pool<DB>, id: i64) -> Result<bool> {
+    let mut tx = begin(pool).await?;
+    if lock_dead(&mut tx, id).await?.is_none() || !DB::revive(&mut tx, id).await? {
+        return Ok(false);
+    }
+    tx.commit().await.map_err(Error::database("commit a redrive"))?;
+    Ok(true)
+}
+
+/// Gives the dead letter `id` up for good; the messages behind it flow on. False when there
+/// is no such dead letter.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn drop_dead<DB: Storage>(pool: &Pool<DB>, id: i64) -> Result<bool> {
+    let mut tx = begin(pool).await?;
+    let Some(dead) = lock_dead(&mut tx, id).await? else { return Ok(false) };
+    let HeldMessage { consumer, source, key, .. } = &dead;
+    DB::unhold(&mut tx, id).await?;
+    match DB::held_of_key(&mut tx, consumer, source, key, true, 1).await?.first() {
+        None => DB::unpark(&mut tx, consumer, source, key).await?,
+        // It blocks the key just so; its own timer, if it has one, stays.
+        Some(next) if next.dead => {}
+        Some(_) => DB::park(&mut tx, consumer, source, key, Some(Duration::ZERO)).await?,
+    }
+    tx.commit().await.map_err(Error::database("commit the drop of a dead letter"))?;
+    Ok(true)
+}
+
+/// The dead letter `id`, with its key locked against the consumer and other operators.
+async fn lock_dead<DB: Storage>(
+    tx: &mut Transaction<'_, DB>,
+    id: i64,
+) -> Result<Option<HeldMessage>> {
+    let Some(held) = DB::held_by_id(tx, id).await? else { return Ok(None) };
+    // The key first, as the consumer does it; what was read before may be over by then.
+    DB::lock_parked(tx, &held.consumer, &held.source, &held.key).await?;
+    Ok(DB::held_by_id(tx, id).await?.filter(|held| held.dead))
+}

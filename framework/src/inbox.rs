@@ -1,0 +1,133 @@
+//! The inbox: decides what of a batch is new, with no I/O.
+
+use crate::{
+    message::{Envelope, Link, Position},
+    storage::InboxRow,
+    transport::{Ack, Outcome},
+};
+
+/// What a batch holds for an inbox.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum News<'a> {
+    /// The messages to apply (perhaps none), and the state after them.
+    Apply(&'a [Envelope], InboxRow),
+    /// The batch starts past the watermark, or does not link to what was applied.
+    Gap,
+}
+
+impl InboxRow {
+    /// What to answer to a source that asks how far we are.
+    pub(crate) fn ack(&self, outcome: Outcome) -> Ack {
+        Ack { watermark: self.watermark, last: self.last, outcome }
+    }
+}
+
+/// Compares a part of a batch (`messages`, then progress up to `through` and `last`) with the
+/// inbox. A message at or below the watermark is a duplicate; the next one must name the last
+/// one as its predecessor, by position and id.
+pub(crate) fn compare<'a>(
+    row: &InboxRow,
+    messages: &'a [Envelope],
+    through: Position,
+    last: Link,
+) -> News<'a> {
+    let known = messages.partition_point(|message| message.position <= row.watermark);
+    let fresh = &messages[known..];
+    let after = |last: Link| InboxRow { watermark: row.watermark.max(through), last, ..*row };
+    match fresh.first() {
+        Some(first) if first.prev == row.last => News::Apply(fresh, after(last)),
+        Some(_) => News::Gap,
+        // Progress moves the watermark only where its last message is the one applied, so
+        // that it can never step over a lost one.
+        None if last == row.last => News::Apply(fresh, after(last)),
+        None if last.position > row.watermark => News::Gap,
+        None => News::Apply(fresh, *row),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::message::{Batch, Message, Origin};
+
+    fn link(position: i64) -> Link {
+        Link { position: Position(position), id: Uuid::from_u128(position as u128) }
+    }
+
+    fn row(watermark: i64, last: i64) -> InboxRow {
+        InboxRow {
+            incarnation: Uuid::nil(),
+            watermark: Position(watermark),
+            last: link(last),
+        }
+    }
+
+    fn batch(prev: i64, positions: &[i64], through: i64) -> Batch {
+        let origin = Arc::new(Origin {
+            source: "/s".into(),
+            incarnation: Uuid::nil(),
+            stream: "s".into(),
+            shard: 0,
+        });
+        let mut last = link(prev);
+        let messages = positions
+            .iter()
+            .map(|&position| Envelope {
+                origin: Arc::clone(&origin),
+                position: Position(position),
+                prev: std::mem::replace(&mut last, link(position)),
+                message: Message::new("t", "text/plain", "").id(link(position).id),
+            })
+            .collect();
+        Batch { origin, messages, through: Position(through), last }
+    }
+
+    fn compare_batch<'a>(row: &InboxRow, batch: &'a Batch) -> News<'a> {
+        compare(row, &batch.messages, batch.through, batch.last)
+    }
+
+    fn positions(news: &News<'_>) -> Option<(Vec<i64>, i64, i64)> {
+        match news {
+            News::Apply(fresh, row) => Some((
+                fresh.iter().map(|m| m.position.0).collect(),
+                row.watermark.0,
+                row.last.position.0,
+            )),
+            News::Gap => None,
+        }
+    }
+
+    #[test]
+    fn duplicates_are_dropped_and_the_rest_is_applied() {
+        let cases = [
+            (row(3, 3), batch(3, &[5, 6], 7), Some((vec![5, 6], 7, 6))),
+            (row(5, 5), batch(3, &[5, 6], 7), Some((vec![6], 7, 6))),
+            (row(9, 6), batch(3, &[5, 6], 7), Some((vec![], 9, 6))),
+            (row(9, 8), batch(3, &[5, 6], 7), Some((vec![], 9, 8))),
+            // The watermark moved past the last message by progress.
+            (row(4, 3), batch(3, &[5], 5), Some((vec![5], 5, 5))),
+        ];
+        for (row, batch, expected) in cases {
+            assert_eq!(positions(&compare_batch(&row, &batch)), expected, "{batch:?}");
+        }
+    }
+
+    #[test]
+    fn a_lost_message_is_a_gap_for_messages_and_for_progress() {
+        assert_eq!(positions(&compare_batch(&row(3, 3), &batch(5, &[6], 6))), None);
+        assert_eq!(positions(&compare_batch(&row(3, 3), &batch(5, &[], 9))), None);
+        let progress = batch(3, &[], 9);
+        assert_eq!(positions(&compare_batch(&row(3, 3), &progress)), Some((vec![], 9, 3)));
+    }
+
+    #[test]
+    fn another_message_at_the_same_position_is_not_taken_for_the_applied_one() {
+        let mut next = batch(3, &[5], 5);
+        next.messages[0].prev.id = Uuid::max();
+        assert_eq!(positions(&compare_batch(&row(3, 3), &next)), None);
+    }
+}

@@ -1,0 +1,122 @@
+//! The head of the log: one process seals, by a lease; every process learns how far it got.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::Shared;
+use crate::{
+    Result, Storage,
+    message::Position,
+    storage::{Lease, Watch},
+    wake::{Wake, Wakes},
+};
+
+/// The lease of the process that seals.
+const SEAL: &str = "seal";
+/// The pause between two looks while a transaction with messages is about to commit; it
+/// doubles up to the idle pause.
+const EXPECTING: Duration = Duration::from_millis(2);
+
+pub(super) async fn run<DB: Storage>(shared: Arc<Shared<DB>>) {
+    let mut head = Head {
+        lease: None,
+        renew_at: Instant::now(),
+        watch: None,
+        wakes: Wakes::default(),
+        pause: EXPECTING,
+        shared,
+    };
+    let stop = head.shared.stop.clone();
+    stop.run_until_cancelled(head.run()).await;
+    if let Some(lease) = head.lease.take() {
+        drop(DB::release(&head.shared.pool, &lease).await);
+    }
+}
+
+struct Head<DB: Storage> {
+    shared: Arc<Shared<DB>>,
+    lease: Option<Lease>,
+    renew_at: Instant,
+    watch: Option<Box<dyn Watch>>,
+    wakes: Wakes,
+    pause: Duration,
+}
+
+impl<DB: Storage> Head<DB> {
+    async fn run(&mut self) {
+        loop {
+            match self.look().await {
+                Ok(true) => continue,
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "the log could not be sealed; trying again");
+                    self.lease = None;
+                    self.renew_at = Instant::now();
+                    sleep(self.shared.options.idle).await;
+                }
+            }
+            self.wait().await;
+        }
+    }
+
+    /// Seals one batch, or asks how far the sealing process got; true when there may be more.
+    async fn look(&mut self) -> Result<bool> {
+        let Shared { pool, options, holder, .. } = &*self.shared;
+        if Instant::now() >= self.renew_at {
+            self.lease = DB::acquire(pool, SEAL, *holder, options.lease).await?;
+            self.renew_at = Instant::now() + options.lease / 3;
+            if self.watch.is_none() {
+                self.watch = DB::watch(pool).await.ok();
+            }
+        }
+        let limit = i64::from(options.seal_messages);
+        let (count, head) = match &self.lease {
+            Some(lease) => {
+                let sealed = DB::seal(pool, lease, limit).await?;
+                (sealed.count, sealed.head)
+            }
+            None => (0, Some(DB::head(pool).await?)),
+        };
+        let moved = head.is_some_and(|head| self.tell(head));
+        if moved {
+            self.pause = EXPECTING;
+        }
+        Ok(count >= limit.unsigned_abs())
+    }
+
+    fn tell(&self, head: Position) -> bool {
+        self.shared.head.send_if_modified(|known| {
+            let moved = head > *known;
+            *known = head.max(*known);
+            moved
+        })
+    }
+
+    /// Waits until it is worth looking again.
+    async fn wait(&mut self) {
+        let watched = async {
+            match &mut self.watch {
+                Some(watch) => watch.changed().await,
+                None => std::future::pending().await,
+            }
+        };
+        let mut told = false;
+        tokio::select! {
+            wake = self.wakes.next() => {
+                self.pause = EXPECTING;
+                told = wake == Wake::Committed;
+            }
+            () = watched => {}
+            () = sleep(self.pause) => self.pause = (self.pause * 2).min(self.shared.options.idle),
+            () = sleep_until(self.renew_at) => {}
+        }
+        if told && self.lease.is_none() {
+            // Another process seals: tell it, many commits at once.
+            if let Err(error) = DB::signal(&self.shared.pool).await {
+                tracing::debug!(%error, "wake-up was not sent; polling covers");
+            }
+            sleep(EXPECTING).await;
+        }
+    }
+}

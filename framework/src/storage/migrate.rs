@@ -1,0 +1,266 @@
+//! The migrations' runner. All steps of a run, and their entries in the history, commit in
+//! one transaction under a lock: a failed run leaves nothing behind, and of two runs at once
+//! the second finds everything done.
+
+use chrono::{DateTime, Utc};
+use sqlx::{
+    Pool, SqlSafeStr,
+    migrate::{Migrate, MigrateError, MigrationType},
+};
+use syncline_migrations::Migration;
+
+use super::Base;
+use crate::{Error, Result};
+
+/// The history's table; the service's own migrations keep theirs in `_sqlx_migrations`.
+pub(super) const HISTORY: &str = "syncline_migrations";
+
+/// What a run is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Steps {
+    /// Apply everything that is pending.
+    Up,
+    /// Take back every migration after `to` (0: all), the newest first.
+    Down {
+        /// The version that stays.
+        to: i64,
+        /// Also when messages are lost with the tables.
+        force: bool,
+    },
+}
+
+/// One entry of the history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AppliedMigration {
+    /// Its version.
+    pub version: i64,
+    /// Its name.
+    pub name: String,
+    /// SHA-384 of the SQL that was run.
+    pub checksum: Vec<u8>,
+    /// When it was run.
+    pub at: DateTime<Utc>,
+}
+
+/// Where one migration stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MigrationState {
+    /// It was applied, as this program holds it.
+    Applied,
+    /// It was not applied yet.
+    Pending,
+    /// It was applied with another text than this program holds.
+    Edited,
+    /// It was applied by a newer program: this one does not hold it.
+    Unknown,
+}
+
+impl MigrationState {
+    /// `applied`, `pending`, `edited` or `unknown`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::Pending => "pending",
+            Self::Edited => "edited",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// One migration, known or applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MigrationStatus {
+    /// Its version.
+    pub version: i64,
+    /// Its name.
+    pub name: String,
+    /// Where it stands.
+    pub state: MigrationState,
+    /// When it was applied.
+    pub at: Option<DateTime<Utc>>,
+}
+
+/// Applies the embedded migrations that are pending, and returns their versions. Cheap when
+/// there is nothing to do: it reads the history and needs no right to write.
+///
+/// # Errors
+/// [`Error::SchemaNewer`], [`Error::HistoryEdited`]: nothing was done.
+/// [`Error::Migration`], [`Error::Database`]: the run was rolled back as a whole.
+///
+/// ```
+/// # #[cfg(feature = "sqlite")]
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let pool = sqlx::SqlitePool::connect("sqlite:users.db?mode=rwc").await?;
+/// syncline::migrate(&pool).await?;
+/// # Ok(()) }
+/// ```
+pub async fn migrate<DB: Base>(pool: &Pool<DB>) -> Result<Vec<i64>> {
+    if plan(pool, Steps::Up).await?.is_empty() {
+        return Ok(Vec::new());
+    }
+    DB::run_migrations(pool, Steps::Up).await
+}
+
+/// Takes back every migration after version `to` (0: all of them, and the history's table),
+/// and returns their versions.
+///
+/// # Errors
+/// As [`migrate`]; and [`Error::WouldLose`] when messages would go that were not sent, or
+/// are held, unless `force`.
+pub async fn migrate_down<DB: Base>(pool: &Pool<DB>, to: i64, force: bool) -> Result<Vec<i64>> {
+    let steps = Steps::Down { to, force };
+    if plan(pool, steps).await?.is_empty() {
+        return Ok(Vec::new());
+    }
+    DB::run_migrations(pool, steps).await
+}
+
+/// The migrations that a run would apply, or take back, in that order.
+///
+/// # Errors
+/// As [`migrate`].
+pub async fn plan<DB: Base>(pool: &Pool<DB>, steps: Steps) -> Result<Vec<&'static Migration>> {
+    let status = status(pool).await?;
+    check_history::<DB>(&status)?;
+    Ok(pending::<DB>(&status, steps))
+}
+
+/// Where each migration stands, in order of version.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn status<DB: Base>(pool: &Pool<DB>) -> Result<Vec<MigrationStatus>> {
+    Ok(compare::<DB>(DB::applied_migrations(pool).await?))
+}
+
+/// Refuses a database whose tables are not those of this program.
+///
+/// # Errors
+/// [`Error::NotMigrated`], [`Error::SchemaOlder`], [`Error::SchemaNewer`],
+/// [`Error::HistoryEdited`], [`Error::Database`].
+pub async fn check_schema<DB: Base>(pool: &Pool<DB>) -> Result<()> {
+    let status = status(pool).await?;
+    check_history::<DB>(&status)?;
+    let found = status.iter().filter(|m| m.state == MigrationState::Applied);
+    match (found.map(|m| m.version).max(), newest::<DB>()) {
+        (None, _) => Err(Error::NotMigrated),
+        (Some(found), needed) if found < needed => Err(Error::SchemaOlder { found, needed }),
+        _ => Ok(()),
+    }
+}
+
+/// Takes `steps` on a connection that has the migrations' lock.
+pub(super) async fn take<DB: Base>(connection: &mut DB::Connection, steps: Steps) -> Result<Vec<i64>> {
+    connection.ensure_migrations_table(HISTORY).await.map_err(failed)?;
+    let applied = connection.list_applied_migrations(HISTORY).await.map_err(failed)?;
+    let applied = applied.into_iter().map(|m| AppliedMigration {
+        version: m.version,
+        name: String::new(),
+        checksum: m.checksum.into_owned(),
+        at: DateTime::default(),
+    });
+    let status = compare::<DB>(applied.collect());
+    check_history::<DB>(&status)?;
+    let todo = pending::<DB>(&status, steps);
+    for step in &todo {
+        match steps {
+            Steps::Up => {
+                let up = embedded(step, MigrationType::ReversibleUp, step.up);
+                connection.apply(HISTORY, &up).await.map_err(failed)?;
+            }
+            Steps::Down { force, .. } => {
+                if !force {
+                    refuse_loss::<DB>(connection, step, *step == todo[0]).await?;
+                }
+                let down = embedded(step, MigrationType::ReversibleDown, step.down);
+                connection.revert(HISTORY, &down).await.map_err(failed)?;
+            }
+        }
+    }
+    Ok(todo.iter().map(|step| step.version).collect())
+}
+
+/// Before a step is taken back: whether messages would go with its tables.
+async fn refuse_loss<DB: Base>(
+    connection: &mut DB::Connection,
+    step: &Migration,
+    first: bool,
+) -> Result<()> {
+    match DB::lost_with(connection, step.version, first).await? {
+        0 => Ok(()),
+        count => Err(Error::WouldLose { version: step.version, name: step.name, count }),
+    }
+}
+
+fn embedded(step: &Migration, kind: MigrationType, sql: &'static str) -> sqlx::migrate::Migration {
+    sqlx::migrate::Migration::new(step.version, step.name.into(), kind, sql.into_sql_str(), false)
+}
+
+fn failed(error: MigrateError) -> Error {
+    match error {
+        MigrateError::Execute(source) => Error::Database { action: "migrate", source },
+        MigrateError::ExecuteMigration(source, version) => {
+            Error::Migration(format!("{version}: {source}; nothing was changed"))
+        }
+        other => Error::Migration(other.to_string()),
+    }
+}
+
+fn newest<DB: Base>() -> i64 {
+    DB::MIGRATIONS.last().map_or(0, |last| last.version)
+}
+
+/// The history against what this program holds.
+fn compare<DB: Base>(applied: Vec<AppliedMigration>) -> Vec<MigrationStatus> {
+    let mut status: Vec<_> = applied.into_iter().map(state_of::<DB>).collect();
+    for known in DB::MIGRATIONS {
+        if status.iter().all(|m| m.version != known.version) {
+            let (version, name) = (known.version, known.name.to_owned());
+            status.push(MigrationStatus { version, name, state: MigrationState::Pending, at: None });
+        }
+    }
+    status.sort_by_key(|m| m.version);
+    status
+}
+
+fn state_of<DB: Base>(applied: AppliedMigration) -> MigrationStatus {
+    let AppliedMigration { version, name, checksum, at } = applied;
+    let state = match DB::MIGRATIONS.iter().find(|known| known.version == version) {
+        None => MigrationState::Unknown,
+        Some(known) => {
+            let known = embedded(known, MigrationType::ReversibleUp, known.up);
+            match *known.checksum == *checksum {
+                true => MigrationState::Applied,
+                false => MigrationState::Edited,
+            }
+        }
+    };
+    MigrationStatus { version, name, state, at: Some(at) }
+}
+
+/// Refuses to touch what a newer program, or somebody by hand, has made.
+fn check_history<DB: Base>(status: &[MigrationStatus]) -> Result<()> {
+    if let Some(edited) = status.iter().find(|m| m.state == MigrationState::Edited) {
+        return Err(Error::HistoryEdited { version: edited.version });
+    }
+    match status.iter().rfind(|m| m.state == MigrationState::Unknown) {
+        Some(found) => {
+            Err(Error::SchemaNewer { found: found.version, known: newest::<DB>() })
+        }
+        None => Ok(()),
+    }
+}
+
+fn pending<DB: Base>(status: &[MigrationStatus], steps: Steps) -> Vec<&'static Migration> {
+    let state = |known: &&Migration| {
+        status.iter().find(|m| m.version == known.version).map(|m| m.state)
+    };
+    let known = DB::MIGRATIONS.iter();
+    match steps {
+        Steps::Up => known.filter(|m| state(m) == Some(MigrationState::Pending)).collect(),
+        Steps::Down { to, .. } => known
+            .rev()
+            .filter(|m| m.version > to && state(m) == Some(MigrationState::Applied))
+            .collect(),
+    }
+}

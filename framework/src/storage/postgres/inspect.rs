@@ -1,0 +1,140 @@
+//! What an operator looks at.
+
+use async_trait::async_trait;
+use sqlx::{PgConnection, PgPool, Postgres, Row};
+
+use super::{held_message};
+use crate::{
+    Error, Result,
+    message::Position,
+    storage::{
+        Cursor, Finding, HeldMessage, Inspect, Level, LogStore, PageLimit, RouteLag,
+        shared::from_millis,
+    },
+};
+
+/// The oldest server that has what sealing needs, and is tested.
+const MINIMUM: i32 = 140_000;
+/// A transaction that is older, in seconds, delays its own messages noticeably.
+const LONG: i64 = 300;
+
+#[async_trait]
+impl Inspect for Postgres {
+    async fn unsealed(pool: &PgPool) -> Result<i64> {
+        sqlx::query_scalar(include_str!("sql/unsealed.sql"))
+            .fetch_one(pool)
+            .await
+            .map_err(Error::database("count unsealed messages"))
+    }
+
+    async fn route_lags(pool: &PgPool) -> Result<Vec<RouteLag>> {
+        let rows: Vec<(String, String, i64, i64, i64, i64)> =
+            sqlx::query_as(include_str!("sql/routes.sql"))
+                .fetch_all(pool)
+                .await
+                .map_err(Error::database("read the routes"))?;
+        let head = Self::head(pool).await?;
+        let mut lags = Vec::with_capacity(rows.len());
+        for (route, stream, position, seal, seq, updated_at) in rows {
+            let cursor = Cursor { position: Position(position), seal, seq };
+            let page = Self::read(pool, cursor, PageLimit { rows: 1, bytes: usize::MAX }).await;
+            lags.push(RouteLag {
+                route,
+                stream,
+                position: cursor.position,
+                behind: (head.0 - position).max(0),
+                oldest: page.ok().and_then(|page| page.first().map(|row| row.message.time)),
+                updated_at: from_millis(updated_at),
+            });
+        }
+        Ok(lags)
+    }
+
+    async fn held(pool: &PgPool, all: bool, after: i64, limit: i64) -> Result<Vec<HeldMessage>> {
+        let rows = sqlx::query(include_str!("sql/held_list.sql"))
+            .bind(after)
+            .bind(all)
+            .bind(limit)
+            .fetch_all(pool)
+            .await
+            .map_err(Error::database("read held messages"))?;
+        rows.iter().map(held_message).collect()
+    }
+
+    async fn held_by_id(connection: &mut PgConnection, id: i64) -> Result<Option<HeldMessage>> {
+        let row = sqlx::query(include_str!("sql/held_by_id.sql"))
+            .bind(id)
+            .fetch_optional(connection)
+            .await
+            .map_err(Error::database("read a held message"))?;
+        row.as_ref().map(held_message).transpose()
+    }
+
+    async fn missing_privileges(pool: &PgPool) -> Result<Vec<String>> {
+        sqlx::query_scalar(include_str!("sql/missing_privileges.sql"))
+            .fetch_all(pool)
+            .await
+            .map_err(Error::database("check the privileges"))
+    }
+
+    async fn findings(pool: &PgPool) -> Result<Vec<Finding>> {
+        let failed = "read the server's settings";
+        let row = sqlx::query(include_str!("sql/findings.sql"))
+            .fetch_one(pool)
+            .await
+            .map_err(Error::database(failed))?;
+        let read = || {
+            let standby: bool = row.try_get(2)?;
+            let standby = if standby { "standby" } else { "primary" };
+            Ok(vec![
+                version(row.try_get(0)?, row.try_get(1)?),
+                setting("server role", standby.to_owned(), "standby", Level::Failure,
+                    "connect to the primary: a standby cannot write"),
+                setting("default_transaction_read_only", row.try_get(3)?, "on", Level::Failure,
+                    "switch it off for this role and database"),
+                setting("fsync", row.try_get(4)?, "off", Level::Failure,
+                    "set fsync = on: a power cut loses committed messages"),
+                setting("full_page_writes", row.try_get(5)?, "off", Level::Failure,
+                    "set full_page_writes = on: a power cut can tear pages"),
+                setting("synchronous_commit", row.try_get(6)?, "off", Level::Warning,
+                    "set it on: a crash can undo a business transaction that was confirmed (the relay sets it for itself)"),
+                oldest("prepared transactions", row.try_get(7)?, 0,
+                    "commit or roll back what pg_prepared_xacts lists: its messages wait, and vacuum too"),
+                oldest("oldest writing transaction", row.try_get(8)?, LONG,
+                    "see pg_stat_activity: its messages wait until it ends, and vacuum too"),
+            ])
+        };
+        let findings: sqlx::Result<_> = read();
+        findings.map_err(Error::database(failed))
+    }
+}
+
+fn version(found: String, number: i32) -> Finding {
+    let level = if number < MINIMUM { Level::Failure } else { Level::Ok };
+    finding("server version", level, found, "Syncline needs PostgreSQL 14 or newer")
+}
+
+fn setting(
+    check: &'static str,
+    found: String,
+    bad: &str,
+    level: Level,
+    advice: &'static str,
+) -> Finding {
+    let level = if found == bad { level } else { Level::Ok };
+    finding(check, level, found, advice)
+}
+
+fn oldest(check: &'static str, age: Option<i64>, limit: i64, advice: &'static str) -> Finding {
+    match age {
+        None => finding(check, Level::Ok, "none".to_owned(), advice),
+        Some(age) => {
+            let level = if age >= limit { Level::Warning } else { Level::Ok };
+            finding(check, level, format!("{age} s old"), advice)
+        }
+    }
+}
+
+fn finding(check: &'static str, level: Level, found: String, advice: &'static str) -> Finding {
+    Finding { check, level, found, advice: (level != Level::Ok).then_some(advice) }
+}

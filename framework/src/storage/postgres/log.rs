@@ -1,0 +1,285 @@
+//! Sealing and reading. `sql/seal.sql` closes a batch; the reads use its predicate.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::StreamExt;
+use sqlx::{
+    FromRow, PgPool, Postgres, Row,
+    postgres::{PgListener, PgRow},
+};
+use uuid::Uuid;
+
+use crate::{
+    Error, Result,
+    message::{Message, Position},
+    storage::{
+        Cursor, Lease, LogRow, LogStore, PageLimit, Sealed, Watch,
+        shared::{collect_page, headers},
+    },
+};
+
+/// A scan of so many sequence values that found nothing is remembered by an empty seal.
+const WIDE_SCAN: i64 = 10_000;
+/// How many small seals are read at once.
+const SEALS_A_READ: i64 = 256;
+/// The channel of wake-ups between processes.
+const CHANNEL: &str = "syncline";
+
+#[async_trait]
+impl LogStore for Postgres {
+    async fn seal(pool: &PgPool, lease: &Lease, limit: i64) -> Result<Sealed> {
+        let sealed: Result<Option<(i64, i64)>, _> = sqlx::query_as(include_str!("sql/seal.sql"))
+            .bind(limit)
+            .bind(&lease.name)
+            .bind(lease.holder)
+            .bind(lease.epoch)
+            .bind(WIDE_SCAN)
+            .fetch_optional(pool)
+            .await;
+        match sealed {
+            Ok(Some((count, head))) => {
+                Ok(Sealed { count: count.unsigned_abs(), head: Some(Position(head)) })
+            }
+            Ok(None) => Ok(Sealed { count: 0, head: None }),
+            // Another sealer took this number first: its seal is as good as ours.
+            Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
+                Ok(Sealed { count: 0, head: None })
+            }
+            Err(error) => Err(Error::database("seal the log")(error)),
+        }
+    }
+
+    async fn head(pool: &PgPool) -> Result<Position> {
+        let head = sqlx::query_scalar(include_str!("sql/head.sql")).fetch_one(pool).await;
+        head.map(Position).map_err(Error::database("read the head of the log"))
+    }
+
+    async fn read(pool: &PgPool, after: Cursor, limit: PageLimit) -> Result<Vec<LogRow>> {
+        let seals: Vec<SealRow> = sqlx::query_as(include_str!("sql/seals_after.sql"))
+            .bind(after.seal)
+            .bind(after.position.0)
+            .bind(SEALS_A_READ)
+            .fetch_all(pool)
+            .await
+            .map_err(Error::database("read the seals"))?;
+        let Some(first) = seals.first() else { return Ok(Vec::new()) };
+        if first.first_position > after.position.0 + 1 {
+            return Err(Error::LogBroken {
+                position: after.position.0 + 1,
+                problem: "no seal holds it: the log was trimmed".to_owned(),
+            });
+        }
+        let mut whole = 0;
+        let fits = |seal: &&SealRow| {
+            whole += seal.rest(after);
+            whole <= limit.rows
+        };
+        match seals.iter().take_while(fits).count() {
+            0 | 1 => read_seal(pool, first, after, limit).await,
+            many => read_seals(pool, &seals[..many], after, limit).await,
+        }
+    }
+
+    async fn locate(pool: &PgPool, position: Position) -> Result<Cursor> {
+        if position <= Position::START {
+            return Ok(Cursor::default());
+        }
+        let failed = "find a position";
+        let seal: Option<SealRow> = sqlx::query_as(include_str!("sql/seal_at.sql"))
+            .bind(position.0)
+            .fetch_optional(pool)
+            .await
+            .map_err(Error::database(failed))?;
+        let missing = |problem: &str| Error::LogBroken {
+            position: position.0,
+            problem: problem.to_owned(),
+        };
+        let seal = seal.ok_or_else(|| missing("no seal holds it: the log was trimmed"))?;
+        if position.0 >= seal.first_position + seal.count {
+            return Err(missing("it has not been given to a message yet"));
+        }
+        let seq: Option<i64> = sqlx::query_scalar(include_str!("sql/locate.sql"))
+            .bind(seal.late_lo)
+            .bind(seal.seq_hi)
+            .bind(&seal.snapshot)
+            .bind(seal.prev_hi)
+            .bind(&seal.prev_snapshot)
+            .bind(position.0 - seal.first_position)
+            .fetch_optional(pool)
+            .await
+            .map_err(Error::database(failed))?;
+        let seq = seq.ok_or_else(|| missing("its seal has fewer rows than it counted"))?;
+        Ok(Cursor { position, seal: seal.seal, seq })
+    }
+
+    async fn incarnation(pool: &PgPool) -> Result<Uuid> {
+        sqlx::query_scalar(include_str!("sql/incarnation.sql"))
+            .fetch_one(pool)
+            .await
+            .map_err(Error::database("read the incarnation"))
+    }
+
+    async fn check_durable(pool: &PgPool) -> Result<()> {
+        let (standby, fsync, full_pages): (bool, String, String) =
+            sqlx::query_as(include_str!("sql/durability.sql"))
+                .fetch_one(pool)
+                .await
+                .map_err(Error::database("read the durability settings"))?;
+        let refuse = |setting, found, remedy| Err(Error::NotDurable { setting, found, remedy });
+        if standby {
+            return refuse("this server", "a standby".to_owned(), "connect to the primary");
+        }
+        if fsync != "on" {
+            return refuse("fsync", fsync, "set fsync = on");
+        }
+        if full_pages != "on" {
+            return refuse("full_page_writes", full_pages, "set full_page_writes = on");
+        }
+        Ok(())
+    }
+
+    async fn watch(pool: &PgPool) -> Result<Box<dyn Watch>> {
+        let failed = "listen for wake-ups";
+        let mut listener = PgListener::connect_with(pool).await.map_err(Error::database(failed))?;
+        listener.listen(CHANNEL).await.map_err(Error::database(failed))?;
+        Ok(Box::new(Listener(listener)))
+    }
+
+    async fn signal(pool: &PgPool) -> Result<()> {
+        sqlx::query(include_str!("sql/signal.sql"))
+            .bind(CHANNEL)
+            .execute(pool)
+            .await
+            .map_err(Error::database("wake other processes"))?;
+        Ok(())
+    }
+}
+
+struct Listener(PgListener);
+
+#[async_trait]
+impl Watch for Listener {
+    async fn changed(&mut self) {
+        // It reconnects by itself; while it cannot, polling covers.
+        while self.0.recv().await.is_err() {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+}
+
+/// A seal with what bounds it.
+struct SealRow {
+    seal: i64,
+    first_position: i64,
+    count: i64,
+    late_lo: i64,
+    seq_hi: i64,
+    snapshot: String,
+    prev_hi: i64,
+    prev_snapshot: String,
+}
+
+impl FromRow<'_, PgRow> for SealRow {
+    fn from_row(row: &PgRow) -> sqlx::Result<Self> {
+        Ok(Self {
+            seal: row.try_get(0)?,
+            first_position: row.try_get(1)?,
+            count: row.try_get(2)?,
+            late_lo: row.try_get(3)?,
+            seq_hi: row.try_get(4)?,
+            snapshot: row.try_get(5)?,
+            prev_hi: row.try_get(6)?,
+            prev_snapshot: row.try_get(7)?,
+        })
+    }
+}
+
+impl SealRow {
+    /// How many of its rows a reader at `after` has not read.
+    fn rest(&self, after: Cursor) -> i64 {
+        let first = self.first_position.max(after.position.0 + 1);
+        self.first_position + self.count - first
+    }
+
+    /// The sequence value after which its rows stand, for a reader at `after`.
+    fn after(&self, after: Cursor) -> i64 {
+        if self.seal == after.seal { self.late_lo.max(after.seq) } else { self.late_lo }
+    }
+}
+
+async fn read_seal(
+    pool: &PgPool,
+    seal: &SealRow,
+    after: Cursor,
+    limit: PageLimit,
+) -> Result<Vec<LogRow>> {
+    let rows = sqlx::query(include_str!("sql/read_seal.sql"))
+        .bind(seal.after(after))
+        .bind(seal.late_lo)
+        .bind(seal.seq_hi)
+        .bind(&seal.snapshot)
+        .bind(seal.prev_hi)
+        .bind(&seal.prev_snapshot)
+        .bind(limit.rows)
+        .fetch(pool)
+        .map(|row| row.and_then(|row| log_row(&row, seal.seal)));
+    let page = collect_page(rows, limit).await;
+    number(page, after.position, seal.rest(after).min(limit.rows))
+}
+
+async fn read_seals(
+    pool: &PgPool,
+    seals: &[SealRow],
+    after: Cursor,
+    limit: PageLimit,
+) -> Result<Vec<LogRow>> {
+    let rows = sqlx::query(include_str!("sql/read_seals.sql"))
+        .bind(seals.iter().map(|s| s.seal).collect::<Vec<_>>())
+        .bind(seals.iter().map(|s| s.after(after)).collect::<Vec<_>>())
+        .bind(seals.iter().map(|s| s.seq_hi).collect::<Vec<_>>())
+        .bind(seals.iter().map(|s| s.snapshot.as_str()).collect::<Vec<_>>())
+        .bind(seals.iter().map(|s| s.prev_hi).collect::<Vec<_>>())
+        .bind(seals.iter().map(|s| s.prev_snapshot.as_str()).collect::<Vec<_>>())
+        .fetch(pool)
+        .map(|row| row.and_then(|row| log_row(&row, row.try_get(9)?)));
+    let page = collect_page(rows, limit).await;
+    number(page, after.position, seals.iter().map(|seal| seal.rest(after)).sum())
+}
+
+/// Gives the rows of a page their positions: there must be exactly `wanted`, or as many as
+/// its bytes allow.
+fn number(
+    page: sqlx::Result<(Vec<LogRow>, bool)>,
+    after: Position,
+    wanted: i64,
+) -> Result<Vec<LogRow>> {
+    let (mut page, full) = page.map_err(Error::database("read the log"))?;
+    if page.len() as i64 > wanted || (!full && page.len() as i64 != wanted) {
+        return Err(Error::LogBroken {
+            position: after.0 + 1,
+            problem: format!("{wanted} rows are sealed there and {} were found", page.len()),
+        });
+    }
+    for (row, position) in page.iter_mut().zip(after.0 + 1..) {
+        row.cursor.position = Position(position);
+    }
+    Ok(page)
+}
+
+fn log_row(row: &PgRow, seal: i64) -> sqlx::Result<LogRow> {
+    Ok(LogRow {
+        cursor: Cursor { position: Position::START, seal, seq: row.try_get(0)? },
+        message: Message {
+            id: row.try_get(1)?,
+            topic: row.try_get(2)?,
+            key: row.try_get(3)?,
+            time: row.try_get(4)?,
+            content_type: row.try_get(5)?,
+            schema_version: row.try_get(6)?,
+            headers: headers(row.try_get(7)?)?,
+            data: Bytes::from(row.try_get::<Vec<u8>, _>(8)?),
+        },
+    })
+}

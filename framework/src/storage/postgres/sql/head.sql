@@ -1,0 +1,1 @@
+SELECT first_position + count - 1 FROM syncline_seal ORDER BY seal DESC LIMIT 1

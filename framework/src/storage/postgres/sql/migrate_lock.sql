@@ -1,0 +1,8 @@
+-- The first statements of a migration's transaction. The lock (its number is only ours) goes
+-- with the transaction; a session's lock would stay behind when a run is cancelled, and a
+-- connection pooler would lose it. Nobody waits for ever: not for another migration, and not
+-- with a table lock requested, for then everybody else would wait behind us.
+SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+SET LOCAL lock_timeout = '60s';
+SELECT pg_advisory_xact_lock(8316866846220742241);
+SET LOCAL lock_timeout = '10s';

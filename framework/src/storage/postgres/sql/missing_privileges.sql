@@ -1,0 +1,18 @@
+WITH needed (name, privileges) AS (VALUES
+    ('syncline_migrations', '{SELECT}'::text[]),
+    ('syncline_node', '{SELECT}'),
+    ('syncline_outbox', '{SELECT,INSERT}'),
+    ('syncline_seal', '{SELECT,INSERT}'),
+    ('syncline_lease', '{SELECT,INSERT,UPDATE}'),
+    ('syncline_route', '{SELECT,INSERT,UPDATE}'),
+    ('syncline_inbox', '{SELECT,INSERT,UPDATE}'),
+    ('syncline_parked', '{SELECT,INSERT,UPDATE,DELETE}'),
+    ('syncline_held', '{SELECT,INSERT,UPDATE,DELETE}'),
+    ('syncline_timer', '{SELECT,INSERT,UPDATE,DELETE}'),
+    ('syncline_compensated', '{SELECT,INSERT}')
+)
+SELECT privilege || ' on ' || name FROM needed, unnest(privileges) AS privilege
+WHERE NOT has_table_privilege(to_regclass(name)::oid, privilege)
+UNION ALL
+SELECT 'USAGE on syncline_outbox_seq'
+WHERE NOT has_sequence_privilege(to_regclass('syncline_outbox_seq')::oid, 'USAGE')

@@ -1,0 +1,1 @@
+DELETE FROM syncline_timer WHERE kind = $1 AND owner = $2 AND subject = $3

@@ -1,0 +1,507 @@
+//! The stores whose Rust is the same for every database that has `RETURNING` and
+//! `ON CONFLICT`; their SQL stands in each database's own `.sql` files.
+
+/// Includes `storage/<dir>/sql/<name>.sql`.
+macro_rules! sql {
+    ($dir:literal, $name:literal) => {
+        include_str!(concat!($dir, "/sql/", $name, ".sql"))
+    };
+}
+pub(super) use sql;
+
+/// Implements the lease, route, inbox and held stores for `$db` over `storage/$dir/sql`.
+macro_rules! shared_stores {
+    ($db:ty, $dir:literal) => {
+        #[async_trait]
+        impl LeaseStore for $db {
+            async fn acquire(
+                pool: &Pool<Self>,
+                name: &str,
+                holder: Uuid,
+                ttl: Duration,
+            ) -> Result<Option<Lease>> {
+                let epoch: Option<i64> = sqlx::query_scalar(sql!($dir, "lease_acquire"))
+                    .bind(name)
+                    .bind(holder)
+                    .bind(millis(ttl))
+                    .fetch_optional(pool)
+                    .await
+                    .map_err(Error::database("acquire a lease"))?;
+                Ok(epoch.map(|epoch| Lease { name: name.to_owned(), holder, epoch }))
+            }
+
+            async fn release(pool: &Pool<Self>, lease: &Lease) -> Result<()> {
+                sqlx::query(sql!($dir, "lease_release"))
+                    .bind(&lease.name)
+                    .bind(lease.holder)
+                    .bind(lease.epoch)
+                    .execute(pool)
+                    .await
+                    .map_err(Error::database("release a lease"))?;
+                Ok(())
+            }
+        }
+
+        #[async_trait]
+        impl RouteStore for $db {
+            async fn open_route(
+                pool: &Pool<Self>,
+                route: &str,
+                stream: &str,
+            ) -> Result<Checkpoint> {
+                let failed = "open a route";
+                sqlx::query(sql!($dir, "route_create"))
+                    .bind(route)
+                    .bind(stream)
+                    .execute(pool)
+                    .await
+                    .map_err(Error::database(failed))?;
+                let row: (String, i64, i64, i64, i64, Uuid) =
+                    sqlx::query_as(sql!($dir, "route_get"))
+                        .bind(route)
+                        .fetch_one(pool)
+                        .await
+                        .map_err(Error::database(failed))?;
+                let (carried, position, seal, seq, last_position, id) = row;
+                if carried != stream {
+                    return Err(Error::Definition {
+                        what: "route",
+                        name: route.to_owned(),
+                        problem: format!(
+                            "it carries stream {stream:?} now and carried {carried:?} before; \
+                             give the new route another name"
+                        ),
+                    });
+                }
+                Ok(Checkpoint {
+                    cursor: Cursor { position: Position(position), seal, seq },
+                    last: Link { position: Position(last_position), id },
+                })
+            }
+
+            async fn save_checkpoint(
+                pool: &Pool<Self>,
+                route: &str,
+                lease: &Lease,
+                to: &Checkpoint,
+            ) -> Result<bool> {
+                let done = sqlx::query(sql!($dir, "route_save"))
+                    .bind(route)
+                    .bind(&lease.name)
+                    .bind(lease.holder)
+                    .bind(lease.epoch)
+                    .bind(to.cursor.position.0)
+                    .bind(to.cursor.seal)
+                    .bind(to.cursor.seq)
+                    .bind(to.last.position.0)
+                    .bind(to.last.id)
+                    .execute(pool)
+                    .await
+                    .map_err(Error::database("save a checkpoint"))?;
+                Ok(done.rows_affected() == 1)
+            }
+        }
+
+        #[async_trait]
+        impl InboxStore for $db {
+            async fn inbox(
+                pool: &Pool<Self>,
+                consumer: &str,
+                origin: &Origin,
+            ) -> Result<Option<InboxRow>> {
+                let row: Option<(Uuid, i64, i64, Uuid)> =
+                    sqlx::query_as(sql!($dir, "inbox_get"))
+                        .bind(consumer)
+                        .bind(&origin.source)
+                        .bind(&origin.stream)
+                        .bind(origin.shard)
+                        .fetch_optional(pool)
+                        .await
+                        .map_err(Error::database("read the inbox"))?;
+                Ok(row.map(inbox_row))
+            }
+
+            async fn lock_inbox(
+                tx: &mut Transaction<'_, Self>,
+                consumer: &str,
+                origin: &Origin,
+                first: InboxRow,
+            ) -> Result<InboxRow> {
+                let failed = "lock the inbox";
+                for _ in 0..2 {
+                    let row: Option<(Uuid, i64, i64, Uuid)> =
+                        sqlx::query_as(sql!($dir, "inbox_lock"))
+                            .bind(consumer)
+                            .bind(&origin.source)
+                            .bind(&origin.stream)
+                            .bind(origin.shard)
+                            .fetch_optional(&mut **tx)
+                            .await
+                            .map_err(Error::database(failed))?;
+                    if let Some(row) = row {
+                        return Ok(inbox_row(row));
+                    }
+                    sqlx::query(sql!($dir, "inbox_create"))
+                        .bind(consumer)
+                        .bind(&origin.source)
+                        .bind(&origin.stream)
+                        .bind(origin.shard)
+                        .bind(first.incarnation)
+                        .bind(first.watermark.0)
+                        .bind(first.last.position.0)
+                        .bind(first.last.id)
+                        .execute(&mut **tx)
+                        .await
+                        .map_err(Error::database(failed))?;
+                }
+                Err(Error::Database { action: failed, source: sqlx::Error::RowNotFound })
+            }
+
+            async fn save_inbox(
+                tx: &mut Transaction<'_, Self>,
+                consumer: &str,
+                origin: &Origin,
+                row: InboxRow,
+            ) -> Result<()> {
+                sqlx::query(sql!($dir, "inbox_save"))
+                    .bind(consumer)
+                    .bind(&origin.source)
+                    .bind(&origin.stream)
+                    .bind(origin.shard)
+                    .bind(row.incarnation)
+                    .bind(row.watermark.0)
+                    .bind(row.last.position.0)
+                    .bind(row.last.id)
+                    .execute(&mut **tx)
+                    .await
+                    .map_err(Error::database("move the watermark"))?;
+                Ok(())
+            }
+
+            async fn mark_compensated(
+                tx: &mut Transaction<'_, Self>,
+                message: Uuid,
+                by: &str,
+                reason: &str,
+            ) -> Result<bool> {
+                let done = sqlx::query(sql!($dir, "compensated_mark"))
+                    .bind(message)
+                    .bind(by)
+                    .bind(reason)
+                    .execute(&mut **tx)
+                    .await
+                    .map_err(Error::database("record a compensation"))?;
+                Ok(done.rows_affected() == 1)
+            }
+        }
+
+        #[async_trait]
+        impl HeldStore for $db {
+            async fn parked_keys(
+                tx: &mut Transaction<'_, Self>,
+                consumer: &str,
+                source: &str,
+                limit: i64,
+            ) -> Result<Vec<String>> {
+                sqlx::query_scalar(sql!($dir, "parked_keys"))
+                    .bind(consumer)
+                    .bind(source)
+                    .bind(limit)
+                    .fetch_all(&mut **tx)
+                    .await
+                    .map_err(Error::database("read the parked keys"))
+            }
+
+            async fn lock_parked(
+                tx: &mut Transaction<'_, Self>,
+                consumer: &str,
+                source: &str,
+                key: &str,
+            ) -> Result<bool> {
+                let row: Option<i32> = sqlx::query_scalar(sql!($dir, "parked_lock"))
+                    .bind(consumer)
+                    .bind(source)
+                    .bind(key)
+                    .fetch_optional(&mut **tx)
+                    .await
+                    .map_err(Error::database("lock a parked key"))?;
+                Ok(row.is_some())
+            }
+
+            async fn park(
+                tx: &mut Transaction<'_, Self>,
+                consumer: &str,
+                source: &str,
+                key: &str,
+                after: Option<Duration>,
+            ) -> Result<()> {
+                let failed = "park a key";
+                sqlx::query(sql!($dir, "park"))
+                    .bind(consumer)
+                    .bind(source)
+                    .bind(key)
+                    .execute(&mut **tx)
+                    .await
+                    .map_err(Error::database(failed))?;
+                let subject = timer_subject(source, key);
+                let timer = match after {
+                    Some(after) => {
+                        sqlx::query(sql!($dir, "timer_set")).bind(TIMER).bind(consumer).bind(subject).bind(millis(after))
+                    }
+                    None => sqlx::query(sql!($dir, "timer_clear")).bind(TIMER).bind(consumer).bind(subject),
+                };
+                timer.execute(&mut **tx).await.map_err(Error::database(failed))?;
+                Ok(())
+            }
+
+            async fn unpark(
+                tx: &mut Transaction<'_, Self>,
+                consumer: &str,
+                source: &str,
+                key: &str,
+            ) -> Result<()> {
+                let failed = "unpark a key";
+                sqlx::query(sql!($dir, "unpark"))
+                    .bind(consumer)
+                    .bind(source)
+                    .bind(key)
+                    .execute(&mut **tx)
+                    .await
+                    .map_err(Error::database(failed))?;
+                sqlx::query(sql!($dir, "timer_clear"))
+                    .bind(TIMER)
+                    .bind(consumer)
+                    .bind(timer_subject(source, key))
+                    .execute(&mut **tx)
+                    .await
+                    .map_err(Error::database(failed))?;
+                Ok(())
+            }
+
+            async fn hold(
+                tx: &mut Transaction<'_, Self>,
+                consumer: &str,
+                key: &str,
+                envelope: &Envelope,
+                holding: Holding<'_>,
+            ) -> Result<()> {
+                let bytes = encode_envelope(envelope).map_err(|error| Error::LogBroken {
+                    position: envelope.position.0,
+                    problem: error.to_string(),
+                })?;
+                sqlx::query(sql!($dir, "held_add"))
+                    .bind(consumer)
+                    .bind(&envelope.origin.source)
+                    .bind(key)
+                    .bind(&envelope.origin.stream)
+                    .bind(envelope.origin.shard)
+                    .bind(envelope.position.0)
+                    .bind(envelope.id)
+                    .bind(&envelope.topic)
+                    .bind(bytes)
+                    .bind(holding.reason.as_str())
+                    .bind(i32::from(holding.reason != HeldReason::Behind))
+                    .bind(holding.error)
+                    .bind(holding.dead)
+                    .execute(&mut **tx)
+                    .await
+                    .map_err(Error::database("hold a message"))?;
+                Ok(())
+            }
+
+            async fn held_of_key(
+                tx: &mut Transaction<'_, Self>,
+                consumer: &str,
+                source: &str,
+                key: &str,
+                dead: bool,
+                limit: i64,
+            ) -> Result<Vec<HeldMessage>> {
+                let rows = sqlx::query(sql!($dir, "held_of_key"))
+                    .bind(consumer)
+                    .bind(source)
+                    .bind(key)
+                    .bind(dead)
+                    .bind(limit)
+                    .fetch_all(&mut **tx)
+                    .await
+                    .map_err(Error::database("read held messages"))?;
+                rows.iter().map(held_message).collect()
+            }
+
+            async fn tried(
+                tx: &mut Transaction<'_, Self>,
+                id: i64,
+                error: &str,
+                dead: bool,
+            ) -> Result<()> {
+                sqlx::query(sql!($dir, "held_tried"))
+                    .bind(id)
+                    .bind(error)
+                    .bind(dead)
+                    .execute(&mut **tx)
+                    .await
+                    .map_err(Error::database("count a try"))?;
+                Ok(())
+            }
+
+            async fn unhold(tx: &mut Transaction<'_, Self>, id: i64) -> Result<()> {
+                sqlx::query(sql!($dir, "held_remove"))
+                    .bind(id)
+                    .execute(&mut **tx)
+                    .await
+                    .map_err(Error::database("remove a held message"))?;
+                Ok(())
+            }
+
+            async fn due_keys(
+                pool: &Pool<Self>,
+                consumer: &str,
+                limit: i64,
+            ) -> Result<Vec<(String, String)>> {
+                let subjects: Vec<String> = sqlx::query_scalar(sql!($dir, "timer_due"))
+                    .bind(TIMER)
+                    .bind(consumer)
+                    .bind(limit)
+                    .fetch_all(pool)
+                    .await
+                    .map_err(Error::database("read due timers"))?;
+                Ok(subjects.iter().filter_map(|subject| split_subject(subject)).collect())
+            }
+
+            async fn take_due(
+                tx: &mut Transaction<'_, Self>,
+                consumer: &str,
+                source: &str,
+                key: &str,
+                claim: Duration,
+            ) -> Result<bool> {
+                if !Self::lock_parked(tx, consumer, source, key).await? {
+                    return Ok(false);
+                }
+                let done = sqlx::query(sql!($dir, "timer_take"))
+                    .bind(TIMER)
+                    .bind(consumer)
+                    .bind(timer_subject(source, key))
+                    .bind(millis(claim))
+                    .execute(&mut **tx)
+                    .await
+                    .map_err(Error::database("take a due timer"))?;
+                Ok(done.rows_affected() == 1)
+            }
+
+            async fn revive(tx: &mut Transaction<'_, Self>, id: i64) -> Result<bool> {
+                let key: Option<(String, String, String)> =
+                    sqlx::query_as(sql!($dir, "held_revive"))
+                        .bind(id)
+                        .fetch_optional(&mut **tx)
+                        .await
+                        .map_err(Error::database("revive a dead letter"))?;
+                let Some((consumer, source, key)) = key else { return Ok(false) };
+                Self::park(tx, &consumer, &source, &key, Some(Duration::ZERO)).await?;
+                Ok(true)
+            }
+        }
+
+        /// The columns of `held_of_key.sql`, which every statement that reads held messages has.
+        fn held_message(row: &<$db as sqlx::Database>::Row) -> Result<HeldMessage> {
+            let read = || -> sqlx::Result<HeldMessage> {
+                Ok(HeldMessage {
+                    id: row.try_get(0)?,
+                    consumer: row.try_get(1)?,
+                    source: row.try_get(2)?,
+                    key: row.try_get(3)?,
+                    message_id: row.try_get(4)?,
+                    topic: row.try_get(5)?,
+                    position: Position(row.try_get(6)?),
+                    envelope: row.try_get(7)?,
+                    reason: row.try_get(8)?,
+                    dead: row.try_get(9)?,
+                    attempts: row.try_get(10)?,
+                    error: row.try_get(11)?,
+                    held_at: from_millis(row.try_get(12)?),
+                })
+            };
+            read().map_err(Error::database("read held messages"))
+        }
+    };
+}
+pub(super) use shared_stores;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use chrono::{DateTime, Utc};
+use futures::{Stream, TryStreamExt};
+use uuid::Uuid;
+
+use super::{HeldReason, InboxRow, LogRow, PageLimit};
+use crate::{
+    Error, Result,
+    message::{Link, Message, MessageError, Position},
+};
+
+/// The kind of the timers that retry parked keys; their subject is "source key".
+pub(super) const TIMER: &str = "parked";
+
+pub(super) fn timer_subject(source: &str, key: &str) -> String {
+    format!("{source} {key}")
+}
+
+pub(super) fn split_subject(subject: &str) -> Option<(String, String)> {
+    subject.split_once(' ').map(|(source, key)| (source.to_owned(), key.to_owned()))
+}
+
+pub(super) fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+pub(super) fn from_millis(millis: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp_millis(millis).unwrap_or_default()
+}
+
+pub(super) fn inbox_row((incarnation, watermark, last, id): (Uuid, i64, i64, Uuid)) -> InboxRow {
+    InboxRow {
+        incarnation,
+        watermark: Position(watermark),
+        last: Link { position: Position(last), id },
+    }
+}
+
+impl HeldReason {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Failed => "failed",
+            Self::Retry => "retry",
+            Self::Behind => "behind",
+        }
+    }
+}
+
+/// The headers as the JSON text that the outbox stores.
+pub(super) fn headers_text(message: &Message) -> Result<String> {
+    serde_json::to_string(&message.headers)
+        .map_err(|error| Error::Message(MessageError::Payload(error)))
+}
+
+/// The headers as they were stored.
+pub(super) fn headers(text: &str) -> sqlx::Result<BTreeMap<String, String>> {
+    serde_json::from_str(text).map_err(|error| sqlx::Error::Decode(Box::new(error)))
+}
+
+/// Takes rows while the page has room for them, and says whether it was full before the rows
+/// ended; what is not taken is never held in memory.
+pub(super) async fn collect_page(
+    rows: impl Stream<Item = sqlx::Result<LogRow>>,
+    limit: PageLimit,
+) -> sqlx::Result<(Vec<LogRow>, bool)> {
+    let mut rows = std::pin::pin!(rows);
+    let (mut page, mut bytes) = (Vec::new(), 0_usize);
+    while let Some(row) = rows.try_next().await? {
+        bytes = bytes.saturating_add(row.message.data.len());
+        if bytes > limit.bytes && !page.is_empty() {
+            return Ok((page, true));
+        }
+        page.push(row);
+    }
+    Ok((page, false))
+}

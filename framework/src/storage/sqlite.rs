@@ -1,0 +1,59 @@
+//! SQLite, bundled.
+
+mod inspect;
+mod log;
+mod migrate;
+mod outbox;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sqlx::{Pool, Row, Sqlite, SqlitePool, Transaction, sqlite::SqlitePoolOptions};
+use uuid::Uuid;
+
+use super::shared::{
+    TIMER, from_millis, inbox_row, millis, shared_stores, split_subject, sql, timer_subject,
+};
+use super::{
+    AppliedMigration, Base, Checkpoint, Cursor, HeldMessage, HeldReason, HeldStore, Holding, InboxRow, InboxStore, Lease,
+    LeaseStore, RouteStore, Steps,
+};
+use crate::{
+    Error, Result,
+    message::{Envelope, Link, Origin, Position, encode_envelope},
+};
+
+shared_stores!(Sqlite, "sqlite");
+
+#[async_trait]
+impl Base for Sqlite {
+    const LABEL: &'static str = "SQLite";
+    const MIGRATIONS: &'static [syncline_migrations::Migration] = syncline_migrations::SQLITE;
+
+    async fn begin_write(pool: SqlitePool) -> sqlx::Result<Transaction<'static, Self>> {
+        pool.begin_with("BEGIN IMMEDIATE").await
+    }
+
+    fn relay_pool(pool: &SqlitePool, connections: u32) -> SqlitePool {
+        SqlitePoolOptions::new()
+            .max_connections(connections)
+            .acquire_timeout(pool.options().get_acquire_timeout())
+            .connect_lazy_with((*pool.connect_options()).clone())
+    }
+
+    async fn run_migrations(pool: &SqlitePool, steps: Steps) -> Result<Vec<i64>> {
+        migrate::run(pool, steps).await
+    }
+
+    async fn applied_migrations(pool: &SqlitePool) -> Result<Vec<AppliedMigration>> {
+        migrate::applied(pool).await
+    }
+
+    async fn lost_with(
+        connection: &mut Self::Connection,
+        version: i64,
+        first: bool,
+    ) -> Result<i64> {
+        migrate::lost_with(connection, version, first).await
+    }
+}

@@ -1,0 +1,117 @@
+//! What an operator looks at.
+
+use async_trait::async_trait;
+use sqlx::{Sqlite, SqliteConnection, SqlitePool};
+
+use super::{held_message};
+use crate::{
+    Error, Result, begin,
+    message::Position,
+    storage::{
+        Cursor, Finding, HeldMessage, Inspect, Level, LogStore, PageLimit, RouteLag,
+        shared::from_millis,
+    },
+};
+
+/// The oldest library that has what our SQL needs.
+const MINIMUM: (u32, u32) = (3, 42);
+
+#[async_trait]
+impl Inspect for Sqlite {
+    async fn unsealed(_pool: &SqlitePool) -> Result<i64> {
+        // A commit gives the position.
+        Ok(0)
+    }
+
+    async fn route_lags(pool: &SqlitePool) -> Result<Vec<RouteLag>> {
+        let rows: Vec<(String, String, i64, i64, i64, i64)> =
+            sqlx::query_as(include_str!("sql/routes.sql"))
+                .fetch_all(pool)
+                .await
+                .map_err(Error::database("read the routes"))?;
+        let head = Self::head(pool).await?;
+        let mut lags = Vec::with_capacity(rows.len());
+        for (route, stream, position, seal, seq, updated_at) in rows {
+            let cursor = Cursor { position: Position(position), seal, seq };
+            let page = Self::read(pool, cursor, PageLimit { rows: 1, bytes: usize::MAX }).await;
+            lags.push(RouteLag {
+                route,
+                stream,
+                position: cursor.position,
+                behind: (head.0 - position).max(0),
+                oldest: page.ok().and_then(|page| page.first().map(|row| row.message.time)),
+                updated_at: from_millis(updated_at),
+            });
+        }
+        Ok(lags)
+    }
+
+    async fn held(
+        pool: &SqlitePool,
+        all: bool,
+        after: i64,
+        limit: i64,
+    ) -> Result<Vec<HeldMessage>> {
+        let rows = sqlx::query(include_str!("sql/held_list.sql"))
+            .bind(after)
+            .bind(all)
+            .bind(limit)
+            .fetch_all(pool)
+            .await
+            .map_err(Error::database("read held messages"))?;
+        rows.iter().map(held_message).collect()
+    }
+
+    async fn held_by_id(connection: &mut SqliteConnection, id: i64) -> Result<Option<HeldMessage>> {
+        let row = sqlx::query(include_str!("sql/held_by_id.sql"))
+            .bind(id)
+            .fetch_optional(connection)
+            .await
+            .map_err(Error::database("read a held message"))?;
+        row.as_ref().map(held_message).transpose()
+    }
+
+    async fn missing_privileges(pool: &SqlitePool) -> Result<Vec<String>> {
+        let failed = Error::database("check the privileges");
+        let mut tx = begin(pool).await?;
+        let probe = sqlx::query(include_str!("sql/write_probe.sql")).execute(&mut *tx).await;
+        match probe {
+            Ok(_) => Ok(Vec::new()),
+            Err(sqlx::Error::Database(error)) if is_read_only(&*error) => {
+                Ok(vec![format!("writing to the database file ({error})")])
+            }
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    async fn findings(pool: &SqlitePool) -> Result<Vec<Finding>> {
+        let (version, journal): (String, String) = sqlx::query_as(include_str!("sql/findings.sql"))
+            .fetch_one(pool)
+            .await
+            .map_err(Error::database("read the database's settings"))?;
+        let mut numbers = version.split('.').map(|part| part.parse().unwrap_or(0));
+        let old = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) < MINIMUM;
+        Ok(vec![
+            finding("library version", old, Level::Failure, version, "Syncline needs SQLite 3.42 or newer"),
+            finding("journal_mode", journal != "wal", Level::Warning, journal,
+                "set journal_mode WAL: else readers and the writer wait for each other"),
+        ])
+    }
+}
+
+/// SQLITE_READONLY, SQLITE_PERM and SQLITE_CANTOPEN (of the journal), and their extended codes.
+fn is_read_only(error: &dyn sqlx::error::DatabaseError) -> bool {
+    let code = error.code().and_then(|code| code.parse::<i32>().ok());
+    code.is_some_and(|code| matches!(code & 0xff, 3 | 8 | 14))
+}
+
+fn finding(
+    check: &'static str,
+    bad: bool,
+    level: Level,
+    found: String,
+    advice: &'static str,
+) -> Finding {
+    let level = if bad { level } else { Level::Ok };
+    Finding { check, level, found, advice: bad.then_some(advice) }
+}

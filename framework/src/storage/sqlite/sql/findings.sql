@@ -1,0 +1,1 @@
+SELECT sqlite_version(), (SELECT journal_mode FROM pragma_journal_mode)

@@ -1,0 +1,1 @@
+INSERT INTO syncline_route (name, stream) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING

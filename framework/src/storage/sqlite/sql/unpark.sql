@@ -1,0 +1,1 @@
+DELETE FROM syncline_parked WHERE consumer = $1 AND source = $2 AND key = $3

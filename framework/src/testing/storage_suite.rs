@@ -1,0 +1,74 @@
+//! What every database must do alike. Each case gets a fresh, migrated database from the
+//! caller and panics with what was wrong.
+//!
+//! ```no_run
+//! # async fn fresh() -> sqlx::Pool<sqlx::Sqlite> { unimplemented!() }
+//! # #[cfg(feature = "sqlite")]
+//! # async fn example() {
+//! syncline::testing::storage_suite::run(|| fresh()).await;
+//! # }
+//! ```
+
+mod held;
+mod leases;
+mod log;
+mod support;
+mod way;
+
+use std::{future::Future, pin::Pin};
+
+use sqlx::Pool;
+
+use crate::Storage;
+
+type Case<DB> = fn(Pool<DB>) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+
+macro_rules! cases {
+    ($db:ident: $($module:ident::$case:ident),+ $(,)?) => {
+        [$((stringify!($case), (|pool| Box::pin($module::$case::<$db>(pool))) as Case<$db>)),+]
+    };
+}
+
+/// Runs every case, each on a new database from `fresh`, and returns how many there were.
+///
+/// # Panics
+/// When a case fails.
+pub async fn run<DB, F, Fut>(fresh: F) -> usize
+where
+    DB: Storage,
+    F: Fn() -> Fut,
+    Fut: Future<Output = Pool<DB>>,
+{
+    let cases = cases!(DB:
+        log::messages_of_a_rolled_back_transaction_are_not_in_the_log,
+        log::many_messages_keep_their_order_and_every_attribute,
+        log::pages_are_the_same_whatever_their_size,
+        log::a_page_is_cut_at_its_bytes_and_never_empty,
+        log::bad_messages_are_refused_and_the_transaction_goes_on,
+        log::concurrent_writers_lose_nothing_and_keep_their_keys_order,
+        leases::a_lease_has_one_holder_and_a_new_epoch_for_each,
+        leases::a_checkpoint_of_an_older_epoch_is_refused,
+        leases::a_route_keeps_its_stream,
+        held::held_messages_of_a_key_come_in_order_and_leave_one_by_one,
+        held::a_due_key_is_taken_by_one,
+        held::a_dead_letter_is_revived_once,
+        way::every_message_is_applied_once_in_order,
+        way::a_duplicate_batch_has_no_effect_and_a_gap_is_answered,
+        way::a_failing_message_parks_its_key_and_the_others_flow,
+        way::a_dead_letter_blocks_its_key_until_it_is_redriven,
+        way::with_skip_a_dead_letter_lets_its_key_go_on,
+        way::a_handler_that_panics_or_hangs_is_a_failure,
+        way::a_retry_verdict_comes_back_in_order,
+        way::a_rejection_is_compensated_once_at_the_source,
+        way::many_failing_keys_pause_the_stream,
+        way::an_unknown_topic_is_parked_and_not_dropped,
+        way::a_target_that_fails_and_comes_back_gets_everything,
+        way::a_consumer_restored_from_a_backup_is_sent_what_it_lacks,
+        way::a_source_restored_from_a_backup_stops_its_route,
+    );
+    for (name, case) in &cases {
+        println!("{}: {name}", DB::LABEL);
+        case(fresh().await).await;
+    }
+    cases.len()
+}

@@ -1,0 +1,153 @@
+//! What the cases share. Handlers write their effects as messages into the outbox of the
+//! database they run on, so that the suite needs no SQL of its own.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use sqlx::{Pool, Transaction};
+use uuid::Uuid;
+
+use crate::{
+    Consumer, Envelope, Handler, HandlerError, Message, Storage, Verdict, begin,
+    message::{Batch, Link, Origin, Position},
+    outbox::enqueue_all,
+    storage::{Cursor, Lease, LogRow, PageLimit},
+    stream::Stream,
+    transport::{Ack, PublishError, Publisher, Receive},
+};
+
+pub(super) const PAGE: PageLimit = PageLimit { rows: 1_000, bytes: usize::MAX };
+pub(super) const LEASE: Duration = Duration::from_secs(60);
+
+/// A message of `key`, whose payload is `n`.
+pub(super) fn message(topic: &str, key: &str, n: i64) -> Message {
+    Message::json(topic, &n).expect("a number").key(key)
+}
+
+/// Commits `messages` in one transaction.
+pub(super) async fn commit<DB: Storage>(pool: &Pool<DB>, messages: &[Message]) {
+    let mut tx = begin(pool).await.expect("begin");
+    let receipts = enqueue_all(&mut tx, messages).await.expect("enqueue");
+    tx.commit().await.expect("commit");
+    receipts.into_iter().for_each(crate::Receipt::committed);
+}
+
+/// The lease that sealing needs, for a long time.
+pub(super) async fn sealer<DB: Storage>(pool: &Pool<DB>) -> Lease {
+    let lease = DB::acquire(pool, "seal", Uuid::now_v7(), LEASE).await.expect("acquire");
+    lease.expect("nobody else seals")
+}
+
+/// Seals what is there and reads the whole log.
+pub(super) async fn whole_log<DB: Storage>(pool: &Pool<DB>, lease: &Lease) -> Vec<LogRow> {
+    while DB::seal(pool, lease, 1_000).await.expect("seal").count > 0 {}
+    read_all(pool, PAGE).await
+}
+
+/// Reads the sealed log in pages.
+pub(super) async fn read_all<DB: Storage>(pool: &Pool<DB>, page: PageLimit) -> Vec<LogRow> {
+    let (mut all, mut after) = (Vec::<LogRow>::new(), Cursor::default());
+    loop {
+        let rows = DB::read(pool, after, page).await.expect("read");
+        let Some(last) = rows.last() else { return all };
+        assert!(rows.len() as i64 <= page.rows, "a page has at most its limit");
+        after = last.cursor;
+        all.extend(rows);
+    }
+}
+
+/// Waits until `probe` gives something; a failed promise after 20 s.
+pub(super) async fn eventually<T, F: Future<Output = Option<T>>>(
+    what: &str,
+    mut probe: impl FnMut() -> F,
+) -> T {
+    for _ in 0..2_000 {
+        if let Some(found) = probe().await {
+            return found;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("waited 20 s in vain: {what}")
+}
+
+/// The messages on topic `in` as one batch of stream `s`, as a relay would send it.
+pub(super) fn batch(rows: Vec<LogRow>, incarnation: Uuid) -> Batch {
+    let stream = Stream::new("s").topic("in");
+    let origin = Origin { source: "/suite".into(), incarnation, stream: "s".into(), shard: 0 };
+    stream.batch(&Arc::new(origin), &crate::storage::Checkpoint::default(), rows)
+}
+
+/// The part of a batch from message `from` on.
+pub(super) fn tail(batch: &Batch, from: usize) -> Batch {
+    Batch { messages: batch.messages[from..].to_vec(), ..batch.clone() }
+}
+
+/// The end of a batch that was applied.
+pub(super) fn end_of(batch: &Batch) -> (Position, Link) {
+    (batch.through, batch.last)
+}
+
+/// Writes each message it handles as an effect on topic `out`, after `behave` agreed.
+pub(super) struct Effect<F>(pub(super) F);
+
+#[async_trait]
+impl<DB, F> Handler<DB> for Effect<F>
+where
+    DB: Storage,
+    F: Fn(&Envelope) -> Behaviour + Send + Sync + 'static,
+{
+    async fn handle(
+        &self,
+        tx: &mut Transaction<'_, DB>,
+        message: &Envelope,
+    ) -> Result<Verdict, HandlerError> {
+        let mut effect = Message::new("out", "application/json", message.data.clone());
+        effect.key = message.key.clone();
+        // First the write, then the trouble: it must be rolled back.
+        DB::append(tx, &[effect]).await?;
+        match (self.0)(message) {
+            Behaviour::Done => Ok(Verdict::Done),
+            Behaviour::Fail => Err("it failed as it was told to".into()),
+            Behaviour::Panic => panic!("it panicked as it was told to"),
+            Behaviour::Hang => std::future::pending().await,
+            Behaviour::Verdict(verdict) => Ok(verdict),
+        }
+    }
+}
+
+/// What a handler of the suite does with a message.
+pub(super) enum Behaviour {
+    Done,
+    Fail,
+    Panic,
+    Hang,
+    Verdict(Verdict),
+}
+
+/// The payload's number.
+pub(super) fn number(message: &Message) -> i64 {
+    message.decode().expect("a number")
+}
+
+/// The effects so far: (key, number) in commit order.
+pub(super) async fn effects<DB: Storage>(pool: &Pool<DB>, lease: &Lease) -> Vec<(String, i64)> {
+    let rows = whole_log(pool, lease).await;
+    let effects = rows.into_iter().filter(|row| row.message.topic == "out");
+    effects
+        .map(|row| (row.message.key.clone().unwrap_or_default(), number(&row.message)))
+        .collect()
+}
+
+/// Hands batches straight to a consumer.
+pub(super) struct Direct<DB: Storage>(pub(super) Consumer<DB>);
+
+#[async_trait]
+impl<DB: Storage> Publisher for Direct<DB> {
+    async fn publish(&self, batch: &Batch) -> Result<Ack, PublishError> {
+        self.0.receive(batch.clone()).await.map_err(|error| PublishError::Unavailable {
+            target: "the suite's consumer".into(),
+            reason: error.to_string(),
+            retry_after: None,
+        })
+    }
+}
