@@ -51,10 +51,18 @@ async fn unsigned_forged_and_tampered_pushes_get_401_and_apply_nothing() {
     expect(&target.post(&tampered).await, 401, "changed on its way");
     let now = chrono::Utc::now().timestamp();
     expect(&target.post(&good.clone().set(ID_HEADER, "msg_other")).await, 401, "none of");
-    expect(&target.post(&good.clone().set(TIMESTAMP_HEADER, (now + 5).to_string())).await, 401, "none of");
+    expect(
+        &target.post(&good.clone().set(TIMESTAMP_HEADER, (now + 5).to_string())).await,
+        401,
+        "none of",
+    );
     expect(&target.post(&good.clone().set(TIMESTAMP_HEADER, "soon")).await, 401, TIMESTAMP_HEADER);
     expect(&target.post(&good.clone().set(SIGNATURE_HEADER, "v1,AAAA")).await, 401, "none of");
-    expect(&target.post(&good.clone().set(SIGNATURE_HEADER, "v2,AAAA")).await, 401, SIGNATURE_HEADER);
+    expect(
+        &target.post(&good.clone().set(SIGNATURE_HEADER, "v2,AAAA")).await,
+        401,
+        SIGNATURE_HEADER,
+    );
     expect(&target.post(&good.clone().set(SOURCE_HEADER, "/other")).await, 401, "no secret");
     assert!(target.receiver.arrived().is_empty());
     assert_eq!(target.post(&good).await.status, 200);
@@ -164,7 +172,20 @@ async fn junk_that_is_signed_gets_400_and_a_reason() {
     let target = Target::new().await;
     let deep = "[".repeat(200_000);
     let event = r#"[{"specversion":"1.0","id":"1","type":"syncline.progress"}]"#;
-    let bodies = ["", "{", "null", "[]", "{}", "[1,2]", "[{}]", "[[[]]]", "\u{0}", "[\"\u{7f}\"", &deep, event];
+    let bodies = [
+        "",
+        "{",
+        "null",
+        "[]",
+        "{}",
+        "[1,2]",
+        "[{}]",
+        "[[[]]]",
+        "\u{0}",
+        "[\"\u{7f}\"",
+        &deep,
+        event,
+    ];
     for body in bodies {
         let answer = target.post(&Request::signed(body.as_bytes(), SECRET, 0)).await;
         expect(&answer, 400, "");

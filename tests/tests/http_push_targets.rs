@@ -31,7 +31,9 @@ use tokio::{
 const ACK: &str = r#"{"watermark":9,"last":{"position":9,"id":"00000000-0000-0000-0000-000000000009"},"outcome":{"outcome":"complete"}}"#;
 
 /// Serves every connection with `serve`; counts them.
-async fn hostile<F>(serve: impl Fn(TcpStream) -> F + Send + 'static) -> (SocketAddr, Arc<AtomicUsize>)
+async fn hostile<F>(
+    serve: impl Fn(TcpStream) -> F + Send + 'static,
+) -> (SocketAddr, Arc<AtomicUsize>)
 where
     F: Future<Output = io::Result<()>> + Send + 'static,
 {
@@ -73,7 +75,10 @@ async fn publish(address: SocketAddr, limit: Duration) -> Result<Outcome, Publis
     if let Err(error) = &result {
         let text = format!("{error} {error:?} {publisher:?}");
         assert!(!text.contains("t0psecret") && !text.contains(&SECRET[6..]), "{text}");
-        assert!(text.contains(&format!("http://{address}/in is")) || !text.contains(" is unav"), "{text}");
+        assert!(
+            text.contains(&format!("http://{address}/in is")) || !text.contains(" is unav"),
+            "{text}"
+        );
     }
     result.map(|ack| ack.outcome)
 }
@@ -95,7 +100,9 @@ fn response(status: &str, kind: &str, body: &str) -> String {
 async fn redirects_are_not_followed() {
     let (elsewhere, visits) = answering(response("200 OK", "application/json", ACK)).await;
     for status in ["301 Moved", "302 Found", "303 See", "307 Temporary", "308 Permanent"] {
-        let redirect = format!("HTTP/1.1 {status}\r\nlocation: http://{elsewhere}/\r\ncontent-length: 0\r\n\r\n");
+        let redirect = format!(
+            "HTTP/1.1 {status}\r\nlocation: http://{elsewhere}/\r\ncontent-length: 0\r\n\r\n"
+        );
         let reason = refusal(redirect).await;
         assert!(reason.contains("redirects are not followed"), "{reason}");
     }
@@ -122,7 +129,9 @@ async fn slow_and_endless_answers_are_given_up_in_time() {
         })
     };
     let head = drip("HTTP/1.1 200 OK\r\nx");
-    let body = drip("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n");
+    let body = drip(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n",
+    );
     let targets = [silent.await.0, body.await.0];
     let limit = Duration::from_millis(500);
     for address in targets {
@@ -183,7 +192,8 @@ async fn answers_that_only_look_like_an_acknowledgement_are_refused() {
         assert!(reason.contains(not_ours) && !reason.contains("<html>"), "{reason}");
     }
     // Nothing is decompressed: 10 kB of these would be 10 MB.
-    let packed = response("200 OK\r\ncontent-encoding: gzip", "application/json", "\u{1f}\u{8b}bomb");
+    let packed =
+        response("200 OK\r\ncontent-encoding: gzip", "application/json", "\u{1f}\u{8b}bomb");
     assert!(refusal(packed).await.contains(not_ours));
     let problem = r#"{"detail":"no secret of this receiver fits\u001b[31m"}"#;
     let reason = refusal(response("401 Unauthorized", "application/problem+json", problem)).await;
@@ -192,9 +202,11 @@ async fn answers_that_only_look_like_an_acknowledgement_are_refused() {
 
 #[tokio::test]
 async fn outages_are_told_from_refusals_and_say_when_to_come_again() {
-    for (status, seconds) in [("503 Busy", Some(7)), ("429 Slow down", Some(7)), ("502 Bad", None)] {
+    for (status, seconds) in [("503 Busy", Some(7)), ("429 Slow down", Some(7)), ("502 Bad", None)]
+    {
         let after = seconds.map(|s| format!("\r\nretry-after: {s}")).unwrap_or_default();
-        let (address, _) = answering(response(&format!("{status}{after}"), "text/plain", "later")).await;
+        let (address, _) =
+            answering(response(&format!("{status}{after}"), "text/plain", "later")).await;
         match publish(address, AMPLE).await {
             Err(PublishError::Unavailable { retry_after, reason, .. }) => {
                 assert_eq!(retry_after, seconds.map(Duration::from_secs));
@@ -225,7 +237,10 @@ async fn batches_that_are_too_large_travel_in_parts() {
     for (target, limit) in [(&target, 5_000), (&small, 8 << 20)] {
         let publisher = publisher(&target.url()).max_body(limit).build().expect("a publisher");
         let ack = publisher.publish(&batch).await.expect("taken in parts");
-        assert_eq!((ack.watermark, ack.last, ack.outcome), (batch.through, batch.last, Outcome::Complete));
+        assert_eq!(
+            (ack.watermark, ack.last, ack.outcome),
+            (batch.through, batch.last, Outcome::Complete)
+        );
         assert_eq!(target.receiver.applied(), batch.messages);
         assert!(target.receiver.arrived().len() >= 4);
         let ack = publisher.publish(&later).await.expect("taken");
@@ -235,7 +250,11 @@ async fn batches_that_are_too_large_travel_in_parts() {
         let ack = publisher.publish(&batch).await.expect("an answer");
         assert_eq!(ack.outcome, Outcome::Paused { retry_after_ms: 5 });
     }
-    let alone = SampleSource::new(SOURCE, STREAM).batch([Message::new("t", "text/plain", "x".repeat(9_000))]);
+    let alone = SampleSource::new(SOURCE, STREAM).batch([Message::new(
+        "t",
+        "text/plain",
+        "x".repeat(9_000),
+    )]);
     for (target, limit, words) in [(&target, 5_000, "max_body"), (&small, 8 << 20, "9000 bytes")] {
         let publisher = publisher(&target.url()).max_body(limit).build().expect("a publisher");
         let error = publisher.publish(&alone).await.expect_err("too large");

@@ -23,34 +23,37 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-pub const SOURCE: &str = "/demo/register";
-pub const STREAM: &str = "users";
-pub const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
-pub const OLD_SECRET: &str = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gISIjJCUmJygp";
-pub const AMPLE: Duration = Duration::from_secs(30);
+pub(crate) const SOURCE: &str = "/demo/register";
+pub(crate) const STREAM: &str = "users";
+pub(crate) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+pub(crate) const OLD_SECRET: &str =
+    "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gISIjJCUmJygp";
+pub(crate) const AMPLE: Duration = Duration::from_secs(30);
 
-pub fn secret(text: &str) -> Secret {
+pub(crate) fn secret(text: &str) -> Secret {
     Secret::parse(text).expect("a secret")
 }
 
-pub fn principal(secrets: &[&str]) -> Principal {
+pub(crate) fn principal(secrets: &[&str]) -> Principal {
     Principal::new(SOURCE, STREAM, secrets.iter().map(|text| secret(text))).expect("a principal")
 }
 
 /// A receiver on a free port of loopback.
-pub struct Target {
-    pub address: SocketAddr,
-    pub receiver: Arc<ReferenceReceiver>,
-    pub stop: CancellationToken,
-    pub server: JoinHandle<()>,
+pub(crate) struct Target {
+    pub(crate) address: SocketAddr,
+    pub(crate) receiver: Arc<ReferenceReceiver>,
+    pub(crate) stop: CancellationToken,
+    pub(crate) server: JoinHandle<()>,
 }
 
 impl Target {
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::with(|push| push.principal(principal(&[SECRET]))).await
     }
 
-    pub async fn with(setup: impl FnOnce(PushReceiver) -> PushReceiver + Send + 'static) -> Self {
+    pub(crate) async fn with(
+        setup: impl FnOnce(PushReceiver) -> PushReceiver + Send + 'static,
+    ) -> Self {
         let receiver = ReferenceReceiver::new();
         let bound = PushListener::bind("127.0.0.1:0", |r| setup(PushReceiver::new(r))).await;
         let listener = bound.expect("listens");
@@ -60,40 +63,40 @@ impl Target {
         Self { address, receiver, stop, server }
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}/", self.address)
     }
 
-    pub fn publisher(&self) -> PushPublisher {
+    pub(crate) fn publisher(&self) -> PushPublisher {
         publisher(&self.url()).build().expect("a publisher")
     }
 
     /// Sends one request and reads the whole answer.
-    pub async fn post(&self, request: &Request) -> Answer {
+    pub(crate) async fn post(&self, request: &Request) -> Answer {
         raw(self.address, &request.bytes()).await
     }
 }
 
-pub fn publisher(url: &str) -> PushPublisherBuilder {
+pub(crate) fn publisher(url: &str) -> PushPublisherBuilder {
     PushPublisher::builder(url).secret(secret(SECRET)).timeout(AMPLE)
 }
 
 /// A push as it stands on the wire, to be changed by hand.
 #[derive(Clone)]
-pub struct Request {
-    pub line: String,
-    pub headers: Vec<(&'static str, String)>,
-    pub body: Vec<u8>,
+pub(crate) struct Request {
+    pub(crate) line: String,
+    pub(crate) headers: Vec<(&'static str, String)>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Request {
     /// A good one, signed now.
-    pub fn of(batch: &Batch) -> Self {
+    pub(crate) fn of(batch: &Batch) -> Self {
         Self::signed(&encode_batch(batch).expect("encodes"), SECRET, 0)
     }
 
     /// `body`, signed so many seconds from now.
-    pub fn signed(body: &[u8], by: &str, seconds: i64) -> Self {
+    pub(crate) fn signed(body: &[u8], by: &str, seconds: i64) -> Self {
         let (id, timestamp) = ("msg_test", chrono::Utc::now().timestamp() + seconds);
         let headers = vec![
             ("content-type", BATCH_CONTENT_TYPE.to_owned()),
@@ -108,18 +111,18 @@ impl Request {
     }
 
     /// Replaces a header, or adds it.
-    pub fn set(mut self, name: &'static str, value: impl Into<String>) -> Self {
+    pub(crate) fn set(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self = self.without(name);
         self.headers.push((name, value.into()));
         self
     }
 
-    pub fn without(mut self, name: &str) -> Self {
+    pub(crate) fn without(mut self, name: &str) -> Self {
         self.headers.retain(|(present, _)| *present != name);
         self
     }
 
-    pub fn head(&self) -> String {
+    pub(crate) fn head(&self) -> String {
         let mut head = format!("{}\r\nhost: test\r\nconnection: close\r\n", self.line);
         for (name, value) in &self.headers {
             head.push_str(&format!("{name}: {value}\r\n"));
@@ -127,22 +130,22 @@ impl Request {
         head + "\r\n"
     }
 
-    pub fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         [self.head().into_bytes(), self.body.clone()].concat()
     }
 }
 
 /// An answer, read to its end.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub head: String,
-    pub body: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
 }
 
 impl Answer {
     /// The `detail` of a problem; panics if it is none.
-    pub fn detail(&self) -> String {
+    pub(crate) fn detail(&self) -> String {
         assert!(self.head.contains("content-type: application/problem+json"), "{self:?}");
         let problem: serde_json::Value = serde_json::from_str(&self.body).expect("JSON");
         assert_eq!(problem["status"], self.status);
@@ -151,14 +154,14 @@ impl Answer {
 }
 
 /// Writes `bytes` and reads an answer, until the server closes.
-pub async fn raw(address: SocketAddr, bytes: &[u8]) -> Answer {
+pub(crate) async fn raw(address: SocketAddr, bytes: &[u8]) -> Answer {
     let mut stream = TcpStream::connect(address).await.expect("connects");
     // The server may answer and close before everything is written.
     let _ = stream.write_all(bytes).await;
     read_answer(&mut stream).await
 }
 
-pub async fn read_answer(stream: &mut TcpStream) -> Answer {
+pub(crate) async fn read_answer(stream: &mut TcpStream) -> Answer {
     let mut bytes = Vec::new();
     let read = timeout(AMPLE, stream.read_to_end(&mut bytes)).await.expect("an answer in time");
     let text = String::from_utf8(bytes).expect("text");
