@@ -17,6 +17,7 @@
 //! | [`held`] | what an operator does with dead letters |
 //! | [`handler`] | what user code implements |
 //! | [`storage`] | what is asked of a database: the log, leases, checkpoints, the inbox; all the SQL |
+//! | `testing` | suites that every database and transport must pass (feature `testing`) |
 
 pub mod consumer;
 pub mod error;
@@ -28,6 +29,8 @@ pub mod outbox;
 pub mod relay;
 pub mod storage;
 pub mod stream;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod transport;
 mod wake;
 

@@ -57,6 +57,8 @@ pub enum PublishError {
         target: String,
         /// What happened.
         reason: String,
+        /// How long the target asked to be left alone, if it did.
+        retry_after: Option<Duration>,
     },
     /// The target did not answer in time.
     #[error("{target} did not answer within {limit:?}")]

@@ -218,7 +218,12 @@ impl<DB: Storage> Run<'_, DB> {
             Some(Ok(ack)) => ack,
             Some(Err(error)) => {
                 tracing::warn!(route = self.sender.name, %error, "batch was not delivered");
-                return self.back_off(error.to_string(), Duration::ZERO).await;
+                let asked = match &error {
+                    PublishError::Unavailable { retry_after, .. } => retry_after.unwrap_or_default(),
+                    _ => Duration::ZERO,
+                };
+                let most = self.sender.shared.options.max_backoff;
+                return self.back_off(error.to_string(), asked.min(most)).await;
             }
         };
         let complete = ack.outcome == Outcome::Complete && ack.watermark >= end.cursor.position;
@@ -329,6 +334,7 @@ async fn landed(window: &mut VecDeque<Flight>) -> Landed {
                 Err(PublishError::Unavailable {
                     target: "the publisher".to_owned(),
                     reason: error.to_string(),
+                    retry_after: None,
                 })
             });
             (flight.end, Some(answer))

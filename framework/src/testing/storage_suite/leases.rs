@@ -43,15 +43,17 @@ pub(super) async fn a_checkpoint_of_an_older_epoch_is_refused<DB: Storage>(pool:
     let open = async || DB::open_route(&pool, "r", "s").await.expect("open");
     assert_eq!(open().await, Checkpoint::default());
     let first = DB::acquire(&pool, "route/r", one, SHORT).await.expect("acquire").expect("free");
-    let save = async |lease, to| DB::save_checkpoint(&pool, "r", lease, to).await.expect("save");
-    assert!(save(&first, &checkpoint(5)).await);
+    let save = async |lease, position| {
+        DB::save_checkpoint(&pool, "r", lease, &checkpoint(position)).await.expect("save")
+    };
+    assert!(save(&first, 5).await);
     assert_eq!(open().await, checkpoint(5));
     tokio::time::sleep(SHORT * 2).await;
-    assert!(save(&first, &checkpoint(6)).await, "nobody took it over");
+    assert!(save(&first, 6).await, "nobody took it over");
     let second = DB::acquire(&pool, "route/r", two, LEASE).await.expect("acquire").expect("free");
-    assert!(!save(&first, &checkpoint(9)).await, "the epoch is over");
+    assert!(!save(&first, 9).await, "the epoch is over");
     assert_eq!(open().await, checkpoint(6));
-    assert!(save(&second, &checkpoint(7)).await);
+    assert!(save(&second, 7).await);
     assert_eq!(open().await, checkpoint(7));
 }
 

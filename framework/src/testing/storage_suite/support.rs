@@ -147,6 +147,7 @@ impl<DB: Storage> Publisher for Direct<DB> {
         self.0.receive(batch.clone()).await.map_err(|error| PublishError::Unavailable {
             target: "the suite's consumer".into(),
             reason: error.to_string(),
+            retry_after: None,
         })
     }
 }

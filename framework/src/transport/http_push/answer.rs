@@ -1,0 +1,196 @@
+//! What a target's answer means to the publisher.
+
+use std::time::Duration;
+
+use axum::http::{HeaderMap, StatusCode, header};
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+
+use crate::transport::{Ack, Outcome};
+
+/// No more of an answer is read than this.
+const MAX_ANSWER: usize = 64 * 1024;
+/// No more of a refusal is passed on than this, in characters.
+const MAX_REASON: usize = 300;
+
+/// What a target said.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    Ack(Ack),
+    /// The body is too large for the target.
+    TooLarge(String),
+    Refused(String),
+    Unavailable(String, Option<Duration>),
+}
+
+/// Reads an answer, no further than the limit, and says what it means.
+///
+/// # Errors
+/// When the connection breaks in the middle of it.
+pub(super) async fn read(mut response: reqwest::Response) -> Result<Answer, reqwest::Error> {
+    let (status, headers) = (response.status(), response.headers().clone());
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        body.extend_from_slice(&chunk);
+        if body.len() > MAX_ANSWER {
+            break;
+        }
+    }
+    Ok(interpret(status, &headers, &body, Utc::now()))
+}
+
+fn interpret(status: StatusCode, headers: &HeaderMap, body: &[u8], now: DateTime<Utc>) -> Answer {
+    if let Some(ack) = acknowledgement(status, headers, body) {
+        return Answer::Ack(ack);
+    }
+    let reason = |hint: &str| format!("it answered {status}{hint}{}", detail(headers, body));
+    match status.as_u16() {
+        413 => Answer::TooLarge(reason("")),
+        408 | 425 | 429 | 500..=599 => {
+            Answer::Unavailable(reason(""), retry_after(headers, now))
+        }
+        300..=399 => Answer::Refused(reason(
+            "; redirects are not followed: give the route the URL of the receiver itself",
+        )),
+        200..=299 => Answer::Refused(reason(
+            " without an acknowledgement; is this the URL of a Syncline push receiver?",
+        )),
+        404 | 405 => Answer::Refused(reason("; is this the URL of a Syncline push receiver?")),
+        _ => Answer::Refused(reason("")),
+    }
+}
+
+/// An acknowledgement counts only if status, type and content agree: an error page that
+/// happens to be JSON must never move a checkpoint.
+fn acknowledgement(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Option<Ack> {
+    if body.len() > MAX_ANSWER || media_type(headers) != "application/json" {
+        return None;
+    }
+    let ack: Ack = serde_json::from_slice(body).ok()?;
+    let agrees = match ack.outcome {
+        Outcome::Complete => status == StatusCode::OK,
+        Outcome::Gap => status == StatusCode::CONFLICT,
+        Outcome::Paused { .. } => status == StatusCode::SERVICE_UNAVAILABLE,
+    };
+    (agrees && ack.watermark.0 >= 0 && ack.last.position <= ack.watermark).then_some(ack)
+}
+
+/// The content type without its parameters, in lower case.
+pub(super) fn media_type(headers: &HeaderMap) -> String {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let essence = value.unwrap_or_default().split(';').next().unwrap_or_default();
+    essence.trim().to_ascii_lowercase()
+}
+
+/// The `detail` of a problem, or the text itself: cut, and without control characters, since
+/// it goes into logs.
+fn detail(headers: &HeaderMap, body: &[u8]) -> String {
+    #[derive(Deserialize)]
+    struct Problem {
+        detail: String,
+    }
+    if body.len() > MAX_ANSWER {
+        return format!(": more than {MAX_ANSWER} bytes, of which no more were read");
+    }
+    let text = match media_type(headers).as_str() {
+        "application/problem+json" => {
+            serde_json::from_slice(body).map(|problem: Problem| problem.detail).unwrap_or_default()
+        }
+        kind if kind.starts_with("text/html") => String::new(),
+        _ => String::from_utf8_lossy(body).into_owned(),
+    };
+    let plain = |c: char| if c.is_control() { ' ' } else { c };
+    let cut: String = text.trim().chars().map(plain).take(MAX_REASON).collect();
+    if cut.is_empty() { cut } else { format!(": {cut}") }
+}
+
+/// `Retry-After` in seconds or as a date.
+fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
+    let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+    match value.parse() {
+        Ok(seconds) => Some(Duration::from_secs(seconds)),
+        Err(_) => (DateTime::parse_from_rfc2822(value).ok()?.to_utc() - now).to_std().ok(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::{Link, Position};
+
+    fn headers(pairs: &[(header::HeaderName, &str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (name.clone(), value.parse().expect("a value"))).collect()
+    }
+
+    fn ask(status: u16, kind: &str, body: &[u8]) -> Answer {
+        let status = StatusCode::from_u16(status).expect("a status");
+        interpret(status, &headers(&[(header::CONTENT_TYPE, kind)]), body, Utc::now())
+    }
+
+    fn ack(outcome: Outcome) -> Ack {
+        let last = Link { position: Position(7), id: uuid::Uuid::from_u128(7) };
+        Ack { watermark: Position(9), last, outcome }
+    }
+
+    #[test]
+    fn an_acknowledgement_needs_the_status_the_type_and_the_content() {
+        let paused = Outcome::Paused { retry_after_ms: 5 };
+        for (outcome, status) in [(Outcome::Complete, 200), (Outcome::Gap, 409), (paused, 503)] {
+            let body = serde_json::to_vec(&ack(outcome)).expect("JSON");
+            let json = "application/json; charset=utf-8";
+            assert_eq!(ask(status, json, &body), Answer::Ack(ack(outcome)));
+            for other in [200, 201, 302, 400, 409, 500, 503].into_iter().filter(|o| *o != status) {
+                assert!(!matches!(ask(other, json, &body), Answer::Ack(_)), "{other}");
+            }
+            assert!(!matches!(ask(status, "text/plain", &body), Answer::Ack(_)));
+            assert!(!matches!(ask(status, json, &body[1..]), Answer::Ack(_)));
+        }
+        let ahead = Ack { watermark: Position(6), ..ack(Outcome::Complete) };
+        let body = serde_json::to_vec(&ahead).expect("JSON");
+        assert!(matches!(ask(200, "application/json", &body), Answer::Refused(_)));
+    }
+
+    #[test]
+    fn other_answers_are_refusals_or_outages() {
+        for status in [200, 204, 301, 302, 307, 400, 401, 403, 404, 409, 415, 422] {
+            assert!(matches!(ask(status, "text/plain", b""), Answer::Refused(_)), "{status}");
+        }
+        for status in [408, 429, 500, 502, 503, 504] {
+            assert!(matches!(ask(status, "text/plain", b""), Answer::Unavailable(..)), "{status}");
+        }
+        assert!(matches!(ask(413, "text/plain", b""), Answer::TooLarge(_)));
+    }
+
+    #[test]
+    fn a_reason_is_cut_and_holds_no_control_characters() {
+        let problem = br#"{"status":401,"detail":"no secret\r\nfits"}"#;
+        let Answer::Refused(reason) = ask(401, "application/problem+json", problem) else {
+            panic!("not refused")
+        };
+        assert_eq!(reason, "it answered 401 Unauthorized: no secret  fits");
+        let long = "ж\n".repeat(10_000);
+        let Answer::Refused(reason) = ask(400, "text/plain", long.as_bytes()) else {
+            panic!("not refused")
+        };
+        assert!(reason.chars().count() < 400 && !reason.contains('\n'));
+        let Answer::Refused(reason) = ask(200, "application/json", &vec![b' '; MAX_ANSWER + 1]) else {
+            panic!("not refused")
+        };
+        assert!(reason.contains("more than 65536 bytes"), "{reason}");
+    }
+
+    #[test]
+    fn retry_after_may_be_seconds_or_a_date() {
+        let now = DateTime::parse_from_rfc3339("2026-01-02T03:04:05Z").expect("a time").to_utc();
+        for (value, expected) in [
+            ("7", Some(7)),
+            ("Fri, 02 Jan 2026 03:05:05 GMT", Some(60)),
+            ("Fri, 02 Jan 2026 03:04:04 GMT", None),
+            ("soon", None),
+            ("-1", None),
+        ] {
+            let found = retry_after(&headers(&[(header::RETRY_AFTER, value)]), now);
+            assert_eq!(found, expected.map(Duration::from_secs), "{value}");
+        }
+    }
+}

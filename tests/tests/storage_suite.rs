@@ -1,0 +1,32 @@
+//! Every database passes the one conformance suite.
+
+use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, postgres::PgPoolOptions};
+use syncline::testing::storage_suite;
+use syncline_tests::servers::{postgres_database, sqlite_database};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sqlite_passes_the_suite() {
+    let directories = std::sync::Mutex::new(Vec::new());
+    let fresh = async || {
+        let (directory, url) = sqlite_database();
+        directories.lock().expect("no panic").push(directory);
+        let pool = SqlitePool::connect(&url).await.expect("connect");
+        syncline::migrate(&pool).await.expect("migrate");
+        pool
+    };
+    assert!(storage_suite::run::<Sqlite, _, _>(fresh).await > 20);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_passes_the_suite() {
+    if postgres_database().await.is_none() {
+        return;
+    }
+    let fresh = async || -> PgPool {
+        let url = postgres_database().await.expect("PostgreSQL is not switched off");
+        let pool = PgPoolOptions::new().max_connections(20).connect(&url).await.expect("connect");
+        syncline::migrate(&pool).await.expect("migrate");
+        pool
+    };
+    assert!(storage_suite::run::<Postgres, _, _>(fresh).await > 20);
+}
