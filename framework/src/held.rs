@@ -3,10 +3,7 @@
 
 use sqlx::{Pool, Transaction};
 
-use crate::{
-    Error, Result, Storage, begin,
-    storage::HeldMessage,
-};
+use crate::{Error, Result, Storage, begin, storage::HeldMessage};
 use std::time::Duration;
 
 /// Has the dead letter `id` tried again, now, with its attempts counted from nought; the

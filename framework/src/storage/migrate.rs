@@ -150,7 +150,10 @@ pub async fn check_schema<DB: Base>(pool: &Pool<DB>) -> Result<()> {
 }
 
 /// Takes `steps` on a connection that has the migrations' lock.
-pub(super) async fn take<DB: Base>(connection: &mut DB::Connection, steps: Steps) -> Result<Vec<i64>> {
+pub(super) async fn take<DB: Base>(
+    connection: &mut DB::Connection,
+    steps: Steps,
+) -> Result<Vec<i64>> {
     connection.ensure_migrations_table(HISTORY).await.map_err(failed)?;
     let applied = connection.list_applied_migrations(HISTORY).await.map_err(failed)?;
     let applied = applied.into_iter().map(|m| AppliedMigration {
@@ -216,7 +219,12 @@ fn compare<DB: Base>(applied: Vec<AppliedMigration>) -> Vec<MigrationStatus> {
     for known in DB::MIGRATIONS {
         if status.iter().all(|m| m.version != known.version) {
             let (version, name) = (known.version, known.name.to_owned());
-            status.push(MigrationStatus { version, name, state: MigrationState::Pending, at: None });
+            status.push(MigrationStatus {
+                version,
+                name,
+                state: MigrationState::Pending,
+                at: None,
+            });
         }
     }
     status.sort_by_key(|m| m.version);
@@ -244,17 +252,14 @@ fn check_history<DB: Base>(status: &[MigrationStatus]) -> Result<()> {
         return Err(Error::HistoryEdited { version: edited.version });
     }
     match status.iter().rfind(|m| m.state == MigrationState::Unknown) {
-        Some(found) => {
-            Err(Error::SchemaNewer { found: found.version, known: newest::<DB>() })
-        }
+        Some(found) => Err(Error::SchemaNewer { found: found.version, known: newest::<DB>() }),
         None => Ok(()),
     }
 }
 
 fn pending<DB: Base>(status: &[MigrationStatus], steps: Steps) -> Vec<&'static Migration> {
-    let state = |known: &&Migration| {
-        status.iter().find(|m| m.version == known.version).map(|m| m.state)
-    };
+    let state =
+        |known: &&Migration| status.iter().find(|m| m.version == known.version).map(|m| m.state);
     let known = DB::MIGRATIONS.iter();
     match steps {
         Steps::Up => known.filter(|m| state(m) == Some(MigrationState::Pending)).collect(),

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use sqlx::{PgConnection, PgPool, Postgres, Row};
 
-use super::{held_message};
+use super::held_message;
 use crate::{
     Error, Result,
     message::Position,
@@ -88,20 +88,53 @@ impl Inspect for Postgres {
             let standby = if standby { "standby" } else { "primary" };
             Ok(vec![
                 version(row.try_get(0)?, row.try_get(1)?),
-                setting("server role", standby.to_owned(), "standby", Level::Failure,
-                    "connect to the primary: a standby cannot write"),
-                setting("default_transaction_read_only", row.try_get(3)?, "on", Level::Failure,
-                    "switch it off for this role and database"),
-                setting("fsync", row.try_get(4)?, "off", Level::Failure,
-                    "set fsync = on: a power cut loses committed messages"),
-                setting("full_page_writes", row.try_get(5)?, "off", Level::Failure,
-                    "set full_page_writes = on: a power cut can tear pages"),
-                setting("synchronous_commit", row.try_get(6)?, "off", Level::Warning,
-                    "set it on: a crash can undo a business transaction that was confirmed (the relay sets it for itself)"),
-                oldest("prepared transactions", row.try_get(7)?, 0,
-                    "commit or roll back what pg_prepared_xacts lists: its messages wait, and vacuum too"),
-                oldest("oldest writing transaction", row.try_get(8)?, LONG,
-                    "see pg_stat_activity: its messages wait until it ends, and vacuum too"),
+                setting(
+                    "server role",
+                    standby.to_owned(),
+                    "standby",
+                    Level::Failure,
+                    "connect to the primary: a standby cannot write",
+                ),
+                setting(
+                    "default_transaction_read_only",
+                    row.try_get(3)?,
+                    "on",
+                    Level::Failure,
+                    "switch it off for this role and database",
+                ),
+                setting(
+                    "fsync",
+                    row.try_get(4)?,
+                    "off",
+                    Level::Failure,
+                    "set fsync = on: a power cut loses committed messages",
+                ),
+                setting(
+                    "full_page_writes",
+                    row.try_get(5)?,
+                    "off",
+                    Level::Failure,
+                    "set full_page_writes = on: a power cut can tear pages",
+                ),
+                setting(
+                    "synchronous_commit",
+                    row.try_get(6)?,
+                    "off",
+                    Level::Warning,
+                    "set it on: a crash can undo a business transaction that was confirmed (the relay sets it for itself)",
+                ),
+                oldest(
+                    "prepared transactions",
+                    row.try_get(7)?,
+                    0,
+                    "commit or roll back what pg_prepared_xacts lists: its messages wait, and vacuum too",
+                ),
+                oldest(
+                    "oldest writing transaction",
+                    row.try_get(8)?,
+                    LONG,
+                    "see pg_stat_activity: its messages wait until it ends, and vacuum too",
+                ),
             ])
         };
         let findings: sqlx::Result<_> = read();

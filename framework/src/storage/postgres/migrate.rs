@@ -3,7 +3,6 @@
 
 use sqlx::{PgConnection, PgPool, Postgres, Row};
 
-
 use crate::{
     Error, Result, begin,
     storage::{AppliedMigration, Steps, migrate},

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use sqlx::{Sqlite, SqliteConnection, SqlitePool};
 
-use super::{held_message};
+use super::held_message;
 use crate::{
     Error, Result, begin,
     message::Position,
@@ -92,9 +92,20 @@ impl Inspect for Sqlite {
         let mut numbers = version.split('.').map(|part| part.parse().unwrap_or(0));
         let old = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) < MINIMUM;
         Ok(vec![
-            finding("library version", old, Level::Failure, version, "Syncline needs SQLite 3.42 or newer"),
-            finding("journal_mode", journal != "wal", Level::Warning, journal,
-                "set journal_mode WAL: else readers and the writer wait for each other"),
+            finding(
+                "library version",
+                old,
+                Level::Failure,
+                version,
+                "Syncline needs SQLite 3.42 or newer",
+            ),
+            finding(
+                "journal_mode",
+                journal != "wal",
+                Level::Warning,
+                journal,
+                "set journal_mode WAL: else readers and the writer wait for each other",
+            ),
         ])
     }
 }

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use sqlx::{Row, Sqlite, SqliteConnection, SqlitePool, Transaction};
 
-
 use crate::{
     Error, Result, begin,
     storage::{AppliedMigration, Steps, migrate},
