@@ -51,9 +51,12 @@ impl<DB: Storage> Recipient<DB> {
         self.applied.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Receives one message a key, in order, from position 1.
+    /// Receives one message a key, in order, from position 1; each in a batch of its own, for
+    /// what the handler remembers is not undone when a batch is rolled back.
     pub async fn receive(&self, keys: &[&str]) {
-        self.consumer.receive(batch(keys)).await.expect("the batch is taken in");
+        for batch in batches(keys) {
+            self.consumer.receive(batch).await.expect("the batch is taken in");
+        }
     }
 }
 
@@ -80,7 +83,7 @@ impl<DB: Storage> Handler<DB> for Fragile {
 }
 
 /// One message a key, from position 1, of the source `/register`.
-fn batch(keys: &[&str]) -> Batch {
+fn batches(keys: &[&str]) -> Vec<Batch> {
     let origin = Arc::new(Origin {
         source: "/register".to_owned(),
         incarnation: Uuid::from_u128(7),
@@ -88,14 +91,18 @@ fn batch(keys: &[&str]) -> Batch {
         shard: 0,
     });
     let mut prev = Link::START;
-    let mut messages = Vec::new();
-    for (key, position) in keys.iter().zip(1..) {
+    let batch = |(key, position): (&&str, i64)| {
         let payload = format!("user {key}");
         let message = Message::json("user.registered", &payload).expect("JSON").key(*key);
-        let origin = Arc::clone(&origin);
-        let envelope = Envelope { origin, position: Position(position), prev, message };
+        let envelope =
+            Envelope { origin: Arc::clone(&origin), position: Position(position), prev, message };
         prev = envelope.link();
-        messages.push(envelope);
-    }
-    Batch { origin, messages, through: prev.position, last: prev }
+        Batch {
+            origin: Arc::clone(&origin),
+            messages: vec![envelope],
+            through: prev.position,
+            last: prev,
+        }
+    };
+    keys.iter().zip(1..).map(batch).collect()
 }

@@ -63,7 +63,7 @@ pub(crate) async fn run<DB: Storage>(
             _ = tokio::signal::ctrl_c() => Ok(Outcome::Done),
         };
     }
-    if start > 0 && start >= head {
+    if args.from.is_some() && start > 0 && start >= head {
         return Err(Failure::failed(format!(
             "there is no message at position {} yet: the last one is at {head}",
             start + 1
