@@ -41,7 +41,9 @@ pub(crate) async fn run<DB: Storage>(
             .collect();
         output.json(&json!({"head": head, "unsealed": unsealed, "routes": routes}))?;
     } else {
-        output.line(format!("log: {head} messages sealed, {unsealed} committed and not sealed"))?;
+        output.line(format!(
+            "log: up to position {head}; {unsealed} committed messages have none yet"
+        ))?;
         if routes.is_empty() {
             output.line("no route yet: a relay makes its routes when it starts")?;
         } else {

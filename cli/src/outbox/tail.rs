@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use sqlx::Pool;
@@ -26,6 +27,8 @@ const POLL: Duration = Duration::from_millis(500);
 const PAGE: PageLimit = PageLimit { rows: 500, bytes: 4 << 20 };
 /// Columns of a line when no terminal reads.
 const COLUMNS: usize = 160;
+/// A payload gets at least so many.
+const ROOM: usize = 40;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -161,18 +164,26 @@ impl Printer<'_> {
     }
 }
 
+/// A line for a person; the payload on a second one where the first has no room for it.
 fn line(row: &LogRow, columns: usize) -> String {
     let message = &row.message;
-    let line = format!(
-        "{:>8}  {}  {}  {}  {}  {}",
+    let place = format!(
+        "{:>8}  {}  {}  {}  {}",
         row.cursor.position.0,
         text::time(message.time),
         message.topic,
         message.key.as_deref().unwrap_or("-"),
         message.id,
-        text::payload(&message.data),
     );
-    text::cut(&line, columns)
+    let payload = text::payload(&message.data);
+    let room = columns.saturating_sub(place.chars().count() + 2);
+    match room < ROOM {
+        true => {
+            let payload = text::cut(&payload, columns.saturating_sub(10));
+            format!("{}\n{:10}{payload}", text::cut(&place, columns), "")
+        }
+        false => format!("{}  {}", text::escape(&place), text::cut(&payload, room)),
+    }
 }
 
 /// A message for programs; JSON payloads as they are, others as text or base64.
@@ -182,7 +193,7 @@ struct Document<'a> {
     id: Uuid,
     topic: &'a str,
     key: Option<&'a str>,
-    time: String,
+    time: DateTime<Utc>,
     content_type: &'a str,
     schema_version: i32,
     headers: &'a BTreeMap<String, String>,
@@ -201,7 +212,7 @@ impl<'a> Document<'a> {
             id: message.id,
             topic: &message.topic,
             key: message.key.as_deref(),
-            time: message.time.to_rfc3339(),
+            time: message.time,
             content_type: &message.content_type,
             schema_version: message.schema_version,
             headers: &message.headers,
