@@ -21,10 +21,14 @@ pub enum Error {
         source: sqlx::Error,
     },
     /// Syncline's tables are missing.
-    #[error("Syncline's tables are missing in this database: run `syncline migrate up`, or call `syncline::migrate(&pool)` at start")]
+    #[error(
+        "Syncline's tables are missing in this database: run `syncline migrate up`, or call `syncline::migrate(&pool)` at start"
+    )]
     NotMigrated,
     /// The schema is older than this program.
-    #[error("Syncline's tables are at version {found}, this program needs {needed}: run `syncline migrate up`")]
+    #[error(
+        "Syncline's tables are at version {found}, this program needs {needed}: run `syncline migrate up`"
+    )]
     SchemaOlder {
         /// The version of the tables.
         found: i64,
@@ -32,7 +36,9 @@ pub enum Error {
         needed: i64,
     },
     /// The schema is newer than this program.
-    #[error("Syncline's tables are at version {found}, this program knows only up to {known}: run a newer program")]
+    #[error(
+        "Syncline's tables are at version {found}, this program knows only up to {known}: run a newer program"
+    )]
     SchemaNewer {
         /// The version of the tables.
         found: i64,
@@ -40,7 +46,9 @@ pub enum Error {
         known: i64,
     },
     /// A migration that was applied is not the one that this program holds.
-    #[error("migration {version} was applied with another text than this program holds: the history must not be edited; restore the migration or the database")]
+    #[error(
+        "migration {version} was applied with another text than this program holds: the history must not be edited; restore the migration or the database"
+    )]
     HistoryEdited {
         /// Which migration.
         version: i64,
@@ -49,7 +57,9 @@ pub enum Error {
     #[error("migration failed: {0}")]
     Migration(String),
     /// Taking a migration back would lose messages; nothing was changed.
-    #[error("taking back migration {version} ({name}) would lose {count} messages that are unsent or held: let the relay and the consumers finish, settle the dead letters, or force it")]
+    #[error(
+        "taking back migration {version} ({name}) would lose {count} messages that are unsent or held: let the relay and the consumers finish, settle the dead letters, or force it"
+    )]
     WouldLose {
         /// Which migration.
         version: i64,

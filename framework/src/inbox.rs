@@ -59,11 +59,7 @@ mod tests {
     }
 
     fn row(watermark: i64, last: i64) -> InboxRow {
-        InboxRow {
-            incarnation: Uuid::nil(),
-            watermark: Position(watermark),
-            last: link(last),
-        }
+        InboxRow { incarnation: Uuid::nil(), watermark: Position(watermark), last: link(last) }
     }
 
     fn batch(prev: i64, positions: &[i64], through: i64) -> Batch {

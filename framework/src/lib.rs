@@ -36,7 +36,9 @@ mod wake;
 
 pub use consumer::{Consumer, ConsumerHandle, OnDead, RetryPolicy};
 pub use error::{Error, Result};
-pub use handler::{BatchHandler, Compensate, Handler, HandlerError, Rejection, Verdict, handler_fn};
+pub use handler::{
+    BatchHandler, Compensate, Handler, HandlerError, Rejection, Verdict, handler_fn,
+};
 pub use message::{Envelope, Message};
 pub use outbox::{Receipt, enqueue, enqueue_all};
 pub use relay::{Relay, RelayHandle, Route};

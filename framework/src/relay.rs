@@ -21,7 +21,7 @@ use uuid::Uuid;
 use crate::{
     Error, Result, Storage, Stream,
     message::{Origin, Position, check_source, check_stream},
-    storage::{check_schema, PageLimit},
+    storage::{PageLimit, check_schema},
     transport::Publisher,
 };
 

@@ -27,8 +27,8 @@ use crate::{
 
 pub use begin::begin;
 pub use migrate::{
-    AppliedMigration, MigrationState, MigrationStatus, Steps, check_schema, migrate, migrate_down, plan,
-    status,
+    AppliedMigration, MigrationState, MigrationStatus, Steps, check_schema, migrate, migrate_down,
+    plan, status,
 };
 
 /// A database that Syncline runs on.
@@ -178,7 +178,12 @@ pub struct Lease {
 pub trait LeaseStore: Base {
     /// Takes the lease `name`, or renews it for its holder, for `ttl`. None while somebody
     /// else holds it. A new holder gets a higher epoch; renewing keeps it.
-    async fn acquire(pool: &Pool<Self>, name: &str, holder: Uuid, ttl: Duration) -> Result<Option<Lease>>;
+    async fn acquire(
+        pool: &Pool<Self>,
+        name: &str,
+        holder: Uuid,
+        ttl: Duration,
+    ) -> Result<Option<Lease>>;
 
     /// Gives the lease back, if it is still held.
     async fn release(pool: &Pool<Self>, lease: &Lease) -> Result<()>;
@@ -201,7 +206,12 @@ pub trait RouteStore: Base {
     async fn open_route(pool: &Pool<Self>, route: &str, stream: &str) -> Result<Checkpoint>;
 
     /// Moves the checkpoint, if `lease` is still this route's; false when it is not.
-    async fn save_checkpoint(pool: &Pool<Self>, route: &str, lease: &Lease, to: &Checkpoint) -> Result<bool>;
+    async fn save_checkpoint(
+        pool: &Pool<Self>,
+        route: &str,
+        lease: &Lease,
+        to: &Checkpoint,
+    ) -> Result<bool>;
 }
 
 /// A consumer's state of one (source, stream, shard).
@@ -331,7 +341,12 @@ pub trait HeldStore: Base {
 
     /// Takes a key that has no held messages (but dead ones that were skipped) out of the
     /// parked ones, with its timer.
-    async fn unpark(tx: &mut Transaction<'_, Self>, consumer: &str, source: &str, key: &str) -> Result<()>;
+    async fn unpark(
+        tx: &mut Transaction<'_, Self>,
+        consumer: &str,
+        source: &str,
+        key: &str,
+    ) -> Result<()>;
 
     /// Holds a message.
     async fn hold(
@@ -360,7 +375,11 @@ pub trait HeldStore: Base {
     async fn unhold(tx: &mut Transaction<'_, Self>, id: i64) -> Result<()>;
 
     /// Parked (source, key) whose timer is due, the oldest first.
-    async fn due_keys(pool: &Pool<Self>, consumer: &str, limit: i64) -> Result<Vec<(String, String)>>;
+    async fn due_keys(
+        pool: &Pool<Self>,
+        consumer: &str,
+        limit: i64,
+    ) -> Result<Vec<(String, String)>>;
 
     /// Locks a parked key whose timer is due, and sets the timer `claim` ahead, so that no
     /// other process tries the key meanwhile; false when it is not parked or not due.
@@ -427,11 +446,11 @@ pub trait Inspect: Base {
     async fn route_lags(pool: &Pool<Self>) -> Result<Vec<RouteLag>>;
 
     /// Dead letters (or, with `all`, every held message), the oldest first, after held id `after`.
-    async fn held(pool: &Pool<Self>, all: bool, after: i64, limit: i64) -> Result<Vec<HeldMessage>>;
+    async fn held(pool: &Pool<Self>, all: bool, after: i64, limit: i64)
+    -> Result<Vec<HeldMessage>>;
 
     /// One held message.
-    async fn held_by_id(connection: &mut Self::Connection, id: i64)
-    -> Result<Option<HeldMessage>>;
+    async fn held_by_id(connection: &mut Self::Connection, id: i64) -> Result<Option<HeldMessage>>;
 
     /// The rights on Syncline's tables that the connected role needs and does not have.
     async fn missing_privileges(pool: &Pool<Self>) -> Result<Vec<String>>;

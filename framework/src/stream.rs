@@ -60,7 +60,12 @@ impl Stream {
     }
 
     /// Makes a batch of `rows`, which follow `from` in the log: filtered and linked.
-    pub(crate) fn batch(&self, origin: &Arc<Origin>, from: &Checkpoint, rows: Vec<LogRow>) -> Batch {
+    pub(crate) fn batch(
+        &self,
+        origin: &Arc<Origin>,
+        from: &Checkpoint,
+        rows: Vec<LogRow>,
+    ) -> Batch {
         let mut last = from.last;
         let through = rows.last().map_or(from.cursor.position, |row| row.cursor.position);
         let messages = rows

@@ -21,8 +21,7 @@ async fn push(limit: Duration) -> (impl Publisher, impl Subscriber) {
     let principal = Principal::new(SOURCE, STREAM, [secret.clone()]).expect("a principal");
     let setup = |receiver| PushReceiver::new(receiver).principal(principal);
     let listener = PushListener::bind("127.0.0.1:0", setup).await.expect("listens");
-    let publisher =
-        PushPublisher::builder(listener.url()).secret(secret).timeout(limit).build();
+    let publisher = PushPublisher::builder(listener.url()).secret(secret).timeout(limit).build();
     (publisher.expect("a publisher"), listener)
 }
 

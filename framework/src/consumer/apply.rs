@@ -248,11 +248,7 @@ impl<DB: Storage> Inner<DB> {
 
 /// What a subscription starts with: the beginning of the log.
 fn first_row(origin: &Origin) -> InboxRow {
-    InboxRow {
-        incarnation: origin.incarnation,
-        watermark: Position::START,
-        last: Link::START,
-    }
+    InboxRow { incarnation: origin.incarnation, watermark: Position::START, last: Link::START }
 }
 
 /// The key that is parked with a message: its own, or one that no other message has.

@@ -6,9 +6,7 @@ use futures::FutureExt;
 use sqlx::Transaction;
 
 use super::{Action, Inner, apply::Stop};
-use crate::{
-    HandlerError, Storage, Verdict, error::is_transient_handler_error, message::Envelope,
-};
+use crate::{HandlerError, Storage, Verdict, error::is_transient_handler_error, message::Envelope};
 
 /// Why a message was not applied.
 #[derive(Debug, Clone, PartialEq, Eq)]

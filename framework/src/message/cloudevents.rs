@@ -150,7 +150,8 @@ impl Serialize for Written<'_> {
         }
         map.serialize_entry("datacontenttype", &message.content_type)?;
         if message.is_json() {
-            let data: &RawValue = serde_json::from_slice(&message.data).map_err(S::Error::custom)?;
+            let data: &RawValue =
+                serde_json::from_slice(&message.data).map_err(S::Error::custom)?;
             map.serialize_entry("data", data)?;
         } else {
             map.serialize_entry("data_base64", &BASE64.encode(&message.data))?;
@@ -349,16 +350,22 @@ mod tests {
             stream: "orders".into(),
             shard: 0,
         });
-        let first = Message::new("order.placed", "application/json", r#"{"n": 1e400, "s":"\u0000"}"#)
-            .key("ключ \"1\" 🔑")
-            .header("traceparent", "00-ab-cd-01");
+        let first =
+            Message::new("order.placed", "application/json", r#"{"n": 1e400, "s":"\u0000"}"#)
+                .key("ключ \"1\" 🔑")
+                .header("traceparent", "00-ab-cd-01");
         let second = Message::new("order.noted", "application/octet-stream", vec![0, 255, 3]);
         let prev = Link { position: Position(3), id: Uuid::from_u128(3) };
         let mid = Link { position: Position(5), id: first.id };
         let last = Link { position: Position(9), id: second.id };
         let messages = vec![
             Envelope { origin: Arc::clone(&origin), position: mid.position, prev, message: first },
-            Envelope { origin: Arc::clone(&origin), position: last.position, prev: mid, message: second },
+            Envelope {
+                origin: Arc::clone(&origin),
+                position: last.position,
+                prev: mid,
+                message: second,
+            },
         ];
         Batch { origin, messages, through: Position(12), last }
     }
@@ -373,9 +380,9 @@ mod tests {
         let events: Vec<serde_json::Map<String, serde_json::Value>> =
             serde_json::from_slice(&bytes.replace_huge()).expect("plain JSON");
         assert_eq!(events.len(), 3);
-        assert!(events.iter().flat_map(|e| e.keys()).all(|name| name
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')));
+        assert!(events.iter().flat_map(|e| e.keys()).all(|name| {
+            name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+        }));
     }
 
     trait ReplaceHuge {

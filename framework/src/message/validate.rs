@@ -45,7 +45,9 @@ pub enum MessageError {
         rule: &'static str,
     },
     /// The payload with its headers is too large.
-    #[error("the message has {bytes} bytes; at most {limit} are allowed: send a reference to the data instead")]
+    #[error(
+        "the message has {bytes} bytes; at most {limit} are allowed: send a reference to the data instead"
+    )]
     TooLarge {
         /// Its size.
         bytes: usize,
@@ -66,10 +68,10 @@ pub enum MessageError {
     Payload(#[source] serde_json::Error),
 }
 
-const TOPIC_RULE: &str =
-    "1 to 120 of A-Z a-z 0-9 . _ - with no empty part between dots";
+const TOPIC_RULE: &str = "1 to 120 of A-Z a-z 0-9 . _ - with no empty part between dots";
 const KEY_RULE: &str = "1 to 255 bytes without control characters";
-const HEADER_RULE: &str = "names are 1 to 20 of a-z 0-9 and not reserved by CloudEvents or Syncline";
+const HEADER_RULE: &str =
+    "names are 1 to 20 of a-z 0-9 and not reserved by CloudEvents or Syncline";
 const HEADER_VALUE_RULE: &str = "at most 4,096 bytes without control characters";
 const CONTENT_TYPE_RULE: &str = "1 to 120 visible ASCII characters and spaces";
 const VERSION_RULE: &str = "schema versions count from 1";
@@ -77,9 +79,26 @@ const SOURCE_RULE: &str = "1 to 120 of A-Z a-z 0-9 . _ - : / ";
 const STREAM_RULE: &str = "1 to 60 of A-Z a-z 0-9 . _ -";
 
 const RESERVED: &[&str] = &[
-    "id", "source", "specversion", "type", "subject", "time", "datacontenttype", "dataschema",
-    "data", "data_base64", "schemaversion", "stream", "shard", "position", "prev", "previd",
-    "incarnation", "through", "last", "lastid",
+    "id",
+    "source",
+    "specversion",
+    "type",
+    "subject",
+    "time",
+    "datacontenttype",
+    "dataschema",
+    "data",
+    "data_base64",
+    "schemaversion",
+    "stream",
+    "shard",
+    "position",
+    "prev",
+    "previd",
+    "incarnation",
+    "through",
+    "last",
+    "lastid",
 ];
 
 fn refuse(what: &'static str, value: &str, rule: &'static str) -> MessageError {
@@ -202,7 +221,9 @@ mod tests {
 
     #[test]
     fn names_that_a_broker_or_a_header_could_misread_are_refused() {
-        for topic in ["", " ", "a b", "a\r\nb", "a.*", "a.>", "#", "a..b", ".a", "a.", "ü", &"x".repeat(121)] {
+        for topic in
+            ["", " ", "a b", "a\r\nb", "a.*", "a.>", "#", "a..b", ".a", "a.", "ü", &"x".repeat(121)]
+        {
             assert!(refused(&Message::new(topic, "text/plain", "x")), "{topic:?}");
         }
         for key in ["", "a\0b", "a\nb", "\u{7f}", &"k".repeat(256)] {
@@ -213,7 +234,9 @@ mod tests {
         }
         assert!(refused(&Message::new("t", "text/plain", "x").header("n", "a\r\nb")));
         assert!(refused(&Message::new("t", "text\r\n", "x")));
-        assert!(!refused(&Message::new("a.b-c_D", "text/plain", "x").key("ключ 🔑 *>#").header("n", "v")));
+        assert!(!refused(
+            &Message::new("a.b-c_D", "text/plain", "x").key("ключ 🔑 *>#").header("n", "v")
+        ));
     }
 
     #[test]

@@ -219,7 +219,9 @@ impl<DB: Storage> Run<'_, DB> {
             Some(Err(error)) => {
                 tracing::warn!(route = self.sender.name, %error, "batch was not delivered");
                 let asked = match &error {
-                    PublishError::Unavailable { retry_after, .. } => retry_after.unwrap_or_default(),
+                    PublishError::Unavailable { retry_after, .. } => {
+                        retry_after.unwrap_or_default()
+                    }
                     _ => Duration::ZERO,
                 };
                 let most = self.sender.shared.options.max_backoff;
@@ -316,10 +318,7 @@ impl<DB: Storage> Run<'_, DB> {
 
 type Landed = (Checkpoint, Option<Result<Ack, PublishError>>);
 
-fn publish(
-    publisher: &Arc<dyn Publisher>,
-    batch: Batch,
-) -> JoinHandle<Result<Ack, PublishError>> {
+fn publish(publisher: &Arc<dyn Publisher>, batch: Batch) -> JoinHandle<Result<Ack, PublishError>> {
     let publisher = Arc::clone(publisher);
     tokio::spawn(async move { publisher.publish(&batch).await })
 }

@@ -15,8 +15,8 @@ use super::shared::{
     TIMER, from_millis, inbox_row, millis, shared_stores, split_subject, sql, timer_subject,
 };
 use super::{
-    AppliedMigration, Base, Checkpoint, Cursor, HeldMessage, HeldReason, HeldStore, Holding, InboxRow, InboxStore, Lease,
-    LeaseStore, RouteStore, Steps,
+    AppliedMigration, Base, Checkpoint, Cursor, HeldMessage, HeldReason, HeldStore, Holding,
+    InboxRow, InboxStore, Lease, LeaseStore, RouteStore, Steps,
 };
 use crate::{
     Error, Result,
@@ -36,8 +36,7 @@ impl Base for Postgres {
 
     fn relay_pool(pool: &PgPool, connections: u32) -> PgPool {
         // A position may be published only when a power cut cannot give it to another message.
-        let options =
-            (*pool.connect_options()).clone().options([("synchronous_commit", "on")]);
+        let options = (*pool.connect_options()).clone().options([("synchronous_commit", "on")]);
         PgPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(pool.options().get_acquire_timeout())

@@ -109,15 +109,14 @@ macro_rules! shared_stores {
                 consumer: &str,
                 origin: &Origin,
             ) -> Result<Option<InboxRow>> {
-                let row: Option<(Uuid, i64, i64, Uuid)> =
-                    sqlx::query_as(sql!($dir, "inbox_get"))
-                        .bind(consumer)
-                        .bind(&origin.source)
-                        .bind(&origin.stream)
-                        .bind(origin.shard)
-                        .fetch_optional(pool)
-                        .await
-                        .map_err(Error::database("read the inbox"))?;
+                let row: Option<(Uuid, i64, i64, Uuid)> = sqlx::query_as(sql!($dir, "inbox_get"))
+                    .bind(consumer)
+                    .bind(&origin.source)
+                    .bind(&origin.stream)
+                    .bind(origin.shard)
+                    .fetch_optional(pool)
+                    .await
+                    .map_err(Error::database("read the inbox"))?;
                 Ok(row.map(inbox_row))
             }
 
@@ -245,10 +244,15 @@ macro_rules! shared_stores {
                     .map_err(Error::database(failed))?;
                 let subject = timer_subject(source, key);
                 let timer = match after {
-                    Some(after) => {
-                        sqlx::query(sql!($dir, "timer_set")).bind(TIMER).bind(consumer).bind(subject).bind(millis(after))
-                    }
-                    None => sqlx::query(sql!($dir, "timer_clear")).bind(TIMER).bind(consumer).bind(subject),
+                    Some(after) => sqlx::query(sql!($dir, "timer_set"))
+                        .bind(TIMER)
+                        .bind(consumer)
+                        .bind(subject)
+                        .bind(millis(after)),
+                    None => sqlx::query(sql!($dir, "timer_clear"))
+                        .bind(TIMER)
+                        .bind(consumer)
+                        .bind(subject),
                 };
                 timer.execute(&mut **tx).await.map_err(Error::database(failed))?;
                 Ok(())

@@ -15,8 +15,8 @@ use super::shared::{
     TIMER, from_millis, inbox_row, millis, shared_stores, split_subject, sql, timer_subject,
 };
 use super::{
-    AppliedMigration, Base, Checkpoint, Cursor, HeldMessage, HeldReason, HeldStore, Holding, InboxRow, InboxStore, Lease,
-    LeaseStore, RouteStore, Steps,
+    AppliedMigration, Base, Checkpoint, Cursor, HeldMessage, HeldReason, HeldStore, Holding,
+    InboxRow, InboxStore, Lease, LeaseStore, RouteStore, Steps,
 };
 use crate::{
     Error, Result,

@@ -74,7 +74,10 @@ struct Link<P> {
 }
 
 impl<P: Publisher> Link<P> {
-    async fn new<S: Subscriber>(connect: impl AsyncFn(Duration) -> (P, S), limit: Duration) -> Self {
+    async fn new<S: Subscriber>(
+        connect: impl AsyncFn(Duration) -> (P, S),
+        limit: Duration,
+    ) -> Self {
         let (publisher, subscriber) = connect(limit).await;
         let (receiver, stop) = (ReferenceReceiver::new(), CancellationToken::new());
         let subscriber = tokio::spawn(Box::new(subscriber).run(receiver.clone(), stop.clone()));
@@ -109,10 +112,14 @@ pub async fn delivers_in_order_and_to_the_byte<P: Publisher, S: Subscriber>(
 ) {
     let mut link = Link::new(connect, AMPLE).await;
     let awkward = [
-        Message::new("user.registered", "application/json", r#"{"n": 1e400,"s":"\u0000","d":1,"d":2}"#)
-            .key("ключ 🔑 \"'*>#%2F")
-            .header("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
-            .header("note", "日本語 😀 \\ \" = ,"),
+        Message::new(
+            "user.registered",
+            "application/json",
+            r#"{"n": 1e400,"s":"\u0000","d":1,"d":2}"#,
+        )
+        .key("ключ 🔑 \"'*>#%2F")
+        .header("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
+        .header("note", "日本語 😀 \\ \" = ,"),
         Message::new("a.b-c_D", "application/vnd.x+json; charset=utf-8", "[1.10, -0.0, 1E+2]")
             .schema_version(i32::MAX),
         Message::new("t", "application/json", r#""\ud83d\ude00 <script>""#).header("empty", ""),
@@ -134,7 +141,8 @@ pub async fn carries_large_and_empty_batches<P: Publisher, S: Subscriber>(
     connect: impl AsyncFn(Duration) -> (P, S),
 ) {
     let mut link = Link::new(connect, AMPLE).await;
-    let bytes: Vec<u8> = (0..1 << 20).map(|n: u32| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let bytes: Vec<u8> =
+        (0..1 << 20).map(|n: u32| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let text = format!("\"{}\"", "é".repeat((1 << 19) - 1));
     let large = [
         Message::new("large", "application/octet-stream", bytes),

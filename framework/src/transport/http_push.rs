@@ -88,8 +88,10 @@ pub enum PushConfigError {
     #[error("the target's scheme is {0:?}: write http:// or https://")]
     Scheme(String),
     /// The target holds a user name or a password.
-    #[error("the target holds a user name or a password, which would be logged on its way: \
-             take it out; the webhook secret is what proves who sends")]
+    #[error(
+        "the target holds a user name or a password, which would be logged on its way: \
+             take it out; the webhook secret is what proves who sends"
+    )]
     Credentials,
     /// A limit is zero.
     #[error("{0} must be more than zero")]
@@ -98,7 +100,9 @@ pub enum PushConfigError {
     #[error(transparent)]
     Name(#[from] MessageError),
     /// The certificates to trust could not be loaded, or the HTTP client not be built.
-    #[error("the HTTP client could not be made: {0}; for https the system's certificates \
-             (package ca-certificates, or SSL_CERT_FILE) are needed")]
+    #[error(
+        "the HTTP client could not be made: {0}; for https the system's certificates \
+             (package ca-certificates, or SSL_CERT_FILE) are needed"
+    )]
     Client(String),
 }

@@ -92,10 +92,8 @@ impl LogStore for Postgres {
             .fetch_optional(pool)
             .await
             .map_err(Error::database(failed))?;
-        let missing = |problem: &str| Error::LogBroken {
-            position: position.0,
-            problem: problem.to_owned(),
-        };
+        let missing =
+            |problem: &str| Error::LogBroken { position: position.0, problem: problem.to_owned() };
         let seal = seal.ok_or_else(|| missing("no seal holds it: the log was trimmed"))?;
         if position.0 >= seal.first_position + seal.count {
             return Err(missing("it has not been given to a message yet"));

@@ -81,7 +81,10 @@ pub(super) async fn a_dead_letter_is_revived_once<DB: Storage>(pool: Pool<DB>) {
     let held = DB::held_of_key(&mut tx, "c", "/suite", "k", true, 9).await.expect("held");
     let alive = DB::held_of_key(&mut tx, "c", "/suite", "k", false, 9).await.expect("held");
     tx.commit().await.expect("commit");
-    assert_eq!(held.iter().map(|h| (h.dead, h.attempts)).collect::<Vec<_>>(), [(true, 1), (false, 0)]);
+    assert_eq!(
+        held.iter().map(|h| (h.dead, h.attempts)).collect::<Vec<_>>(),
+        [(true, 1), (false, 0)]
+    );
     assert_eq!(alive.iter().map(|h| h.position).collect::<Vec<_>>(), [Position(2)]);
     let dead = DB::held(&pool, false, 0, 9).await.expect("list");
     assert_eq!(dead.iter().map(|h| h.id).collect::<Vec<_>>(), [held[0].id]);

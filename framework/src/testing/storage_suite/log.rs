@@ -55,7 +55,11 @@ pub(super) async fn pages_are_the_same_whatever_their_size<DB: Storage>(pool: Po
     let positions: Vec<i64> = rows.iter().map(|row| row.cursor.position.0).collect();
     assert_eq!(positions, (1..=80).collect::<Vec<_>>(), "positions are dense");
     for size in [1, 2, 3, 7, 79, 80, 500] {
-        assert_eq!(read_all(&pool, PageLimit { rows: size, ..PAGE }).await, rows, "pages of {size}");
+        assert_eq!(
+            read_all(&pool, PageLimit { rows: size, ..PAGE }).await,
+            rows,
+            "pages of {size}"
+        );
     }
     assert_eq!(DB::head(&pool).await.expect("head"), Position(80));
     for row in &rows {
@@ -66,7 +70,8 @@ pub(super) async fn pages_are_the_same_whatever_their_size<DB: Storage>(pool: Po
 
 pub(super) async fn a_page_is_cut_at_its_bytes_and_never_empty<DB: Storage>(pool: Pool<DB>) {
     let lease = sealer(&pool).await;
-    let sent: Vec<_> = (0..10).map(|_| Message::new("in", "text/plain", vec![b'x'; 1_000])).collect();
+    let sent: Vec<_> =
+        (0..10).map(|_| Message::new("in", "text/plain", vec![b'x'; 1_000])).collect();
     commit(&pool, &sent).await;
     assert_eq!(whole_log(&pool, &lease).await.len(), 10);
     for (bytes, first) in [(1, 1), (1_000, 1), (2_500, 2), (10_000, 10)] {

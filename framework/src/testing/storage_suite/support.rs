@@ -133,9 +133,7 @@ pub(super) fn number(message: &Message) -> i64 {
 pub(super) async fn effects<DB: Storage>(pool: &Pool<DB>, lease: &Lease) -> Vec<(String, i64)> {
     let rows = whole_log(pool, lease).await;
     let effects = rows.into_iter().filter(|row| row.message.topic == "out");
-    effects
-        .map(|row| (row.message.key.clone().unwrap_or_default(), number(&row.message)))
-        .collect()
+    effects.map(|row| (row.message.key.clone().unwrap_or_default(), number(&row.message))).collect()
 }
 
 /// Hands batches straight to a consumer.

@@ -13,8 +13,8 @@ use sqlx::{Pool, Transaction};
 use uuid::Uuid;
 
 use super::support::{
-    Behaviour, Direct, Effect, batch, commit, effects, end_of, eventually, message, number,
-    sealer, tail, whole_log,
+    Behaviour, Direct, Effect, batch, commit, effects, end_of, eventually, message, number, sealer,
+    tail, whole_log,
 };
 use crate::{
     Compensate, Consumer, Envelope, HandlerError, OnDead, Rejection, Relay, RelayHandle,
@@ -27,11 +27,8 @@ use crate::{
     transport::{Ack, Outcome, PublishError, Publisher, Receive},
 };
 
-const FAST: RetryPolicy = RetryPolicy {
-    max_attempts: 3,
-    base: Duration::from_millis(1),
-    max: Duration::from_millis(1),
-};
+const FAST: RetryPolicy =
+    RetryPolicy { max_attempts: 3, base: Duration::from_millis(1), max: Duration::from_millis(1) };
 
 fn consumer<DB: Storage>(
     pool: &Pool<DB>,
@@ -79,7 +76,8 @@ pub(super) async fn every_message_is_applied_once_in_order<DB: Storage>(pool: Po
     let done = async || {
         let (head, all) = (DB::head(&pool).await.ok()?, relay.status());
         let lags = DB::route_lags(&pool).await.expect("lags");
-        (all[0].state == RouteState::Idle && head.0 >= 300 && lags[0].position == head).then_some(())
+        (all[0].state == RouteState::Idle && head.0 >= 300 && lags[0].position == head)
+            .then_some(())
     };
     eventually("the checkpoint reaches the head", done).await;
     relay.stop().await;
@@ -153,9 +151,7 @@ pub(super) async fn a_failing_message_parks_its_key_and_the_others_flow<DB: Stor
     assert_eq!(effects(&pool, &lease).await, [flowed, rest].concat());
 }
 
-pub(super) async fn a_dead_letter_blocks_its_key_until_it_is_redriven<DB: Storage>(
-    pool: Pool<DB>,
-) {
+pub(super) async fn a_dead_letter_blocks_its_key_until_it_is_redriven<DB: Storage>(pool: Pool<DB>) {
     let lease = sealer(&pool).await;
     let broken = Arc::new(AtomicBool::new(true));
     let switch = Arc::clone(&broken);

@@ -46,9 +46,7 @@ fn interpret(status: StatusCode, headers: &HeaderMap, body: &[u8], now: DateTime
     let reason = |hint: &str| format!("it answered {status}{hint}{}", detail(headers, body));
     match status.as_u16() {
         413 => Answer::TooLarge(reason("")),
-        408 | 425 | 429 | 500..=599 => {
-            Answer::Unavailable(reason(""), retry_after(headers, now))
-        }
+        408 | 425 | 429 | 500..=599 => Answer::Unavailable(reason(""), retry_after(headers, now)),
         300..=399 => Answer::Refused(reason(
             "; redirects are not followed: give the route the URL of the receiver itself",
         )),
@@ -173,7 +171,8 @@ mod tests {
             panic!("not refused")
         };
         assert!(reason.chars().count() < 400 && !reason.contains('\n'));
-        let Answer::Refused(reason) = ask(200, "application/json", &vec![b' '; MAX_ANSWER + 1]) else {
+        let Answer::Refused(reason) = ask(200, "application/json", &vec![b' '; MAX_ANSWER + 1])
+        else {
             panic!("not refused")
         };
         assert!(reason.contains("more than 65536 bytes"), "{reason}");

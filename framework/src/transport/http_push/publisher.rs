@@ -207,7 +207,8 @@ impl PushPublisher {
             )));
         }
         // Signed afresh for each try, since the receiver refuses old signatures; the id stays.
-        let id = format!("msg_{}_{}_{}", batch.last.id.simple(), batch.prev().position, batch.through);
+        let id =
+            format!("msg_{}_{}_{}", batch.last.id.simple(), batch.prev().position, batch.through);
         let timestamp = Utc::now().timestamp();
         let sign = |secret: &Secret| secret.sign(&id, timestamp, &body);
         let signatures = self.secrets.iter().map(sign).collect::<Vec<_>>().join(" ");

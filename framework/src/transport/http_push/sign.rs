@@ -4,8 +4,7 @@ use std::{fmt, time::Duration};
 
 use axum::http::{HeaderMap, HeaderName};
 use base64::{
-    Engine,
-    alphabet,
+    Engine, alphabet,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 use hmac::{Hmac, KeyInit, Mac};
@@ -207,10 +206,20 @@ mod tests {
         let longest: Vec<u8> = (0..64).collect();
         let longest = format!("whsec_{}", BASE64.encode(longest));
         for (secret, id, timestamp, body, signature) in [
-            (KNOWN, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, r#"{"test": 2432232314}"#,
-                "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="),
-            (&longest, "msg_018f_7_12", 1700000000, r#"[{"s":"ключ 🔑 \u0000"}]"#,
-                "v1,iXkvSWciPlTZYZWPV6QQnNEMDqubv8/lx8JUPB9wMSw="),
+            (
+                KNOWN,
+                "msg_p5jXN8AQM9LWM0D4loKWxJek",
+                1614265330,
+                r#"{"test": 2432232314}"#,
+                "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
+            ),
+            (
+                &longest,
+                "msg_018f_7_12",
+                1700000000,
+                r#"[{"s":"ключ 🔑 \u0000"}]"#,
+                "v1,iXkvSWciPlTZYZWPV6QQnNEMDqubv8/lx8JUPB9wMSw=",
+            ),
         ] {
             let secret = Secret::parse(secret).expect("a secret");
             assert_eq!(secret.sign(id, timestamp, body.as_bytes()), signature);
@@ -225,7 +234,11 @@ mod tests {
         let good = new.sign("msg_1", 17, b"[1]");
         let both = format!("v1a,AAAA {} {good} v1,%%%", old.sign("msg_1", 17, b"[1]"));
         for signature in [&good, &both, good.trim_end_matches('=')] {
-            assert!(accepted(&headers("msg_1", "17", signature), &[old.clone(), new.clone()], b"[1]"));
+            assert!(accepted(
+                &headers("msg_1", "17", signature),
+                &[old.clone(), new.clone()],
+                b"[1]"
+            ));
             assert!(accepted(&headers("msg_1", "17", signature), &[new.clone()], b"[1]"));
         }
         assert!(accepted(&headers("msg_1", "17", &both), &[old.clone()], b"[1]"));
@@ -235,7 +248,8 @@ mod tests {
         assert!(!accepted(&headers("msg_1", "18", &good), &secrets, b"[1]"));
         assert!(!accepted(&headers("msg_1", "17", &good), &secrets, b"[2]"));
         assert!(!accepted(&headers("msg_1", "17", &good), &secrets, b""));
-        for signature in ["", "v1", "v1,", "v1,AAAA", "v1,=", &good[3..], &good.replace("v1", "v2")] {
+        for signature in ["", "v1", "v1,", "v1,AAAA", "v1,=", &good[3..], &good.replace("v1", "v2")]
+        {
             assert!(!accepted(&headers("msg_1", "17", signature), &secrets, b"[1]"), "{signature}");
         }
     }
@@ -261,7 +275,9 @@ mod tests {
     fn the_time_tolerance_holds_in_both_directions() {
         let signed = Signed { id: "a".into(), timestamp: 1_000, signatures: vec![] };
         let tolerance = Duration::from_secs(300);
-        for (now, off) in [(1_000, None), (700, None), (1_300, None), (699, Some(301)), (1_301, Some(301))] {
+        for (now, off) in
+            [(1_000, None), (700, None), (1_300, None), (699, Some(301)), (1_301, Some(301))]
+        {
             assert_eq!(signed.off_by(now, tolerance), off);
         }
         let far = Signed { timestamp: i64::MAX, ..signed };
