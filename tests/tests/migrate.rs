@@ -297,6 +297,20 @@ async fn a_read_only_file_is_said_to_be_one() {
     assert!(error.to_string().contains("readonly database"), "{error}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_writer_is_waited_for_even_by_an_impatient_connection() {
+    let (_directory, url) = sqlite_database();
+    let other = SqlitePool::connect(&url).await.unwrap();
+    let writer = other.begin_with("BEGIN IMMEDIATE").await.unwrap();
+    let options = url.parse::<sqlx::sqlite::SqliteConnectOptions>().unwrap();
+    let pool = SqlitePool::connect_with(options.busy_timeout(Duration::ZERO)).await.unwrap();
+    let run = tokio::spawn(async move { migrate(&pool).await });
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    assert!(!run.is_finished());
+    writer.rollback().await.unwrap();
+    assert_eq!(run.await.unwrap().unwrap(), [1, 2, 3]);
+}
+
 /// A row that commits behind a seal is unsealed, and one that is sealed is not.
 #[tokio::test]
 async fn unsealed_messages_are_counted_exactly() {
