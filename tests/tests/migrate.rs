@@ -1,6 +1,8 @@
 //! Migrations on both databases: safe to repeat, to run twice at once, to cancel; nothing is
 //! half-applied, nothing edited or newer is touched, nothing unsent is dropped.
 
+#![allow(clippy::unwrap_used)]
+
 use std::time::Duration;
 
 use async_trait::async_trait;
