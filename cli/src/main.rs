@@ -1,2 +1,108 @@
-//! cli
-fn main() {}
+//! The operator's command line: migrations, checks, the outbox, dead letters.
+//!
+//! One file per command; [`database`] picks the database, [`output`] writes for people or
+//! for programs, [`failure`] maps what went wrong to an exit code.
+
+mod database;
+mod dead;
+mod doctor;
+mod failure;
+mod migrate;
+mod outbox;
+mod output;
+mod text;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use sqlx::Pool;
+use syncline::Storage;
+use tracing_subscriber::EnvFilter;
+
+use database::{Database, Missing};
+use failure::{Failure, Outcome};
+use output::Output;
+
+/// Looks after the tables and the messages of a service that uses Syncline.
+#[derive(Parser)]
+#[command(name = "syncline", version, after_help = EXIT_CODES)]
+struct Cli {
+    /// The service's database: postgres://user@host/name or sqlite:file.db
+    #[arg(long, global = true, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    database_url: Option<String>,
+    /// Write one JSON document for programs; errors go to stderr as JSON, too
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done, all is well
+  1  a check failed, nothing matched, or the database refused
+  2  wrong usage or configuration
+  3  the database cannot be reached, or is busy
+  4  Syncline's tables cannot be used: not migrated, older, newer, edited";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Syncline's tables: apply, take back, look
+    #[command(subcommand)]
+    Migrate(migrate::Command),
+    /// Check the server, its settings, the tables and the rights on them
+    Doctor,
+    /// Messages on their way out
+    #[command(subcommand)]
+    Outbox(outbox::Command),
+    /// Messages that came in and failed for good
+    #[command(subcommand)]
+    Dead(dead::Command),
+}
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return failure::usage(&error),
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("off"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let mut output = Output::new(cli.json);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let outcome = match runtime {
+        Ok(runtime) => runtime.block_on(run(&cli, &mut output)),
+        Err(error) => Err(Failure::failed(format!("cannot start: {error}"))),
+    };
+    let outcome = outcome.and_then(|outcome| output.finish().map(|()| outcome));
+    match outcome {
+        Ok(outcome) => outcome.into(),
+        Err(failure) => failure.report(cli.json),
+    }
+}
+
+async fn run(cli: &Cli, output: &mut Output) -> Result<Outcome, Failure> {
+    let missing = match &cli.command {
+        Command::Migrate(migrate::Command::Up) => Missing::AsUrlSays,
+        _ => Missing::Refuse,
+    };
+    match Database::connect(cli.database_url.as_deref(), missing).await? {
+        Database::Postgres(pool, name) => command(&cli.command, &pool, &name, output).await,
+        Database::Sqlite(pool, name) => command(&cli.command, &pool, &name, output).await,
+    }
+}
+
+async fn command<DB: Storage>(
+    command: &Command,
+    pool: &Pool<DB>,
+    name: &str,
+    output: &mut Output,
+) -> Result<Outcome, Failure> {
+    let outcome = match command {
+        Command::Migrate(command) => migrate::run(command, pool, output).await,
+        Command::Doctor => doctor::run(pool, name, output).await,
+        Command::Outbox(command) => outbox::run(command, pool, output).await,
+        Command::Dead(command) => dead::run(command, pool, output).await,
+    };
+    pool.close().await;
+    outcome
+}

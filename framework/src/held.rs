@@ -1,16 +1,27 @@
 //! What an operator does with dead letters: try one again, or give it up. The consumer need
 //! not stop for it.
 
+use std::time::Duration;
+
 use sqlx::{Pool, Transaction};
 
 use crate::{Error, Result, Storage, begin, storage::HeldMessage};
-use std::time::Duration;
 
 /// Has the dead letter `id` tried again, now, with its attempts counted from nought; the
 /// messages behind it follow in order. False when there is no such dead letter.
 ///
 /// # Errors
 /// [`Error::Database`].
+///
+/// ```
+/// # #[cfg(feature = "sqlite")]
+/// # async fn example(pool: sqlx::SqlitePool) -> syncline::Result<()> {
+/// use syncline::{held, storage::Inspect};
+/// for letter in sqlx::Sqlite::held(&pool, false, 0, 100).await? {
+///     held::redrive(&pool, letter.id).await?;
+/// }
+/// # Ok(()) }
+/// ```
 pub async fn redrive<DB: Storage>(pool: &Pool<DB>, id: i64) -> Result<bool> {
     let mut tx = begin(pool).await?;
     if lock_dead(&mut tx, id).await?.is_none() || !DB::revive(&mut tx, id).await? {

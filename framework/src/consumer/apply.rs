@@ -86,7 +86,8 @@ impl<DB: Storage> Inner<DB> {
     }
 
     async fn apply_batch(&self, batch: &Batch) -> Result<Ack, ReceiveError> {
-        let mut todo = vec![0..batch.messages.len()];
+        let all = 0..batch.messages.len();
+        let mut todo = vec![all];
         let mut row = None;
         while let Some(range) = todo.pop() {
             match self.apply_repeatedly(Part::of(batch, range.clone())).await {

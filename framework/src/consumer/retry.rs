@@ -45,7 +45,7 @@ enum Step {
     /// Nothing is left to do now.
     Rest,
     /// The first message failed.
-    Failed(HeldMessage, Envelope, Failure),
+    Failed(Box<(HeldMessage, Envelope, Failure)>),
 }
 
 impl<DB: Storage> Inner<DB> {
@@ -54,7 +54,8 @@ impl<DB: Storage> Inner<DB> {
             match self.retry_first(source, key).await? {
                 Step::More => {}
                 Step::Rest => return Ok(()),
-                Step::Failed(held, message, failure) => {
+                Step::Failed(failed) => {
+                    let (held, message, failure) = *failed;
                     self.record(source, key, &held, &message, failure).await?;
                     return Ok(());
                 }
@@ -95,7 +96,7 @@ impl<DB: Storage> Inner<DB> {
                 match self.invoke(&mut tx, std::slice::from_ref(&message)).await {
                     Ok(()) => {}
                     Err(Stop::Failed(_, failure)) => {
-                        return Ok(Step::Failed(first.clone(), message, failure));
+                        return Ok(Step::Failed(Box::new((first.clone(), message, failure))));
                     }
                     Err(Stop::Transient(error) | Stop::Broken(error)) => return Err(error),
                     Err(_) => return Ok(Step::Rest),

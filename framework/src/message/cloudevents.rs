@@ -149,7 +149,9 @@ impl Serialize for Written<'_> {
             map.serialize_entry(name, value)?;
         }
         map.serialize_entry("datacontenttype", &message.content_type)?;
-        if message.is_json() {
+        // White space around a JSON value would be lost in the event; base64 keeps it.
+        let trimmed = message.data.trim_ascii().len() == message.data.len();
+        if message.is_json() && trimmed {
             let data: &RawValue =
                 serde_json::from_slice(&message.data).map_err(S::Error::custom)?;
             map.serialize_entry("data", data)?;

@@ -138,6 +138,14 @@ pub async fn status<DB: Base>(pool: &Pool<DB>) -> Result<Vec<MigrationStatus>> {
 /// # Errors
 /// [`Error::NotMigrated`], [`Error::SchemaOlder`], [`Error::SchemaNewer`],
 /// [`Error::HistoryEdited`], [`Error::Database`].
+///
+/// ```
+/// # #[cfg(feature = "sqlite")]
+/// # async fn example(pool: sqlx::SqlitePool) -> syncline::Result<()> {
+/// // For a service that leaves its migrations to the operator.
+/// syncline::storage::check_schema(&pool).await?;
+/// # Ok(()) }
+/// ```
 pub async fn check_schema<DB: Base>(pool: &Pool<DB>) -> Result<()> {
     let status = status(pool).await?;
     check_history::<DB>(&status)?;

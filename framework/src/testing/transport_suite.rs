@@ -123,6 +123,7 @@ pub async fn delivers_in_order_and_to_the_byte<P: Publisher, S: Subscriber>(
         Message::new("a.b-c_D", "application/vnd.x+json; charset=utf-8", "[1.10, -0.0, 1E+2]")
             .schema_version(i32::MAX),
         Message::new("t", "application/json", r#""\ud83d\ude00 <script>""#).header("empty", ""),
+        Message::new("spaced", "application/json", "\t{\"a\" : 1}\r\n"),
         Message::new("binary", "application/octet-stream", (0..=255).collect::<Vec<u8>>()).key("k"),
         Message::new("text", "text/plain", "a\r\nb\0c"),
         Message::new("nothing", "text/plain", ""),

@@ -4,7 +4,7 @@
 use std::{convert::Infallible, fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use axum::{Router, http::StatusCode};
+use axum::{Extension, Router, extract::ConnectInfo, http::StatusCode};
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -35,7 +35,7 @@ const REST: Duration = Duration::from_millis(100);
 ///
 /// Unlike `axum::serve` it bounds the time that a request's head may take (30 seconds), its
 /// size (64 KiB) and the number of connections (512), so that slow clients cannot use up the
-/// service.
+/// service. Handlers find the client's address as `ConnectInfo<SocketAddr>`.
 ///
 /// ```
 /// # tokio::runtime::Runtime::new()?.block_on(async {
@@ -58,8 +58,9 @@ pub async fn serve(listener: TcpListener, app: Router, stop: CancellationToken) 
             () = stop.cancelled() => break,
             Some(_) = connections.join_next() => {}
             accepted = listener.accept(), if connections.len() < CONNECTIONS => match accepted {
-                Ok((stream, _)) => {
-                    connections.spawn(connection(stream, app.clone(), stop.clone()));
+                Ok((stream, peer)) => {
+                    let app = app.clone().layer(Extension(ConnectInfo(peer)));
+                    connections.spawn(connection(stream, app, stop.clone()));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");

@@ -1,0 +1,100 @@
+//! Which database, and whether it can be reached.
+
+use std::{str::FromStr, time::Duration};
+
+use sqlx::{
+    ConnectOptions, Connection, PgPool, SqlitePool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+    sqlite::{SqliteConnectOptions, SqlitePoolOptions},
+};
+
+use crate::failure::Failure;
+
+/// How long is waited for a connection.
+const PATIENCE: Duration = Duration::from_secs(10);
+const CONNECTIONS: u32 = 2;
+
+/// What happens when an SQLite file is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Missing {
+    /// It is made if the URL says so (`?mode=rwc`).
+    AsUrlSays,
+    /// It is an error: a mistyped name must not make an empty database.
+    Refuse,
+}
+
+/// A database that answered, with its name for people: without the password.
+pub(crate) enum Database {
+    Postgres(PgPool, String),
+    Sqlite(SqlitePool, String),
+}
+
+impl Database {
+    pub(crate) async fn connect(url: Option<&str>, missing: Missing) -> Result<Self, Failure> {
+        let url = url.map(str::trim).filter(|url| !url.is_empty()).ok_or_else(|| {
+            Failure::usage("no database: give --database-url or set DATABASE_URL")
+        })?;
+        match url.split_once(':').map(|(scheme, _)| scheme) {
+            Some("postgres" | "postgresql") => postgres(url).await,
+            Some("sqlite") => sqlite(url, missing).await,
+            _ => Err(Failure::usage(
+                "the database URL must begin with postgres:// or sqlite: \
+                 (such as postgres://user@host:5432/name or sqlite:file.db)",
+            )),
+        }
+    }
+}
+
+async fn postgres(url: &str) -> Result<Database, Failure> {
+    let options = PgConnectOptions::from_str(url).map_err(wrong_url)?;
+    let options = options.application_name("syncline");
+    let name = format!(
+        "postgres://{}@{}:{}/{}",
+        options.get_username(),
+        options.get_host(),
+        options.get_port(),
+        options.get_database().unwrap_or(options.get_username()),
+    );
+    reach(&options, &name).await?;
+    let pool = PgPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(PATIENCE);
+    Ok(Database::Postgres(pool.connect_lazy_with(options), name))
+}
+
+async fn sqlite(url: &str, missing: Missing) -> Result<Database, Failure> {
+    let mut options = SqliteConnectOptions::from_str(url).map_err(wrong_url)?;
+    if missing == Missing::Refuse {
+        options = options.create_if_missing(false);
+    }
+    let file = options.get_filename().to_owned();
+    let name = format!("sqlite:{}", file.display());
+    reach(&options, &name).await.map_err(|failure| match file.exists() {
+        true => failure,
+        false => Failure::unreachable(format!(
+            "{name}: there is no such file; check the path, or make the database with \
+             `syncline migrate up` and ?mode=rwc at the end of the URL"
+        )),
+    })?;
+    let pool = SqlitePoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(PATIENCE);
+    Ok(Database::Sqlite(pool.connect_lazy_with(options), name))
+}
+
+/// One connection on its own first: its error says more than a pool's time-out.
+async fn reach<O>(options: &O, name: &str) -> Result<(), Failure>
+where
+    O: ConnectOptions<Connection: Sized>,
+{
+    let failed = |reason: String| Failure::unreachable(format!("cannot reach {name}: {reason}"));
+    match tokio::time::timeout(PATIENCE, options.connect()).await {
+        Ok(Ok(connection)) => {
+            drop(connection.close().await);
+            Ok(())
+        }
+        Ok(Err(error)) => Err(failed(error.to_string())),
+        Err(_) => Err(failed(format!("no answer within {} s", PATIENCE.as_secs()))),
+    }
+}
+
+/// The driver's words about the URL do not repeat it, so they hold no password.
+fn wrong_url(error: sqlx::Error) -> Failure {
+    Failure::usage(format!("the database URL is not valid: {error}"))
+}

@@ -1,0 +1,38 @@
+//! `syncline dead drop`.
+
+use sqlx::Pool;
+use syncline::{Storage, held::drop_dead};
+
+use crate::{
+    failure::{Failure, Outcome},
+    output::Output,
+};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The ids that `dead list` shows
+    #[arg(value_name = "ID", required = true)]
+    ids: Vec<i64>,
+    /// Yes, these messages are to be lost
+    #[arg(long)]
+    yes: bool,
+}
+
+pub(crate) async fn run<DB: Storage>(
+    args: &Args,
+    pool: &Pool<DB>,
+    output: &mut Output,
+) -> Result<Outcome, Failure> {
+    if !args.yes {
+        return Err(Failure::usage(
+            "a dropped message is lost for good: look at it with `syncline dead show ID`, \
+             then add --yes",
+        ));
+    }
+    let (mut done, mut missing) = (Vec::new(), Vec::new());
+    for id in &args.ids {
+        let list = if drop_dead(pool, *id).await? { &mut done } else { &mut missing };
+        list.push(*id);
+    }
+    super::report(output, "dropped", &done, &missing)
+}

@@ -1,0 +1,89 @@
+//! `syncline dead list`.
+
+use serde_json::{Value, json};
+use sqlx::Pool;
+use syncline::{Storage, storage::HeldMessage};
+
+use crate::{
+    failure::{Failure, Outcome},
+    output::Output,
+    text,
+};
+
+/// How many are shown.
+const LIMIT: i64 = 100;
+/// The longest error text in a table.
+const ERROR: usize = 60;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Also messages that are tried again by themselves, or wait behind another
+    #[arg(long)]
+    held: bool,
+    /// Begin after this id
+    #[arg(long, value_name = "ID", default_value_t = 0)]
+    after: i64,
+    /// At most so many
+    #[arg(short = 'n', value_name = "MESSAGES", default_value_t = LIMIT,
+        value_parser = clap::value_parser!(i64).range(1..=10_000))]
+    number: i64,
+}
+
+pub(crate) async fn run<DB: Storage>(
+    args: &Args,
+    pool: &Pool<DB>,
+    output: &mut Output,
+) -> Result<Outcome, Failure> {
+    let found = DB::held(pool, args.held, args.after, args.number).await?;
+    if output.is_json() {
+        output.json(&found.iter().map(summary).collect::<Vec<_>>())?;
+        return Ok(Outcome::Done);
+    }
+    if found.is_empty() {
+        output.line(if args.held { "nothing is held" } else { "no dead letters" })?;
+        return Ok(Outcome::Done);
+    }
+    let rows = found.iter().map(|held| {
+        [
+            held.id.to_string(),
+            state(held).to_owned(),
+            held.consumer.clone(),
+            held.source.clone(),
+            held.topic.clone(),
+            held.key.clone(),
+            held.attempts.to_string(),
+            text::ago(Some(held.held_at)),
+            text::cut(held.error.as_deref().unwrap_or("-"), ERROR),
+        ]
+    });
+    let header =
+        ["id", "state", "consumer", "source", "topic", "key", "tries", "held", "last error"];
+    output.table(header, rows)?;
+    if found.len() as i64 == args.number {
+        let last = found.last().map_or(0, |held| held.id);
+        output.note(&format!("there may be more: --after {last}"))?;
+    }
+    Ok(Outcome::Done)
+}
+
+/// `dead`, or why it is held.
+pub(super) fn state(held: &HeldMessage) -> &str {
+    if held.dead { "dead" } else { &held.reason }
+}
+
+/// All of it but the envelope.
+pub(super) fn summary(held: &HeldMessage) -> Value {
+    json!({
+        "id": held.id,
+        "state": state(held),
+        "consumer": held.consumer,
+        "source": held.source,
+        "topic": held.topic,
+        "key": held.key,
+        "message_id": held.message_id,
+        "position": held.position,
+        "tries": held.attempts,
+        "held_at": held.held_at,
+        "error": held.error,
+    })
+}

@@ -1,0 +1,126 @@
+//! `syncline doctor`: is this database fit to run on?
+
+use serde_json::{Value, json};
+use sqlx::Pool;
+use syncline::{
+    Error, Storage,
+    storage::{Finding, Level, check_schema},
+};
+
+use crate::{
+    failure::{Failure, Outcome},
+    output::Output,
+};
+
+struct Check {
+    name: &'static str,
+    level: Level,
+    found: String,
+    advice: Option<String>,
+}
+
+impl Check {
+    fn ok(name: &'static str, found: impl Into<String>) -> Self {
+        Self { name, level: Level::Ok, found: found.into(), advice: None }
+    }
+
+    fn failed(name: &'static str, found: impl Into<String>, advice: Option<&str>) -> Self {
+        let (found, advice) = (found.into(), advice.map(str::to_owned));
+        Self { name, level: Level::Failure, found, advice }
+    }
+
+    fn word(&self) -> &'static str {
+        match self.level {
+            Level::Ok => "ok",
+            Level::Warning => "warning",
+            Level::Failure => "failed",
+        }
+    }
+}
+
+impl From<Finding> for Check {
+    fn from(finding: Finding) -> Self {
+        let Finding { check, level, found, advice } = finding;
+        Self { name: check, level, found, advice: advice.map(str::to_owned) }
+    }
+}
+
+/// Exits with 4 when the tables cannot be used, with 1 when another check failed.
+pub(crate) async fn run<DB: Storage>(
+    pool: &Pool<DB>,
+    name: &str,
+    output: &mut Output,
+) -> Result<Outcome, Failure> {
+    let mut checks = vec![Check::ok("connection", name)];
+    match DB::findings(pool).await {
+        Ok(findings) => checks.extend(findings.into_iter().map(Check::from)),
+        Err(error) => checks.push(Check::failed("server", error.to_string(), None)),
+    }
+    checks.push(durability(pool).await);
+    let schema = check_schema(pool).await;
+    let usable = schema.is_ok();
+    let migrated = !matches!(schema, Err(Error::NotMigrated));
+    checks.push(match schema {
+        Ok(()) => {
+            let newest = DB::MIGRATIONS.last().map_or(0, |m| m.version);
+            Check::ok("schema", format!("version {newest}"))
+        }
+        Err(error) => Check::failed("schema", error.to_string(), None),
+    });
+    if migrated {
+        checks.push(privileges(pool).await);
+        checks.push(match DB::incarnation(pool).await {
+            Ok(incarnation) => Check::ok("incarnation", incarnation.to_string()),
+            Err(error) => Check::failed("incarnation", error.to_string(), None),
+        });
+    }
+    let failed = checks.iter().any(|check| check.level == Level::Failure);
+    write(&checks, name, !failed, output)?;
+    Ok(match (usable, failed) {
+        (false, _) => Outcome::Schema,
+        (true, true) => Outcome::Not,
+        (true, false) => Outcome::Done,
+    })
+}
+
+async fn durability<DB: Storage>(pool: &Pool<DB>) -> Check {
+    match DB::check_durable(pool).await {
+        Ok(()) => Check::ok("durability", "a confirmed commit survives a power cut"),
+        Err(Error::NotDurable { setting, found, remedy }) => {
+            Check::failed("durability", format!("{setting} is {found}"), Some(remedy))
+        }
+        Err(error) => Check::failed("durability", error.to_string(), None),
+    }
+}
+
+async fn privileges<DB: Storage>(pool: &Pool<DB>) -> Check {
+    match DB::missing_privileges(pool).await {
+        Ok(missing) if missing.is_empty() => Check::ok("privileges", "all that are needed"),
+        Ok(missing) => Check::failed(
+            "privileges",
+            format!("missing: {}", missing.join(", ")),
+            Some("grant them to the connected role"),
+        ),
+        Err(error) => Check::failed("privileges", error.to_string(), None),
+    }
+}
+
+fn write(checks: &[Check], name: &str, ok: bool, output: &mut Output) -> Result<(), Failure> {
+    if output.is_json() {
+        let checks: Vec<Value> = checks
+            .iter()
+            .map(|c| {
+                json!({"check": c.name, "result": c.word(), "found": c.found, "advice": c.advice})
+            })
+            .collect();
+        return output.json(&json!({"database": name, "ok": ok, "checks": checks}));
+    }
+    let rows = checks.iter().map(|check| {
+        let found = match &check.advice {
+            Some(advice) => format!("{} - {advice}", check.found),
+            None => check.found.clone(),
+        };
+        [check.word().to_owned(), check.name.to_owned(), found]
+    });
+    output.table(["result", "check", "found"], rows)
+}

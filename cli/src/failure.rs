@@ -1,0 +1,117 @@
+//! What went wrong, and the exit code that scripts can trust.
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use serde_json::json;
+use syncline::Error;
+
+/// How a command that ran to its end went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// All is well.
+    Done,
+    /// A check failed or nothing matched; the output says what.
+    Not,
+    /// The tables cannot be used; the output says why.
+    Schema,
+}
+
+impl From<Outcome> for ExitCode {
+    fn from(outcome: Outcome) -> Self {
+        Self::from(match outcome {
+            Outcome::Done => 0,
+            Outcome::Not => 1,
+            Outcome::Schema => 4,
+        })
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Closed,
+    Failed,
+    Usage,
+    Unreachable,
+    Schema,
+}
+
+/// Why a command ended early.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    kind: Kind,
+    message: String,
+}
+
+impl Failure {
+    pub(crate) fn failed(message: impl Into<String>) -> Self {
+        Self { kind: Kind::Failed, message: message.into() }
+    }
+
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self { kind: Kind::Usage, message: message.into() }
+    }
+
+    pub(crate) fn unreachable(message: impl Into<String>) -> Self {
+        Self { kind: Kind::Unreachable, message: message.into() }
+    }
+
+    /// Says on stderr what went wrong.
+    pub(crate) fn report(&self, json: bool) -> ExitCode {
+        let (code, kind) = match self.kind {
+            // Whoever read our output has seen enough.
+            Kind::Closed => return ExitCode::SUCCESS,
+            Kind::Failed => (1, "failed"),
+            Kind::Usage => (2, "usage"),
+            Kind::Unreachable => (3, "unreachable"),
+            Kind::Schema => (4, "schema"),
+        };
+        let text = match json {
+            true => {
+                json!({"error": {"code": code, "kind": kind, "message": self.message}}).to_string()
+            }
+            false => format!("error: {}", crate::text::escape(&self.message)),
+        };
+        // Nobody is left to tell when stderr is closed, too.
+        drop(writeln!(io::stderr(), "{text}"));
+        ExitCode::from(code)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        let kind = match error.kind() {
+            io::ErrorKind::BrokenPipe => Kind::Closed,
+            _ => Kind::Failed,
+        };
+        Self { kind, message: format!("cannot write the output: {error}") }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let kind = match &error {
+            Error::NotMigrated
+            | Error::SchemaOlder { .. }
+            | Error::SchemaNewer { .. }
+            | Error::HistoryEdited { .. } => Kind::Schema,
+            error if error.is_transient() => Kind::Unreachable,
+            _ => Kind::Failed,
+        };
+        Self { kind, message: error.to_string() }
+    }
+}
+
+/// Answers a command line that clap did not take: help, version, or wrong usage.
+pub(crate) fn usage(error: &clap::Error) -> ExitCode {
+    let json = std::env::args_os().any(|arg| arg == "--json");
+    if json && error.use_stderr() {
+        let text = error.to_string();
+        let text = text.strip_prefix("error: ").unwrap_or(&text);
+        return Failure::usage(text.trim_end()).report(true);
+    }
+    drop(error.print());
+    ExitCode::from(if error.use_stderr() { 2 } else { 0 })
+}

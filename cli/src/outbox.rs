@@ -1,0 +1,33 @@
+//! `syncline outbox`: messages on their way out.
+
+mod lag;
+mod tail;
+
+use clap::Subcommand;
+use sqlx::Pool;
+use syncline::{Storage, storage::check_schema};
+
+use crate::{
+    failure::{Failure, Outcome},
+    output::Output,
+};
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// How far each route is behind the log
+    Lag(lag::Args),
+    /// The last messages of the log, or those from a position
+    Tail(tail::Args),
+}
+
+pub(crate) async fn run<DB: Storage>(
+    command: &Command,
+    pool: &Pool<DB>,
+    output: &mut Output,
+) -> Result<Outcome, Failure> {
+    check_schema(pool).await?;
+    match command {
+        Command::Lag(args) => lag::run(args, pool, output).await,
+        Command::Tail(args) => tail::run(args, pool, output).await,
+    }
+}

@@ -1,0 +1,142 @@
+//! What an operator can get wrong, and what can be wrong with a database.
+
+use sqlx::{Connection, PgConnection, PgPool, SqlitePool};
+use syncline_tests::servers::{postgres_database, sqlite_database};
+
+use crate::syncline;
+
+const SECRET: &str = "open-sesame";
+
+#[test]
+fn a_wrong_url_is_a_usage_error_and_shows_no_password() {
+    for url in [
+        "",
+        "  ",
+        "users.db",
+        &format!("mysql://root:{SECRET}@127.0.0.1/x"),
+        &format!("postgres://root:{SECRET}@127.0.0.1:port/x"),
+        &format!("postgres://root:{SECRET}@[bad/x"),
+        &format!("postgres://root:{SECRET}@127.0.0.1/x?sslmode=perhaps"),
+        "sqlite:users.db?mode=perhaps",
+    ] {
+        for args in ["doctor", "migrate up", "outbox lag --json"] {
+            let run = syncline(url, args).expect(2);
+            assert!(!run.stderr.contains(SECRET), "{}", run.stderr);
+            assert!(run.stdout.is_empty(), "{}", run.stdout);
+        }
+    }
+}
+
+#[test]
+fn an_unreachable_server_has_its_own_exit_code_and_shows_no_password() {
+    let url = format!("postgres://root:{SECRET}@127.0.0.1:1/users?password={SECRET}");
+    let run = syncline(&url, "doctor").expect(3);
+    assert!(
+        run.stderr.contains("cannot reach postgres://root@127.0.0.1:1/users"),
+        "{}",
+        run.stderr
+    );
+    assert!(!run.stderr.contains(SECRET), "{}", run.stderr);
+    let error = syncline(&url, "--json dead list").expect(3).error();
+    assert_eq!(error["kind"], "unreachable");
+    assert!(!error.to_string().contains(SECRET), "{error}");
+    let help = syncline(&url, "--help").expect(0);
+    assert!(help.stdout.contains("Exit codes") && !help.stdout.contains(SECRET), "{}", help.stdout);
+}
+
+#[test]
+fn a_mistyped_file_name_makes_no_database() {
+    let (directory, url) = sqlite_database();
+    for args in ["migrate status", "migrate down", "doctor", "outbox tail", "dead list"] {
+        let run = syncline(&url, args).expect(3);
+        assert!(run.stderr.contains("there is no such file"), "{}", run.stderr);
+    }
+    let plain = url.replace("?mode=rwc", "");
+    assert!(syncline(&plain, "migrate up").expect(3).stderr.contains("?mode=rwc"));
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn usage_errors_are_json_for_programs() {
+    let error = syncline("", "--json migrate sideways").expect(2).error();
+    assert!(error["message"].as_str().unwrap().contains("sideways"), "{error}");
+    syncline("", "migrate down --to -1").expect(2);
+    syncline("", "migrate plan --to 1").expect(2);
+    assert!(syncline("", "--version").expect(0).stdout.starts_with("syncline "));
+}
+
+#[tokio::test]
+async fn doctor_finds_a_file_that_cannot_be_written_or_is_none() {
+    let (directory, url) = sqlite_database();
+    syncline(&url, "migrate up").expect(0);
+    let read_only = url.replace("mode=rwc", "mode=ro");
+    let doctor = syncline(&read_only, "doctor").expect(1);
+    assert!(doctor.stdout.contains("readonly database"), "{}", doctor.stdout);
+    syncline(&read_only, "migrate status").expect(0);
+    syncline(&read_only, "outbox lag").expect(0);
+
+    let text = directory.path().join("notes.txt");
+    std::fs::write(&text, "not a database, but long enough to be looked at as one ".repeat(40))
+        .unwrap();
+    let run = syncline(&format!("sqlite:{}", text.display()), "migrate up");
+    assert!(matches!(run.code, 1 | 3), "{}", run.stderr);
+    assert!(run.stderr.contains("not a database"), "{}", run.stderr);
+}
+
+#[tokio::test]
+async fn a_writer_that_does_not_end_is_waited_for_and_then_named() {
+    let (_directory, url) = sqlite_database();
+    syncline(&url, "migrate up").expect(0);
+    let pool = SqlitePool::connect(&url).await.unwrap();
+    let writer = pool.begin_with("BEGIN IMMEDIATE").await.unwrap();
+    let run = syncline(&url, "dead drop 1 --yes").expect(3);
+    assert!(run.stderr.contains("locked"), "{}", run.stderr);
+    drop(writer);
+}
+
+#[tokio::test]
+async fn doctor_names_missing_privileges_and_doubtful_settings() {
+    let Some(url) = postgres_database().await else { return };
+    syncline(&url, "migrate up").expect(0);
+    let pool = PgPool::connect(&url).await.unwrap();
+    let role = format!("reader_{}", uuid::Uuid::now_v7().simple());
+    let sql = format!(
+        "CREATE ROLE {role} LOGIN PASSWORD '{SECRET}'; \
+         GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}; \
+         GRANT INSERT ON syncline_outbox TO {role}; \
+         ALTER ROLE {role} SET synchronous_commit = off"
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&pool).await.unwrap();
+    let at = url.find("://").unwrap() + 3;
+    let host = url[at..].rsplit_once('@').map_or(&url[at..], |(_, host)| host);
+    let reader = format!("postgres://{role}:{SECRET}@{host}");
+    let doctor = syncline(&reader, "doctor --json").expect(1);
+    assert!(!doctor.stdout.contains(SECRET), "{}", doctor.stdout);
+    let doctor = doctor.json();
+    let check = |name: &str| {
+        let checks = doctor["checks"].as_array().unwrap();
+        checks.iter().find(|check| check["check"] == name).expect(name).clone()
+    };
+    let missing = check("privileges");
+    assert_eq!(missing["result"], "failed");
+    let missing = missing["found"].as_str().unwrap().to_owned();
+    for needed in ["INSERT on syncline_seal", "DELETE on syncline_held", "syncline_outbox_seq"] {
+        assert!(missing.contains(needed), "{missing}");
+    }
+    assert!(!missing.contains("INSERT on syncline_outbox"), "{missing}");
+    assert_eq!(check("synchronous_commit")["result"], "warning");
+    assert_eq!(check("schema")["result"], "ok");
+    assert_eq!(check("fsync")["found"], "on");
+    let drop = format!("DROP OWNED BY {role}; DROP ROLE {role}");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(drop)).execute(&pool).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_wrong_database_name_or_password_is_the_servers_to_say() {
+    let Some(url) = postgres_database().await else { return };
+    let (server, _) = url.rsplit_once('/').unwrap();
+    let run = syncline(&format!("{server}/no_such_database"), "doctor").expect(3);
+    assert!(run.stderr.contains("does not exist"), "{}", run.stderr);
+    let mut connection = PgConnection::connect(&url).await.unwrap();
+    connection.ping().await.unwrap();
+}

@@ -1,0 +1,113 @@
+//! `syncline migrate` and `syncline doctor`.
+
+use crate::on_both;
+
+on_both!(
+    the_whole_way_up_and_down,
+    two_processes_at_once,
+    edited_and_newer_tables_are_refused,
+    down_does_not_lose_messages,
+);
+
+mod case {
+    use serde_json::json;
+    use syncline_tests::letters::Recipient;
+
+    use crate::{Open, Run, command, syncline};
+
+    pub(super) async fn the_whole_way_up_and_down<DB: Open>(url: &str) {
+        if DB::LABEL == "SQLite" {
+            // Only `migrate up` makes the file.
+            syncline(url, "migrate status").expect(3);
+        } else {
+            let status = syncline(url, "migrate status").expect(4);
+            assert!(status.stdout.contains("pending") && status.stdout.contains("migrate up"));
+            syncline(url, "doctor").expect(4);
+        }
+        let up = syncline(url, "migrate up").expect(0);
+        assert_eq!(up.stdout, "applied 1 log\napplied 2 routes\napplied 3 inbox\n");
+        assert!(syncline(url, "migrate up").expect(0).stdout.contains("nothing to do"));
+        assert_eq!(syncline(url, "--json migrate up").expect(0).json(), json!({"applied": []}));
+        assert_eq!(syncline(url, "migrate plan").expect(0).stdout, "-- nothing to do\n");
+
+        let status = syncline(url, "migrate status --json").expect(0).json();
+        assert_eq!(status["usable"], true);
+        assert_eq!(status["migrations"][2]["name"], "inbox");
+        assert_eq!(status["migrations"][2]["state"], "applied");
+        let doctor = syncline(url, "doctor --json").expect(0).json();
+        assert_eq!(doctor["ok"], true);
+
+        let plan = syncline(url, "migrate plan --down").expect(0).stdout;
+        assert!(plan.contains("-- 3 inbox, down\nDROP TABLE syncline_compensated;"), "{plan}");
+        assert!(!plan.contains("routes"), "{plan}");
+        let plan = syncline(url, "migrate plan --down --to 0 --json").expect(0).json();
+        assert_eq!(plan["steps"][2]["name"], "log");
+
+        assert_eq!(syncline(url, "migrate down").expect(0).stdout, "took back 3 inbox\n");
+        let status = syncline(url, "migrate status").expect(4);
+        assert!(status.stdout.contains("version 2, this program needs 3"), "{}", status.stdout);
+        let plan = syncline(url, "migrate plan").expect(0).stdout;
+        assert!(plan.contains("-- 3 inbox, up") && plan.contains("CREATE TABLE syncline_inbox"));
+        let down = syncline(url, "migrate down --to 0 --json").expect(0).json();
+        assert_eq!(down, json!({"taken_back": [2, 1]}));
+        assert_eq!(syncline(url, "migrate down").expect(0).stdout, "nothing to take back\n");
+        syncline(url, "doctor").expect(4);
+    }
+
+    pub(super) async fn two_processes_at_once<DB: Open>(url: &str) {
+        let start = || command(url, "migrate up --json");
+        let runs: Vec<_> = (0..4)
+            .map(|_| {
+                let pipe = std::process::Stdio::piped;
+                start().stdout(pipe()).stderr(pipe()).spawn().expect("the program starts")
+            })
+            .collect();
+        let mut applied = 0;
+        for run in runs {
+            let run = Run::from(run.wait_with_output().expect("it ends")).expect(0);
+            applied += run.json()["applied"].as_array().map_or(0, Vec::len);
+        }
+        assert_eq!(applied, 3);
+        syncline(url, "migrate status").expect(0);
+    }
+
+    pub(super) async fn edited_and_newer_tables_are_refused<DB: Open>(url: &str) {
+        syncline(url, "migrate up").expect(0);
+        let pool = DB::open(url).await;
+        let newer = "INSERT INTO syncline_migrations \
+                     (version, description, success, checksum, execution_time) \
+                     SELECT 9, 'sagas', success, checksum, 0 FROM syncline_migrations \
+                     WHERE version = 3";
+        DB::run(&pool, newer).await;
+        for args in ["migrate up", "migrate down --force", "migrate status", "outbox lag", "doctor"]
+        {
+            let run = syncline(url, args).expect(4);
+            let said = run.stdout + &run.stderr;
+            assert!(said.contains("run a newer program"), "{args}: {said}");
+        }
+        let status = syncline(url, "migrate status").stdout;
+        assert!(status.contains("sagas") && status.contains("unknown"), "{status}");
+        DB::run(&pool, "DELETE FROM syncline_migrations WHERE version = 9").await;
+        syncline(url, "migrate status").expect(0);
+
+        let edit = "UPDATE syncline_migrations SET checksum = \
+                    (SELECT checksum FROM syncline_migrations WHERE version = 1) WHERE version = 2";
+        DB::run(&pool, edit).await;
+        for args in ["migrate up", "migrate down --force", "migrate plan", "dead list"] {
+            let error = syncline(url, &format!("{args} --json")).expect(4).error();
+            assert_eq!((&error["code"], &error["kind"]), (&json!(4), &json!("schema")));
+            let said = error["message"].as_str().unwrap();
+            assert!(said.contains("the history must not be edited"), "{args}: {said}");
+        }
+        assert!(syncline(url, "migrate status").expect(4).stdout.contains("edited"));
+    }
+
+    pub(super) async fn down_does_not_lose_messages<DB: Open>(url: &str) {
+        syncline(url, "migrate up").expect(0);
+        Recipient::broken(DB::open(url).await).receive(&["bad"]).await;
+        let refused = syncline(url, "migrate down --to 0").expect(1);
+        assert!(refused.stderr.contains("would lose 1 messages"), "{}", refused.stderr);
+        syncline(url, "migrate status").expect(0);
+        syncline(url, "migrate down --to 0 --force").expect(0);
+    }
+}

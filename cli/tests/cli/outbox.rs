@@ -1,0 +1,133 @@
+//! `syncline outbox`.
+
+use crate::on_both;
+
+on_both!(lag_and_tail, tail_goes_on, a_reader_that_goes_away_is_no_failure);
+
+mod case {
+    use std::{
+        io::{BufRead, BufReader, Read},
+        process::Stdio,
+        time::Duration,
+    };
+
+    use serde_json::{Value, json};
+    use sqlx::Pool;
+    use syncline::{Message, begin, enqueue_all};
+
+    use crate::{Open, Run, command, syncline};
+
+    /// Commits the messages, and gives them positions as a relay does.
+    async fn commit<DB: Open>(pool: &Pool<DB>, messages: &[Message]) {
+        let mut tx = begin(pool).await.unwrap();
+        let receipts = enqueue_all(&mut tx, messages).await.unwrap();
+        tx.commit().await.unwrap();
+        receipts.into_iter().for_each(|receipt| receipt.committed());
+    }
+
+    async fn seal<DB: Open>(pool: &Pool<DB>) {
+        let (holder, ttl) = (uuid::Uuid::from_u128(1), Duration::from_secs(60));
+        let lease = DB::acquire(pool, "seal", holder, ttl).await.unwrap().expect("the lease");
+        while DB::seal(pool, &lease, 1_000).await.unwrap().count > 0 {}
+    }
+
+    fn message(payload: &Value) -> Message {
+        Message::json("user.registered", payload).unwrap().key("user-1").header("tenant", "north")
+    }
+
+    pub(super) async fn lag_and_tail<DB: Open>(url: &str) {
+        syncline(url, "migrate up").expect(0);
+        let pool = DB::open(url).await;
+        assert_eq!(syncline(url, "outbox tail --json").expect(0).json(), json!([]));
+        assert!(syncline(url, "outbox lag").expect(0).stdout.contains("no route yet"));
+
+        commit(&pool, &[message(&json!({"name": "\u{1b}[2J漢字\u{202e}", "n": 1}))]).await;
+        commit(&pool, &[Message::new("user.photo", "image/png", vec![0x89, b'P', 0, 0xff])]).await;
+        if DB::LABEL == "PostgreSQL" {
+            let lag = syncline(url, "outbox lag --json").expect(0).json();
+            assert_eq!((&lag["head"], &lag["unsealed"]), (&json!(0), &json!(2)));
+            let tail = syncline(url, "outbox tail").expect(0);
+            assert!(tail.stderr.contains("2 more are committed"), "{}", tail.stderr);
+        }
+        seal(&pool).await;
+        let text = Message::new("user.note", "text/plain", "two\nlines").key("k");
+        commit(&pool, &[text, Message::new("user.raw", "application/json", "{ \"a\":\n1e400 }")])
+            .await;
+        seal(&pool).await;
+        DB::open_route(&pool, "login", "users").await.unwrap();
+
+        let lag = syncline(url, "outbox lag --json").expect(0).json();
+        let route = &lag["routes"][0];
+        assert_eq!((&lag["head"], &lag["unsealed"]), (&json!(4), &json!(0)));
+        assert_eq!((&route["route"], &route["behind"]), (&json!("login"), &json!(4)));
+        assert!(route["oldest"].is_string(), "{lag}");
+        let lag = syncline(url, "outbox lag").expect(0).stdout;
+        assert!(lag.contains("login") && lag.contains("users"), "{lag}");
+        syncline(url, "outbox lag --max-behind 4").expect(0);
+        syncline(url, "outbox lag --max-behind 3").expect(1);
+
+        let tail = syncline(url, "outbox tail --json").expect(0);
+        assert!(tail.stdout.contains("1e400"), "digits are kept: {}", tail.stdout);
+        let tail = tail.stdout.replace("1e400", "1");
+        let tail: Value = serde_json::from_str(&tail).unwrap();
+        let positions: Vec<_> = tail.as_array().unwrap().iter().map(|m| &m["position"]).collect();
+        assert_eq!(positions, [1, 2, 3, 4]);
+        assert_eq!(tail[0]["data"]["name"], "\u{1b}[2J漢字\u{202e}");
+        assert_eq!(tail[0]["headers"], json!({"tenant": "north"}));
+        assert_eq!(tail[1]["data_base64"], "iVAA/w==");
+        assert_eq!(tail[2]["data"], "two\nlines");
+
+        let text = syncline(url, "outbox tail").expect(0).stdout;
+        assert_eq!(text.lines().count(), 4, "{text}");
+        assert!(text.contains("\\u001b[2J漢字\\u{202e}") && text.contains("two\\nlines"), "{text}");
+        assert!(!text.contains(['\u{1b}', '\u{202e}']), "{text}");
+        assert!(text.contains("<4 bytes> 89 50 00 ff"), "{text}");
+
+        let some = |args: &str| syncline(url, args).expect(0).stdout.lines().count();
+        assert_eq!(some("outbox tail -n 1"), 1);
+        assert_eq!(some("outbox tail -n 0"), 0);
+        assert_eq!(some("outbox tail --from 2"), 3);
+        assert_eq!(some("outbox tail --from 2 -n 2"), 2);
+        let beyond = syncline(url, "outbox tail --from 5").expect(1);
+        assert!(beyond.stderr.contains("the last one is at 4"), "{}", beyond.stderr);
+        syncline(url, "outbox tail --from 0").expect(2);
+    }
+
+    pub(super) async fn tail_goes_on<DB: Open>(url: &str) {
+        syncline(url, "migrate up").expect(0);
+        let pool = DB::open(url).await;
+        let args = "outbox tail --follow --from 1 -n 3 --json";
+        let mut tail =
+            command(url, args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(tail.stdout.take().unwrap()).lines();
+        for n in 1..=3 {
+            commit(&pool, &[message(&json!({"n": n}))]).await;
+            seal(&pool).await;
+            let line = lines.next().expect("a line").unwrap();
+            let line: Value = serde_json::from_str(&line).unwrap();
+            assert_eq!((&line["position"], &line["data"]["n"]), (&json!(n), &json!(n)));
+        }
+        assert!(lines.next().is_none());
+        Run::from(tail.wait_with_output().unwrap()).expect(0);
+    }
+
+    pub(super) async fn a_reader_that_goes_away_is_no_failure<DB: Open>(url: &str) {
+        syncline(url, "migrate up").expect(0);
+        let pool = DB::open(url).await;
+        let big = message(&json!("x".repeat(300)));
+        let many: Vec<_> = (0..2_000)
+            .map(|_| Message::new(big.topic.as_str(), "application/json", big.data.clone()))
+            .collect();
+        commit(&pool, &many).await;
+        seal(&pool).await;
+        for args in ["outbox tail --from 1", "outbox tail --from 1 --json"] {
+            let mut tail = command(url, args);
+            let mut tail = tail.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+            let mut start = [0; 10];
+            tail.stdout.take().unwrap().read_exact(&mut start).unwrap();
+            // The pipe is closed here.
+            let run = Run::from(tail.wait_with_output().unwrap()).expect(0);
+            assert_eq!(run.stderr, "");
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! What the two demo services share. Not part of the framework.
+
+mod config;
+mod fields;
+mod password;
+mod problem;
+mod service;
+
+pub use config::{Config, HashCost};
+pub use fields::{Fields, email_key};
+pub use password::{Hashed, Passwords};
+pub use problem::{Json, Problem, Segment};
+pub use service::{Database, connect, hold_open, limits, main, migrate, push_from, push_to};

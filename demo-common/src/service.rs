@@ -1,0 +1,203 @@
+//! Set-up and shutdown.
+
+use std::{borrow::Cow, future::Future, io::Write, process::ExitCode, sync::Arc, time::Duration};
+
+use anyhow::{Context, bail};
+use axum::{
+    Router,
+    error_handling::HandleErrorLayer,
+    extract::DefaultBodyLimit,
+    http::{Method, StatusCode, Uri},
+};
+use sqlx::{
+    Database as SqlxDatabase, Pool, Postgres, Sqlite,
+    migrate::{Migrate, Migration, MigrationType, Migrator},
+    postgres::{PgConnectOptions, PgPoolOptions},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+use syncline::transport::{
+    Receive,
+    http_push::{Principal, PushPublisher, PushReceiver, serve},
+};
+use tokio_util::sync::CancellationToken;
+use tower::{BoxError, ServiceBuilder, timeout::TimeoutLayer};
+
+use crate::{Config, Problem};
+
+const REQUEST: Duration = Duration::from_secs(20);
+const STOP: Duration = Duration::from_secs(10);
+const BODY: usize = 64 * 1024;
+
+/// A connected database; the services are generic over the rest.
+#[derive(Debug, Clone)]
+pub enum Database {
+    /// SQLite, in a file.
+    Sqlite(Pool<Sqlite>),
+    /// PostgreSQL.
+    Postgres(Pool<Postgres>),
+}
+
+/// Connects to the database that `url` names.
+///
+/// # Errors
+/// An unknown scheme, or a database that does not answer; the text has no password.
+pub async fn connect(url: &str) -> anyhow::Result<Database> {
+    let wait = Duration::from_secs(5);
+    if url.starts_with("sqlite:") {
+        let options: SqliteConnectOptions = url.parse().context("DATABASE_URL")?;
+        let options = options
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(wait)
+            .foreign_keys(true);
+        let pool = SqlitePoolOptions::new().max_connections(8).acquire_timeout(wait);
+        let pool = pool.connect_with(options).await.context("cannot open the SQLite file")?;
+        Ok(Database::Sqlite(pool))
+    } else if url.starts_with("postgres:") || url.starts_with("postgresql:") {
+        let options: PgConnectOptions = url.parse().context("DATABASE_URL")?;
+        let place = format!("{}:{}", options.get_host(), options.get_port());
+        let pool = PgPoolOptions::new().max_connections(16).acquire_timeout(wait);
+        let pool = pool.connect_with(options).await;
+        let pool = pool.with_context(|| format!("cannot reach PostgreSQL at {place}"))?;
+        Ok(Database::Postgres(pool))
+    } else {
+        bail!("DATABASE_URL must begin with sqlite: or postgres:")
+    }
+}
+
+/// Applies the service's own migrations (name, SQL), then Syncline's.
+///
+/// # Errors
+/// When one fails, or the tables are newer than this program.
+pub async fn migrate<DB>(
+    pool: &Pool<DB>,
+    own: &[(&'static str, &'static str)],
+) -> anyhow::Result<()>
+where
+    DB: syncline::Storage,
+    <DB as SqlxDatabase>::Connection: Migrate,
+{
+    let own = own.iter().zip(1..).map(|((name, sql), version)| {
+        let sql = sqlx::SqlStr::from_static(sql);
+        Migration::new(version, Cow::Borrowed(*name), MigrationType::Simple, sql, false)
+    });
+    Migrator::with_migrations(own.collect())
+        .run(pool)
+        .await
+        .context("the service's own tables could not be made")?;
+    syncline::migrate(pool).await?;
+    Ok(())
+}
+
+/// Publishes to the other service.
+///
+/// # Errors
+/// A URL that cannot be used.
+pub fn push_to(config: &Config) -> anyhow::Result<PushPublisher> {
+    let publisher = PushPublisher::builder(&config.peer_url)
+        .secret(config.secret_out.0.clone())
+        .timeout(Duration::from_secs(30))
+        .build();
+    publisher.context("PEER_URL")
+}
+
+/// Takes in what the other service pushes: `stream` of `source`.
+///
+/// # Errors
+/// Names that are not of the allowed form.
+pub fn push_from(
+    config: &Config,
+    source: &str,
+    stream: &str,
+    consumer: Arc<dyn Receive>,
+) -> anyhow::Result<Router> {
+    let principal = Principal::new(source, stream, [config.secret_in.0.clone()])?;
+    Ok(PushReceiver::new(consumer).principal(principal).router())
+}
+
+/// Puts limits of size and time around a service's own endpoints, and makes problems of
+/// unknown paths and methods.
+pub fn limits(router: Router) -> Router {
+    let timed = ServiceBuilder::new()
+        .layer(HandleErrorLayer::new(async |_: BoxError| {
+            Problem::new(StatusCode::REQUEST_TIMEOUT, "the request took too long; try again")
+        }))
+        .layer(TimeoutLayer::new(REQUEST));
+    router
+        .fallback(async |uri: Uri| {
+            Problem::new(StatusCode::NOT_FOUND, format!("there is nothing at {}", uri.path()))
+        })
+        .method_not_allowed_fallback(async |method: Method, uri: Uri| {
+            let detail = format!("{} does not take {method}", uri.path());
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail)
+        })
+        .layer(DefaultBodyLimit::max(BODY))
+        .layer(timed)
+}
+
+/// Listens, says where on standard output, and serves until `stop`.
+///
+/// # Errors
+/// When the address cannot be taken.
+pub async fn hold_open(
+    listen: std::net::SocketAddr,
+    app: Router,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let listener = tokio::net::TcpListener::bind(listen).await;
+    let listener = listener.with_context(|| format!("cannot listen on {listen}"))?;
+    let mut out = std::io::stdout();
+    writeln!(out, "listening on http://{}", listener.local_addr()?)?;
+    out.flush()?;
+    serve(listener, app, stop).await;
+    Ok(())
+}
+
+/// Runs a service until SIGTERM or SIGINT; an error is one line on standard error.
+pub fn main<F: Future<Output = anyhow::Result<()>>>(
+    service: impl FnOnce(CancellationToken) -> F,
+) -> ExitCode {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error.into()),
+    };
+    let result = runtime.block_on(async {
+        let stop = CancellationToken::new();
+        let mut service = std::pin::pin!(service(stop.clone()));
+        tokio::select! {
+            result = &mut service => return result,
+            result = signal() => result?,
+        }
+        tracing::info!("stopping");
+        stop.cancel();
+        match tokio::time::timeout(STOP, service).await {
+            Ok(result) => result,
+            Err(_) => bail!("the service did not stop within {STOP:?}"),
+        }
+    });
+    runtime.shutdown_background();
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+async fn signal() -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+    Ok(())
+}
+
+fn fail(error: &anyhow::Error) -> ExitCode {
+    let line = format!("{error:#}").replace(['\n', '\r'], " ");
+    drop(writeln!(std::io::stderr(), "error: {line}"));
+    ExitCode::FAILURE
+}

@@ -1,0 +1,91 @@
+//! What comes from the other service, and what goes back.
+
+use async_trait::async_trait;
+use sqlx::{Pool, Transaction};
+use syncline::{
+    Consumer, Envelope, Handler, HandlerError, Message, Relay, RelayHandle, Route, Stream, Verdict,
+    consumer::REJECTED, enqueue, transport::Publisher,
+};
+
+use crate::{
+    account::{Accepted, Account, Deleted},
+    store::Store,
+};
+
+/// This service, as the source of its messages.
+pub const SOURCE: &str = "/demo/login";
+/// The other service, and the stream that it sends.
+pub const PEER: (&str, &str) = ("/demo/register", "users");
+
+/// Takes a new or changed user over, unless another one has the address.
+struct OnChanged;
+
+#[async_trait]
+impl<DB: Store> Handler<DB> for OnChanged {
+    async fn handle(
+        &self,
+        tx: &mut Transaction<'_, DB>,
+        message: &Envelope,
+    ) -> Result<Verdict, HandlerError> {
+        let account: Account = message.decode()?;
+        let known = DB::version(tx, &account.user_id).await?;
+        if message.topic == "user.updated" && known.is_none() {
+            return Ok(Verdict::Reject("the user is not known here".to_owned()));
+        }
+        match DB::owner(tx, &account.email).await? {
+            Some(owner) if owner != account.user_id => {
+                let reason = format!("the e-mail address {} is in use", account.email);
+                return Ok(Verdict::Reject(reason));
+            }
+            _ => DB::put(tx, &account).await?,
+        }
+        let accepted = Accepted { user_id: &account.user_id, version: account.version };
+        let told = Message::json("account.accepted", &accepted)?.key(&account.user_id);
+        // The relay polls while it knows of a message whose commit it was not told of.
+        let _ = enqueue(tx, &told).await?;
+        Ok(Verdict::Done)
+    }
+}
+
+/// Removes a user who was deleted.
+struct OnDeleted;
+
+#[async_trait]
+impl<DB: Store> Handler<DB> for OnDeleted {
+    async fn handle(
+        &self,
+        tx: &mut Transaction<'_, DB>,
+        message: &Envelope,
+    ) -> Result<Verdict, HandlerError> {
+        let Deleted { user_id } = message.decode()?;
+        DB::remove(tx, &user_id).await?;
+        Ok(Verdict::Done)
+    }
+}
+
+/// Applies what the other service sends.
+///
+/// # Errors
+/// Never, for this definition is of the allowed form.
+pub fn consumer<DB: Store>(pool: Pool<DB>) -> syncline::Result<Consumer<DB>> {
+    Consumer::builder("login", pool)
+        .handler("user.registered", OnChanged)
+        .handler("user.updated", OnChanged)
+        .handler("user.deleted", OnDeleted)
+        .build()
+}
+
+/// Sends acceptances and rejections back to the other service.
+///
+/// # Errors
+/// As [`syncline::relay::RelayBuilder::start`].
+pub async fn relay<DB: Store>(
+    pool: Pool<DB>,
+    publisher: impl Publisher,
+) -> syncline::Result<RelayHandle> {
+    Relay::builder(SOURCE, pool)
+        .stream(Stream::new("accounts").topic("account.*").topic(REJECTED))
+        .route(Route::new("register", "accounts", publisher))
+        .start()
+        .await
+}

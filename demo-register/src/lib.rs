@@ -1,0 +1,57 @@
+//! Service A of the demo: registers users. The user and the message about it commit in one
+//! transaction; the other service's answer makes the user `active` or `rejected`.
+
+mod api;
+mod store;
+mod sync;
+mod user;
+
+use std::{net::SocketAddr, sync::Arc};
+
+use axum::Router;
+use demo_common::{Config, Database, Passwords};
+use sqlx::Pool;
+use tokio_util::sync::CancellationToken;
+
+pub use api::{App, router};
+pub use store::{MIGRATIONS, Store};
+pub use sync::{PEER, SOURCE, consumer, relay};
+
+const LISTEN: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8081);
+
+/// Runs the service until `stop`.
+///
+/// # Errors
+/// What keeps it from starting: configuration, database, schema, address.
+pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> {
+    let url = config.database_url.as_deref().unwrap_or("sqlite://demo-register.db");
+    match demo_common::connect(url).await? {
+        Database::Sqlite(pool) => serve(config, pool, stop).await,
+        Database::Postgres(pool) => serve(config, pool, stop).await,
+    }
+}
+
+async fn serve<DB>(config: Config, pool: Pool<DB>, stop: CancellationToken) -> anyhow::Result<()>
+where
+    DB: Store,
+    DB::Connection: sqlx::migrate::Migrate,
+{
+    demo_common::migrate(&pool, MIGRATIONS).await?;
+    let passwords = Passwords::new(config.hash_cost)?;
+    let consumer = consumer(pool.clone())?;
+    let retries = consumer.start().await?;
+    let relay = relay(pool.clone(), demo_common::push_to(&config)?).await?;
+    let push = demo_common::push_from(&config, PEER.0, PEER.1, Arc::new(consumer))?;
+    let app = app(App { pool: pool.clone(), passwords }, push);
+    let result = demo_common::hold_open(config.listen.unwrap_or(LISTEN), app, stop).await;
+    relay.stop().await;
+    retries.stop().await;
+    pool.close().await;
+    result
+}
+
+/// All endpoints: the service's own, and the one that the other service pushes to.
+pub fn app<DB: Store>(app: App<DB>, push: Router) -> Router {
+    router(app).nest("/syncline", push)
+}

@@ -1,0 +1,90 @@
+//! What comes back from the other service: acceptance, or a rejection to take back.
+
+use async_trait::async_trait;
+use sqlx::{Pool, Transaction};
+use syncline::{
+    Compensate, Consumer, Envelope, Handler, HandlerError, Rejection, Relay, RelayHandle, Route,
+    Stream, Verdict, transport::Publisher,
+};
+
+use crate::{
+    store::Store,
+    user::{Accepted, Status},
+};
+
+/// This service, as the source of its messages.
+pub const SOURCE: &str = "/demo/register";
+/// The other service, and the stream that it sends back.
+pub const PEER: (&str, &str) = ("/demo/login", "accounts");
+
+struct OnAccepted;
+
+#[async_trait]
+impl<DB: Store> Handler<DB> for OnAccepted {
+    async fn handle(
+        &self,
+        tx: &mut Transaction<'_, DB>,
+        message: &Envelope,
+    ) -> Result<Verdict, HandlerError> {
+        let Accepted { user_id, version } = message.decode()?;
+        DB::accepted(tx, &user_id, version).await?;
+        Ok(Verdict::Done)
+    }
+}
+
+struct OnRefused;
+
+#[async_trait]
+impl<DB: Store> Compensate<DB> for OnRefused {
+    /// A refused registration is `rejected`; a refused update goes back to the values before.
+    async fn compensate(
+        &self,
+        tx: &mut Transaction<'_, DB>,
+        rejection: &Rejection,
+    ) -> Result<(), HandlerError> {
+        // The user's row is locked before its versions, as by those who change them.
+        let Some(id) = &rejection.key else { return Ok(()) };
+        let Some(mut user) = DB::lock(tx, id).await? else { return Ok(()) };
+        let Some((_, left)) = DB::refused(tx, &rejection.message_id.to_string()).await? else {
+            return Ok(());
+        };
+        user.reason = Some(rejection.reason.clone());
+        match left {
+            None => user.status = Status::Rejected,
+            Some(values) => {
+                user.version = values.version;
+                user.name = values.name;
+                user.email = values.email;
+                user.password_hash = values.password_hash;
+            }
+        }
+        DB::save(tx, &user).await?;
+        Ok(())
+    }
+}
+
+/// Applies what the other service sends.
+///
+/// # Errors
+/// Never, for this definition is of the allowed form.
+pub fn consumer<DB: Store>(pool: Pool<DB>) -> syncline::Result<Consumer<DB>> {
+    Consumer::builder("register", pool)
+        .handler("account.accepted", OnAccepted)
+        .compensation("user.*", OnRefused)
+        .build()
+}
+
+/// Sends what happens to users to the other service.
+///
+/// # Errors
+/// As [`syncline::relay::RelayBuilder::start`].
+pub async fn relay<DB: Store>(
+    pool: Pool<DB>,
+    publisher: impl Publisher,
+) -> syncline::Result<RelayHandle> {
+    Relay::builder(SOURCE, pool)
+        .stream(Stream::new("users").topic("user.*"))
+        .route(Route::new("login", "users", publisher))
+        .start()
+        .await
+}

@@ -1,0 +1,120 @@
+//! A client of both services, which tries again while one of them is away.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use reqwest::{Client, RequestBuilder, Response, StatusCode};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// How long a client goes on trying.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A user of the story.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct User {
+    pub(crate) user_id: String,
+    pub(crate) name: String,
+    pub(crate) email: String,
+    pub(crate) password: String,
+}
+
+impl User {
+    /// A further user, number `n`.
+    pub(crate) fn extra(what: &str, n: usize) -> Self {
+        Self {
+            user_id: format!("{what}-{n}"),
+            name: format!("{what} {n}"),
+            email: format!("{what}-{n}@example.org"),
+            password: format!("the password of {what} {n}"),
+        }
+    }
+}
+
+#[derive(Clone)]
+pub(crate) struct Api {
+    pub(crate) http: Client,
+    pub(crate) a: String,
+    pub(crate) b: String,
+}
+
+impl Api {
+    /// Registers at A; a service that is away is tried again with the same request.
+    pub(crate) async fn register(&self, user: &User) -> anyhow::Result<()> {
+        let User { user_id, name, email, password } = user;
+        let body = json!({
+            "user_id": user_id,
+            "user": { "name": name, "email": email, "password": password },
+        });
+        let answer =
+            self.retry(|| self.http.post(format!("{}/register", self.a)).json(&body)).await?;
+        match answer.status() {
+            StatusCode::CREATED | StatusCode::OK => {
+                let text = answer.text().await?;
+                if text.contains("argon2") || text.contains(password.as_str()) {
+                    bail!("the answer to {user_id}'s registration shows the password");
+                }
+                Ok(())
+            }
+            status => bail!("registering {user_id}: {status}: {}", answer.text().await?),
+        }
+    }
+
+    /// A's view of a user; none when there is none.
+    pub(crate) async fn show(&self, user_id: &str) -> anyhow::Result<Option<Value>> {
+        let url = self.user_url(user_id)?;
+        let answer = self.retry(|| self.http.get(url.clone())).await?;
+        match answer.status() {
+            StatusCode::NOT_FOUND => Ok(None),
+            StatusCode::OK => Ok(Some(answer.json::<Value>().await?["user"].take())),
+            status => bail!("showing {user_id}: {status}"),
+        }
+    }
+
+    pub(crate) async fn change(&self, user_id: &str, change: Value) -> anyhow::Result<()> {
+        let url = self.user_url(user_id)?;
+        let answer = self.retry(|| self.http.patch(url.clone()).json(&change)).await?;
+        answer.error_for_status().map(drop).context("changing a user")
+    }
+
+    pub(crate) async fn delete(&self, user_id: &str) -> anyhow::Result<()> {
+        let answer = self.http.delete(self.user_url(user_id)?).send().await?;
+        answer.error_for_status().map(drop).context("deleting a user")
+    }
+
+    /// Logs in at B: the user as B knows it, or none for a refusal.
+    pub(crate) async fn login(&self, id: &str, password: &str) -> anyhow::Result<Option<Value>> {
+        let body = json!({ "user_id": id, "password": password });
+        let answer = self.retry(|| self.http.post(format!("{}/login", self.b)).json(&body)).await?;
+        match answer.status() {
+            StatusCode::UNAUTHORIZED => Ok(None),
+            StatusCode::OK => Ok(Some(answer.json::<Value>().await?["user"].take())),
+            status => bail!("logging {id} in: {status}: {}", answer.text().await?),
+        }
+    }
+
+    fn user_url(&self, user_id: &str) -> anyhow::Result<reqwest::Url> {
+        let mut url = reqwest::Url::parse(&self.a)?;
+        url.path_segments_mut()
+            .map_err(|()| anyhow::anyhow!("the service's URL has no path"))?
+            .extend(["users", user_id]);
+        Ok(url)
+    }
+
+    async fn retry(&self, request: impl Fn() -> RequestBuilder) -> anyhow::Result<Response> {
+        let began = Instant::now();
+        loop {
+            let error = match request().send().await {
+                Ok(answer) if answer.status() != StatusCode::SERVICE_UNAVAILABLE => {
+                    return Ok(answer);
+                }
+                Ok(answer) => anyhow::anyhow!("{}", answer.status()),
+                Err(error) => error.into(),
+            };
+            if began.elapsed() > PATIENCE {
+                return Err(error.context(format!("no answer for {PATIENCE:?}")));
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! The services' databases, opened read-only to check what no API shows.
+
+use std::path::Path;
+
+use sqlx::{
+    SqlitePool,
+    sqlite::{SqliteConnectOptions, SqlitePoolOptions},
+};
+
+/// One service's database.
+pub(crate) struct Store(SqlitePool);
+
+impl Store {
+    pub(crate) async fn open(path: &Path) -> anyhow::Result<Self> {
+        let options = SqliteConnectOptions::new().filename(path).read_only(true);
+        Ok(Self(SqlitePoolOptions::new().max_connections(1).connect_with(options).await?))
+    }
+
+    async fn number(&self, sql: &'static str) -> anyhow::Result<i64> {
+        Ok(sqlx::query_scalar(sql).fetch_one(&self.0).await?)
+    }
+
+    /// Rows of A's users.
+    pub(crate) async fn users(&self) -> anyhow::Result<i64> {
+        self.number("SELECT count(*) FROM users").await
+    }
+
+    /// Rows of B's accounts.
+    pub(crate) async fn accounts(&self) -> anyhow::Result<i64> {
+        self.number("SELECT count(*) FROM accounts").await
+    }
+
+    /// Keys for which a message of `topic` was enqueued more than once, and how many were.
+    pub(crate) async fn told(&self, topic: &str) -> anyhow::Result<(i64, i64)> {
+        Ok(sqlx::query_as(
+            "SELECT (SELECT count(*) FROM (SELECT 1 FROM syncline_outbox WHERE topic = $1
+                     GROUP BY key HAVING count(*) > 1)),
+                    (SELECT count(*) FROM syncline_outbox WHERE topic = $1)",
+        )
+        .bind(topic)
+        .fetch_one(&self.0)
+        .await?)
+    }
+
+    /// Messages that wait behind a failure.
+    pub(crate) async fn held(&self) -> anyhow::Result<i64> {
+        self.number("SELECT count(*) FROM syncline_held").await
+    }
+
+    /// The last position of the log.
+    pub(crate) async fn head(&self) -> anyhow::Result<i64> {
+        self.number("SELECT coalesce(max(seq), 0) FROM syncline_outbox").await
+    }
+
+    /// The consumer's watermark.
+    pub(crate) async fn watermark(&self) -> anyhow::Result<i64> {
+        self.number("SELECT coalesce(max(watermark), 0) FROM syncline_inbox").await
+    }
+
+    /// Whether B has this account.
+    pub(crate) async fn has_account(&self, user_id: &str) -> anyhow::Result<bool> {
+        let found: Option<i32> = sqlx::query_scalar("SELECT 1 FROM accounts WHERE user_id = $1")
+            .bind(user_id)
+            .fetch_optional(&self.0)
+            .await?;
+        Ok(found.is_some())
+    }
+}
