@@ -2,5 +2,6 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
+pub mod kit;
 pub mod letters;
 pub mod servers;

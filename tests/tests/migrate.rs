@@ -1,6 +1,8 @@
 //! Migrations on both databases: safe to repeat, to run twice at once, to cancel; nothing is
 //! half-applied, nothing edited or newer is touched, nothing unsent is dropped.
 
+#![allow(clippy::unwrap_used)]
+
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -295,6 +297,20 @@ async fn a_read_only_file_is_said_to_be_one() {
     let pool = SqlitePool::connect(&url.replace("mode=rwc", "mode=ro")).await.unwrap();
     let error = migrate(&pool).await.unwrap_err();
     assert!(error.to_string().contains("readonly database"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_writer_is_waited_for_even_by_an_impatient_connection() {
+    let (_directory, url) = sqlite_database();
+    let other = SqlitePool::connect(&url).await.unwrap();
+    let writer = other.begin_with("BEGIN IMMEDIATE").await.unwrap();
+    let options = url.parse::<sqlx::sqlite::SqliteConnectOptions>().unwrap();
+    let pool = SqlitePool::connect_with(options.busy_timeout(Duration::ZERO)).await.unwrap();
+    let run = tokio::spawn(async move { migrate(&pool).await });
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    assert!(!run.is_finished());
+    writer.rollback().await.unwrap();
+    assert_eq!(run.await.unwrap().unwrap(), [1, 2, 3]);
 }
 
 /// A row that commits behind a seal is unsealed, and one that is sealed is not.

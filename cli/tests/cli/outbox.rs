@@ -7,7 +7,7 @@ on_both!(lag_and_tail, tail_goes_on, a_reader_that_goes_away_is_no_failure);
 mod case {
     use std::{
         io::{BufRead, BufReader, Read},
-        process::Stdio,
+        process::{Command, Stdio},
         time::Duration,
     };
 
@@ -108,6 +108,16 @@ mod case {
             assert_eq!((&line["position"], &line["data"]["n"]), (&json!(n), &json!(n)));
         }
         assert!(lines.next().is_none());
+        Run::from(tail.wait_with_output().unwrap()).expect(0);
+
+        // Ended by hand, as one does.
+        let mut tail = command(url, "outbox tail --follow -n 1");
+        let mut tail = tail.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut first = String::new();
+        BufReader::new(tail.stdout.as_mut().unwrap()).read_line(&mut first).unwrap();
+        assert!(first.contains("user.registered"), "{first}");
+        let pid = tail.id().to_string();
+        assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
         Run::from(tail.wait_with_output().unwrap()).expect(0);
     }
 

@@ -158,6 +158,7 @@ pub async fn check_schema<DB: Base>(pool: &Pool<DB>) -> Result<()> {
 }
 
 /// Takes `steps` on a connection that has the migrations' lock.
+#[cfg_attr(not(any(feature = "postgres", feature = "sqlite")), allow(dead_code))]
 pub(super) async fn take<DB: Base>(
     connection: &mut DB::Connection,
     steps: Steps,
