@@ -2,16 +2,16 @@
 
 /// A file without its comments and without its `#[cfg(test)]` modules.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Source {
+pub(crate) struct Source {
     /// The code; comments are gone and every string is empty. Lines keep their numbers.
-    pub code: String,
+    pub(crate) code: String,
     /// The strings, each with the line that it begins in (from 1).
-    pub strings: Vec<(usize, String)>,
+    pub(crate) strings: Vec<(usize, String)>,
 }
 
 impl Source {
     /// Takes `text` apart.
-    pub fn new(text: &str) -> Self {
+    pub(crate) fn new(text: &str) -> Self {
         let chars: Vec<char> = without_tests(text).chars().collect();
         let mut source = Self::default();
         let mut at = 0;
@@ -87,7 +87,7 @@ impl Source {
     }
 
     /// The identifiers of the code, each with its line (from 1).
-    pub fn words(&self) -> impl Iterator<Item = (usize, &str)> {
+    pub(crate) fn words(&self) -> impl Iterator<Item = (usize, &str)> {
         (1..).zip(self.code.lines()).flat_map(|(number, line)| {
             line.split(|c: char| !c.is_alphanumeric() && c != '_')
                 .filter(|word| !word.is_empty())
@@ -97,7 +97,7 @@ impl Source {
 }
 
 /// The text up to the tests, which stand at the end of a file.
-pub fn without_tests(text: &str) -> &str {
+pub(crate) fn without_tests(text: &str) -> &str {
     let tests = "\n#[cfg(test)]\nmod ";
     text.match_indices(tests)
         .find(|(at, _)| text[at + tests.len()..].lines().next().is_some_and(|l| l.ends_with('{')))

@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use crate::lexer::{Source, without_tests};
 
 /// What breaks a rule in one file.
-pub type Problems = Vec<String>;
+pub(crate) type Problems = Vec<String>;
 
 /// `message` is pure data: it imports nothing else of the crate. `depth` says how many
 /// `super::` lead out of it.
-pub fn imports_only_message(text: &str, depth: usize) -> Problems {
+pub(crate) fn imports_only_message(text: &str, depth: usize) -> Problems {
     let source = Source::new(text);
     let mut problems = Problems::new();
     for (number, line) in (1..).zip(source.code.lines()) {
@@ -56,7 +56,7 @@ fn first_word(text: &str) -> &str {
 }
 
 /// No SQL outside `storage`: neither in a string nor by a call of sqlx's query functions.
-pub fn holds_no_sql(text: &str) -> Problems {
+pub(crate) fn holds_no_sql(text: &str) -> Problems {
     let source = Source::new(text);
     let mut problems: Problems = source
         .strings
@@ -93,14 +93,14 @@ fn is_sql(string: &str) -> bool {
 }
 
 /// The code never names any of `words`.
-pub fn never_names(text: &str, words: &[&str]) -> Problems {
+pub(crate) fn never_names(text: &str, words: &[&str]) -> Problems {
     let source = Source::new(text);
     let named = source.words().filter(|(_, word)| words.contains(word));
     named.map(|(line, word)| format!("{line}: names {word}")).collect()
 }
 
 /// Library code answers with errors: it does not panic.
-pub fn never_panics(text: &str) -> Problems {
+pub(crate) fn never_panics(text: &str) -> Problems {
     let source = Source::new(text);
     let calls =
         [".unwrap()", ".expect(", "panic!", "todo!", "unimplemented!", "unreachable!", "dbg!"];
@@ -114,14 +114,14 @@ pub fn never_panics(text: &str) -> Problems {
 }
 
 /// At most `limit` lines, tests apart.
-pub fn is_short(text: &str, limit: usize) -> Problems {
+pub(crate) fn is_short(text: &str, limit: usize) -> Problems {
     let lines = without_tests(text).lines().count();
     if lines > limit { vec![format!("{lines} lines; at most {limit}")] } else { Problems::new() }
 }
 
 /// Migrations of several databases: the same names, each with its way back, numbered from 1
 /// without gaps. Takes (database, file name).
-pub fn migrations_match(files: &[(String, String)]) -> Problems {
+pub(crate) fn migrations_match(files: &[(String, String)]) -> Problems {
     let databases: BTreeSet<&str> = files.iter().map(|(database, _)| database.as_str()).collect();
     let names: BTreeSet<&str> = files.iter().map(|(_, name)| name.as_str()).collect();
     let mut problems = Problems::new();
@@ -147,7 +147,7 @@ pub fn migrations_match(files: &[(String, String)]) -> Problems {
 }
 
 /// The relative links of a Markdown text.
-pub fn links(text: &str) -> Vec<String> {
+pub(crate) fn links(text: &str) -> Vec<String> {
     let targets = text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next());
     let relative = targets.filter(|target| !target.is_empty() && !target.contains(':'));
     relative.map(str::to_owned).collect()
