@@ -1,0 +1,272 @@
+//! Both demo services over loopback HTTP, on SQLite and on PostgreSQL: the story in small, bad
+//! input, and what an abuser of the login meets.
+
+use std::{net::TcpListener, time::Duration};
+
+use clap::Parser;
+use demo_common::Config;
+use reqwest::{Client, Method, StatusCode};
+use serde_json::{Value, json};
+use syncline_tests::servers::{postgres_database, sqlite_database};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+#[derive(Parser)]
+struct Arguments {
+    #[command(flatten)]
+    config: Config,
+}
+
+fn config(listen: u16, peer: u16, database: &str) -> Config {
+    let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    let (listen, peer) =
+        (format!("127.0.0.1:{listen}"), format!("http://127.0.0.1:{peer}/syncline"));
+    let flags = ["", "--listen", &listen, "--peer-url", &peer, "--database-url", database];
+    let rest = ["--secret-out", secret, "--secret-in", secret, "--hash-cost", "low"];
+    Arguments::parse_from(flags.into_iter().chain(rest)).config
+}
+
+/// Both services, running until `stop`.
+struct Pair {
+    a: String,
+    b: String,
+    http: Client,
+    stop: CancellationToken,
+    running: Vec<JoinHandle<anyhow::Result<()>>>,
+}
+
+impl Pair {
+    async fn start(databases: [&str; 2]) -> Self {
+        let free = || TcpListener::bind("127.0.0.1:0").expect("a port");
+        let (one, two) = (free(), free());
+        let port = |listener: &TcpListener| listener.local_addr().expect("an address").port();
+        let (a, b) = (port(&one), port(&two));
+        drop((one, two));
+        let stop = CancellationToken::new();
+        let running = vec![
+            tokio::spawn(demo_register::run(config(a, b, databases[0]), stop.clone())),
+            tokio::spawn(demo_login::run(config(b, a, databases[1]), stop.clone())),
+        ];
+        let [a, b] = [a, b].map(|port| format!("http://127.0.0.1:{port}"));
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let http = Client::builder().no_proxy().build().expect("a client");
+        let pair = Self { a, b, http, stop, running };
+        for url in [&pair.a, &pair.b] {
+            pair.until("ready", async || {
+                let answer = pair.http.get(format!("{url}/readyz")).send().await.ok()?;
+                answer.status().is_success().then_some(())
+            })
+            .await;
+        }
+        pair
+    }
+
+    async fn send(&self, method: Method, url: String, body: &Value) -> (StatusCode, Value) {
+        let answer = self.http.request(method, url).json(body).send().await.expect("an answer");
+        let (status, text) = (answer.status(), answer.text().await.expect("a body"));
+        assert!(!text.contains("argon2"), "a hash is shown: {text}");
+        (status, serde_json::from_str(&text).unwrap_or(Value::Null))
+    }
+
+    async fn register(&self, id: &str, email: &str, password: &str) -> (StatusCode, Value) {
+        let user = json!({ "name": format!("Name of {id}"), "email": email, "password": password });
+        let body = json!({ "user_id": id, "user": user });
+        self.send(Method::POST, format!("{}/register", self.a), &body).await
+    }
+
+    async fn login(&self, id: &str, password: &str) -> (StatusCode, Value) {
+        let body = json!({ "user_id": id, "password": password });
+        self.send(Method::POST, format!("{}/login", self.b), &body).await
+    }
+
+    async fn user(&self, method: Method, id: &str, body: &Value) -> (StatusCode, Value) {
+        self.send(method, format!("{}/users/{id}", self.a), body).await
+    }
+
+    async fn becomes(&self, id: &str, status: &str) -> Value {
+        self.until(status, async || {
+            let (_, shown) = self.user(Method::GET, id, &Value::Null).await;
+            (shown["user"]["status"] == status).then_some(shown)
+        })
+        .await
+    }
+
+    async fn until<T>(&self, what: &str, probe: impl AsyncFn() -> Option<T>) -> T {
+        for _ in 0..1_000 {
+            if let Some(found) = probe().await {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("waited 20 s in vain: {what}")
+    }
+
+    async fn stop(self) {
+        self.stop.cancel();
+        for service in self.running {
+            let stopped = tokio::time::timeout(Duration::from_secs(10), service).await;
+            stopped.expect("it stops in time").expect("no panic").expect("no error");
+        }
+    }
+}
+
+async fn story(databases: [&str; 2]) {
+    let pair = Pair::start(databases).await;
+    let (status, shown) = pair.register("ann", "Ann@example.org", "password 1").await;
+    assert_eq!(status, StatusCode::CREATED);
+    assert_eq!(shown["user"]["status"], "pending");
+    assert_eq!(pair.register("ann", "Ann@example.org", "password 1").await.0, StatusCode::OK);
+    let other = pair.register("ann", "other@example.org", "password 1").await;
+    assert_eq!(other.0, StatusCode::CONFLICT);
+    let other = pair.register("ann", "Ann@example.org", "password 2").await;
+    assert_eq!(other.0, StatusCode::CONFLICT);
+    pair.becomes("ann", "active").await;
+    let (status, shown) = pair.login("ann", "password 1").await;
+    let user = json!({ "name": "Name of ann", "email": "Ann@example.org" });
+    assert_eq!((status, shown), (StatusCode::OK, json!({ "user_id": "ann", "user": user })));
+
+    pair.register("thief", "ann@EXAMPLE.org", "password 3").await;
+    let shown = pair.becomes("thief", "rejected").await;
+    assert!(shown["user"]["reason"].as_str().is_some_and(|r| r.contains("in use")), "{shown}");
+    assert_eq!(pair.login("thief", "password 3").await.0, StatusCode::UNAUTHORIZED);
+    let change = pair.user(Method::PATCH, "thief", &json!({ "name": "x" })).await;
+    assert_eq!(change.0, StatusCode::CONFLICT);
+
+    let change = json!({ "email": "new@example.org", "password": "password 4" });
+    assert_eq!(pair.user(Method::PATCH, "ann", &change).await.0, StatusCode::OK);
+    let logged_in = async || {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        (pair.login("ann", "password 4").await.0 == StatusCode::OK).then_some(())
+    };
+    pair.until("the new password", logged_in).await;
+    pair.register("ben", "ben@example.org", "password 5").await;
+    pair.becomes("ben", "active").await;
+    let taken = json!({ "email": "new@example.org" });
+    assert_eq!(pair.user(Method::PATCH, "ben", &taken).await.0, StatusCode::OK);
+    let back = async || {
+        let (_, shown) = pair.user(Method::GET, "ben", &Value::Null).await;
+        let user = &shown["user"];
+        (user["email"] == "ben@example.org" && user["reason"].is_string()).then_some(())
+    };
+    pair.until("the refused update goes back", back).await;
+
+    let gone = pair.user(Method::DELETE, "ann", &Value::Null).await;
+    assert_eq!(gone.0, StatusCode::NO_CONTENT);
+    assert_eq!(pair.user(Method::GET, "ann", &Value::Null).await.0, StatusCode::NOT_FOUND);
+    let refused = async || {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        (pair.login("ann", "password 4").await.0 == StatusCode::UNAUTHORIZED).then_some(())
+    };
+    pair.until("the deletion", refused).await;
+    pair.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_registered_at_one_logs_in_at_the_other_on_sqlite() {
+    let ((_one, a), (_two, b)) = (sqlite_database(), sqlite_database());
+    story([&a, &b]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_registered_at_one_logs_in_at_the_other_on_postgres() {
+    let (Some(a), Some(b)) = (postgres_database().await, postgres_database().await) else { return };
+    story([&a, &b]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_input_gets_a_problem_that_says_what_to_do() {
+    let ((_one, a), (_two, b)) = (sqlite_database(), sqlite_database());
+    let pair = Pair::start([&a, &b]).await;
+    let (register, login) = (format!("{}/register", pair.a), format!("{}/login", pair.b));
+    let user = |name: &str, email: &str, password: &str| {
+        json!({"user_id": "u", "user": {"name": name, "email": email, "password": password}})
+            .to_string()
+    };
+    let good = "a good password";
+    let huge = user(&"x".repeat(100_000), "a@b", good);
+    let cases: Vec<(&str, &str, String, u16)> = vec![
+        ("POST", &register, "{".into(), 400),
+        ("POST", &register, "".into(), 400),
+        ("POST", &register, "[]".into(), 422),
+        ("POST", &register, "{}".into(), 422),
+        ("POST", &register, json!({"user_id": 7, "user": {}}).to_string(), 422),
+        ("POST", &register, json!({"user_id": "u"}).to_string(), 422),
+        ("POST", &register, user("", "a@b", good), 422),
+        ("POST", &register, user("a\u{0}b", "a@b", good), 422),
+        ("POST", &register, user(&"x".repeat(201), "a@b", good), 422),
+        ("POST", &register, user("n", "no at sign", good), 422),
+        ("POST", &register, user("n", "a@b..c", good), 422),
+        ("POST", &register, user("n", "a@b", "short"), 422),
+        ("POST", &register, user("n", "a@b", &"x".repeat(1025)), 422),
+        ("POST", &register, user("n", "a@b", good).replace("\"u\"", "\"a b\""), 422),
+        ("POST", &register, huge, 413),
+        ("GET", &register, String::new(), 405),
+        ("POST", &login, json!({"user_id": "u"}).to_string(), 422),
+        ("POST", &login, json!({"user_id": "u", "password": "x".repeat(2000)}).to_string(), 422),
+        ("POST", &login, json!({"user_id": "a\u{0}", "password": "x"}).to_string(), 401),
+        ("DELETE", &login, String::new(), 405),
+    ];
+    let nowhere = format!("{}/nowhere", pair.a);
+    let unsigned = format!("{}/syncline", pair.b);
+    let more =
+        [("GET", nowhere.as_str(), String::new(), 404), ("POST", &unsigned, "[]".into(), 401)];
+    for (method, url, body, expected) in cases.into_iter().chain(more) {
+        let method = Method::from_bytes(method.as_bytes()).expect("a method");
+        let kind = match url == unsigned {
+            true => "application/cloudevents-batch+json",
+            false => "application/json",
+        };
+        let request = pair.http.request(method, url).header("content-type", kind);
+        let shown: String = body.chars().take(60).collect();
+        let answer = request.body(body).send().await.expect("an answer");
+        assert_eq!(answer.status().as_u16(), expected, "{url} {shown}");
+        assert_eq!(answer.headers()["content-type"], "application/problem+json", "{url} {shown}");
+        let problem: Value = answer.json().await.expect("JSON");
+        assert!(problem["detail"].as_str().is_some_and(|detail| detail.len() > 5), "{problem}");
+    }
+    let plain = pair.http.post(&register).body("{}").send().await.expect("an answer");
+    assert_eq!(plain.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    for url in [&pair.a, &pair.b] {
+        let api = pair.http.get(format!("{url}/openapi.json")).send().await.expect("an answer");
+        let api: Value = api.json().await.expect("JSON");
+        assert!(api["paths"].as_object().is_some_and(|paths| paths.len() >= 3), "{api}");
+    }
+    pair.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unknown_users_and_wrong_passwords_are_alike_and_tries_are_limited() {
+    let ((_one, a), (_two, b)) = (sqlite_database(), sqlite_database());
+    let pair = Pair::start([&a, &b]).await;
+    pair.register("ann", "ann@example.org", "password 1").await;
+    pair.becomes("ann", "active").await;
+    assert_eq!(pair.login("nobody", "password 1").await, pair.login("ann", "wrong").await);
+    let mut last = StatusCode::OK;
+    for _ in 0..10 {
+        last = pair.login("ann", "wrong").await.0;
+    }
+    assert_eq!(last, StatusCode::TOO_MANY_REQUESTS);
+    let body = json!({ "user_id": "ann", "password": "password 1" });
+    let answer = pair.http.post(format!("{}/login", pair.b)).json(&body).send().await;
+    let answer = answer.expect("an answer");
+    assert_eq!(answer.status(), StatusCode::TOO_MANY_REQUESTS, "the right one waits, too");
+    assert!(answer.headers().contains_key("retry-after"));
+    assert_eq!(pair.login("ben", "x").await.0, StatusCode::UNAUTHORIZED, "others may try");
+    pair.stop().await;
+}
+
+#[tokio::test]
+async fn a_service_that_cannot_start_says_why_without_secrets() {
+    let cases = [
+        ("mysql://u:hidden@127.0.0.1/x", "must begin with"),
+        ("postgres://u:hidden@127.0.0.1:1/x", "cannot reach PostgreSQL at 127.0.0.1:1"),
+        ("sqlite:///no/such/directory/hidden-not-secret.db", "cannot open"),
+    ];
+    for (url, expected) in cases {
+        let run = demo_register::run(config(0, 1, url), CancellationToken::new());
+        let error = run.await.expect_err("it cannot start");
+        let text = format!("{error:#}");
+        assert!(text.contains(expected), "{text}");
+        assert!(!text.contains("hidden@"), "{text}");
+    }
+}
