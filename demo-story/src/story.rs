@@ -200,8 +200,10 @@ async fn nobody_lost_and_nobody_twice(
         .map(|user| (user.user_id.clone(), user.name.clone(), user.email.clone()))
         .collect();
     expected.sort_unstable();
-    let same = a.active().await? == expected && b.known().await? == expected;
-    report.promise("both databases hold the same users, to the byte", same, expected.len());
+    let (active, known) = (a.active().await?, b.known().await?);
+    let seen = format!("{} at A, {} at B", active.len(), known.len());
+    let same = active == expected && known == expected;
+    report.promise("both databases hold these users, to the byte", same, seen);
     let (users, thieves) = (i64::try_from(users.len())?, i64::try_from(THIEVES)?);
     report.count("rows at A, the rejected ones among them", a.users().await?, users + thieves);
     report.count("rows at B", b.accounts().await?, users);
