@@ -44,3 +44,8 @@ pub use outbox::{Receipt, enqueue, enqueue_all};
 pub use relay::{Relay, RelayHandle, Route};
 pub use storage::{Storage, begin, migrate};
 pub use stream::Stream;
+
+/// The README's example is compiled and run with the doc tests.
+#[cfg(all(doctest, feature = "sqlite"))]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -12,7 +12,8 @@ use sqlx::{PgPool, Pool, Postgres, Row, Transaction, postgres::PgPoolOptions};
 use uuid::Uuid;
 
 use super::shared::{
-    TIMER, from_millis, inbox_row, millis, shared_stores, split_subject, sql, timer_subject,
+    TIMER, from_millis, held_store, inbox_row, millis, shared_stores, split_subject, sql,
+    timer_subject,
 };
 use super::{
     AppliedMigration, Base, Checkpoint, Cursor, HeldMessage, HeldReason, HeldStore, Holding,
@@ -24,6 +25,7 @@ use crate::{
 };
 
 shared_stores!(Postgres, "postgres");
+held_store!(Postgres, "postgres");
 
 #[async_trait]
 impl Base for Postgres {

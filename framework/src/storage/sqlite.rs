@@ -12,7 +12,8 @@ use sqlx::{Pool, Row, Sqlite, SqlitePool, Transaction, sqlite::SqlitePoolOptions
 use uuid::Uuid;
 
 use super::shared::{
-    TIMER, from_millis, inbox_row, millis, shared_stores, split_subject, sql, timer_subject,
+    TIMER, from_millis, held_store, inbox_row, millis, shared_stores, split_subject, sql,
+    timer_subject,
 };
 use super::{
     AppliedMigration, Base, Checkpoint, Cursor, HeldMessage, HeldReason, HeldStore, Holding,
@@ -24,6 +25,7 @@ use crate::{
 };
 
 shared_stores!(Sqlite, "sqlite");
+held_store!(Sqlite, "sqlite");
 
 #[async_trait]
 impl Base for Sqlite {

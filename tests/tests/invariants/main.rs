@@ -1,0 +1,147 @@
+//! The invariants of ARCHITECTURE.md, held against the source tree.
+
+mod lexer;
+mod rules;
+#[cfg(test)]
+mod samples;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use rules::Problems;
+
+/// The longest file of the framework, tests apart.
+const LONGEST: usize = 400;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().expect("the workspace")
+}
+
+/// Every file under `folder` whose name ends in `end`: its path from the root, and its text.
+fn files(folder: &str, end: &str) -> Vec<(String, String)> {
+    let (root, mut found) = (root(), Vec::new());
+    let mut folders = vec![root.join(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("a readable folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.to_str().is_some_and(|path| path.ends_with(end)) {
+                let text = fs::read_to_string(&path).expect("a text");
+                let name = path.strip_prefix(&root).expect("inside").to_str().expect("UTF-8");
+                found.push((name.to_owned(), text));
+            }
+        }
+    }
+    assert!(!found.is_empty(), "nothing in {folder}");
+    found.sort();
+    found
+}
+
+/// The files of one of the framework's modules: `NAME.rs` and everything in `NAME/`.
+fn module(name: &str) -> Vec<(String, String)> {
+    let (file, folder) = (format!("framework/src/{name}.rs"), format!("framework/src/{name}/"));
+    let mut all = files("framework/src", ".rs");
+    all.retain(|(path, _)| *path == file || path.starts_with(&folder));
+    assert!(!all.is_empty(), "no module {name}");
+    all
+}
+
+/// The framework's code, without what is there for tests.
+fn framework() -> Vec<(String, String)> {
+    let mut all = files("framework/src", ".rs");
+    all.retain(|(path, _)| !path.starts_with("framework/src/testing"));
+    all
+}
+
+fn hold(files: Vec<(String, String)>, rule: impl Fn(&str, &str) -> Problems) {
+    let problems: Vec<String> = files
+        .iter()
+        .flat_map(|(path, text)| {
+            rule(path, text).into_iter().map(move |problem| format!("{path}:{problem}"))
+        })
+        .collect();
+    assert!(problems.is_empty(), "\n{}", problems.join("\n"));
+}
+
+#[test]
+fn message_imports_nothing_else_of_the_crate() {
+    hold(module("message"), |path, text| {
+        rules::imports_only_message(text, path.matches('/').count() - 1)
+    });
+}
+
+#[test]
+fn only_storage_holds_sql() {
+    let mut all = files("framework/src", ".rs");
+    all.extend(files("cli/src", ".rs"));
+    all.retain(|(path, _)| {
+        path != "framework/src/storage.rs" && !path.starts_with("framework/src/storage/")
+    });
+    hold(all, |_, text| rules::holds_no_sql(text));
+    let sql = files("framework/src", ".sql");
+    let outside: Vec<_> =
+        sql.iter().filter(|(path, _)| !path.starts_with("framework/src/storage/")).collect();
+    assert!(outside.is_empty(), "{outside:?}");
+}
+
+#[test]
+fn transports_do_not_know_storage_nor_storage_transports() {
+    hold(module("transport"), |_, text| rules::never_names(text, &["storage", "sqlx"]));
+    hold(module("storage"), |_, text| rules::never_names(text, &["transport", "reqwest", "axum"]));
+}
+
+#[test]
+fn what_sends_opens_no_transaction_and_what_opens_one_does_not_send() {
+    hold(module("relay"), |_, text| {
+        rules::never_names(text, &["Transaction", "begin", "begin_write"])
+    });
+    for applies in ["consumer", "inbox", "outbox", "held"] {
+        hold(module(applies), |_, text| {
+            rules::never_names(text, &["Publisher", "publish", "reqwest", "TcpStream"])
+        });
+    }
+}
+
+#[test]
+fn library_code_does_not_panic() {
+    let mut all = framework();
+    all.extend(files("migrations/src", ".rs"));
+    hold(all, |_, text| rules::never_panics(text));
+}
+
+#[test]
+fn files_are_short() {
+    hold(framework(), |_, text| rules::is_short(text, LONGEST));
+}
+
+#[test]
+fn every_database_has_the_same_migrations_and_their_way_back() {
+    let names: Vec<(String, String)> = files("migrations", ".sql")
+        .into_iter()
+        .filter_map(|(path, _)| {
+            let (database, name) = path.strip_prefix("migrations/")?.split_once('/')?;
+            Some((database.to_owned(), name.to_owned()))
+        })
+        .collect();
+    assert!(names.len() >= 4, "{names:?}");
+    let problems = rules::migrations_match(&names);
+    assert!(problems.is_empty(), "{problems:#?}");
+}
+
+#[test]
+fn links_between_the_documents_lead_somewhere() {
+    let mut pages = files("docs", ".md");
+    for page in ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md"] {
+        let text = fs::read_to_string(root().join(page)).expect("a page");
+        pages.push((page.to_owned(), text));
+    }
+    hold(pages, |path, text| {
+        let page = root().join(path);
+        let folder = page.parent().expect("a folder");
+        let dead = rules::links(text).into_iter().filter(|link| !folder.join(link).exists());
+        dead.map(|link| format!(" no {link}")).collect()
+    });
+}

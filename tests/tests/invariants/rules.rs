@@ -1,0 +1,154 @@
+//! The rules: each takes the text of a file and returns what breaks it, as `line: what`.
+
+use std::collections::BTreeSet;
+
+use crate::lexer::{Source, without_tests};
+
+/// What breaks a rule in one file.
+pub(crate) type Problems = Vec<String>;
+
+/// `message` is pure data: it imports nothing else of the crate. `depth` says how many
+/// `super::` lead out of it.
+pub(crate) fn imports_only_message(text: &str, depth: usize) -> Problems {
+    let source = Source::new(text);
+    let mut problems = Problems::new();
+    for (number, line) in (1..).zip(source.code.lines()) {
+        if line.contains(&"super::".repeat(depth)) {
+            problems.push(format!("{number}: leaves `message`: {}", line.trim()));
+        }
+    }
+    for (at, path) in source.code.match_indices("crate::") {
+        let rest = &source.code[at + path.len()..];
+        let inside = match rest.strip_prefix('{') {
+            Some(group) => top_level(group).iter().all(|item| first_word(item) == "message"),
+            None => first_word(rest) == "message",
+        };
+        if !inside {
+            let number = source.code[..at].matches('\n').count() + 1;
+            let named = rest.lines().next().unwrap_or_default();
+            problems.push(format!("{number}: imports crate::{named}"));
+        }
+    }
+    problems
+}
+
+/// The items of a `{...}` group whose brace was opened just before `text`.
+fn top_level(text: &str) -> Vec<String> {
+    let (mut depth, mut items) = (0, vec![String::new()]);
+    for char in text.chars() {
+        match char {
+            '}' if depth == 0 => break,
+            ',' if depth == 0 => items.push(String::new()),
+            _ => {
+                depth += i32::from(char == '{') - i32::from(char == '}');
+                items.last_mut().expect("never empty").push(char);
+            }
+        }
+    }
+    items.retain(|item| !item.trim().is_empty());
+    items
+}
+
+fn first_word(text: &str) -> &str {
+    let text = text.trim_start();
+    let end = text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len());
+    &text[..end]
+}
+
+/// No SQL outside `storage`: neither in a string nor by a call of sqlx's query functions.
+pub(crate) fn holds_no_sql(text: &str) -> Problems {
+    let source = Source::new(text);
+    let mut problems: Problems = source
+        .strings
+        .iter()
+        .filter(|(_, string)| is_sql(string))
+        .map(|(line, string)| format!("{line}: SQL in a string: {string}"))
+        .collect();
+    for (number, line) in (1..).zip(source.code.lines()) {
+        let calls = ["sqlx::query", "sqlx::raw_sql", "query_as(", "query_scalar(", "QueryBuilder"];
+        if calls.iter().any(|call| line.contains(call)) {
+            problems.push(format!("{number}: runs SQL: {}", line.trim()));
+        }
+    }
+    problems
+}
+
+fn is_sql(string: &str) -> bool {
+    if string.ends_with(".sql") {
+        return true;
+    }
+    let first = first_word(string);
+    let begins = ["SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "ALTER", "DROP", "TRUNCATE"];
+    let settings = ["PRAGMA", "BEGIN", "COMMIT", "ROLLBACK", "LOCK", "LISTEN", "NOTIFY", "WITH"];
+    let lower = string.to_ascii_lowercase();
+    let words: Vec<&str> = lower.split_whitespace().collect();
+    let pair = |a, b| words.windows(2).any(|pair| pair == [a, b]);
+    begins.contains(&first)
+        || settings.contains(&first)
+        || pair("insert", "into")
+        || pair("delete", "from")
+        || ["table", "index"].iter().any(|what| pair("create", what) || pair("drop", what))
+        || (words.contains(&"select") && words.contains(&"from"))
+        || (words.contains(&"update") && words.contains(&"set"))
+}
+
+/// The code never names any of `words`.
+pub(crate) fn never_names(text: &str, words: &[&str]) -> Problems {
+    let source = Source::new(text);
+    let named = source.words().filter(|(_, word)| words.contains(word));
+    named.map(|(line, word)| format!("{line}: names {word}")).collect()
+}
+
+/// Library code answers with errors: it does not panic.
+pub(crate) fn never_panics(text: &str) -> Problems {
+    let source = Source::new(text);
+    let calls =
+        [".unwrap()", ".expect(", "panic!", "todo!", "unimplemented!", "unreachable!", "dbg!"];
+    let mut problems = Problems::new();
+    for (number, line) in (1..).zip(source.code.lines()) {
+        if calls.iter().any(|call| line.contains(call)) {
+            problems.push(format!("{number}: can panic: {}", line.trim()));
+        }
+    }
+    problems
+}
+
+/// At most `limit` lines, tests apart.
+pub(crate) fn is_short(text: &str, limit: usize) -> Problems {
+    let lines = without_tests(text).lines().count();
+    if lines > limit { vec![format!("{lines} lines; at most {limit}")] } else { Problems::new() }
+}
+
+/// Migrations of several databases: the same names, each with its way back, numbered from 1
+/// without gaps. Takes (database, file name).
+pub(crate) fn migrations_match(files: &[(String, String)]) -> Problems {
+    let databases: BTreeSet<&str> = files.iter().map(|(database, _)| database.as_str()).collect();
+    let names: BTreeSet<&str> = files.iter().map(|(_, name)| name.as_str()).collect();
+    let mut problems = Problems::new();
+    let has = |database: &str, name: &str| files.iter().any(|(d, n)| d == database && n == name);
+    for name in &names {
+        let missing = databases.iter().filter(|database| !has(database, name));
+        problems.extend(missing.map(|database| format!("{database} has no {name}")));
+        let other = match name.strip_suffix(".up.sql") {
+            Some(stem) => format!("{stem}.down.sql"),
+            None => name.replace(".down.sql", ".up.sql"),
+        };
+        if !names.contains(other.as_str()) {
+            problems.push(format!("{name} has no {other}"));
+        }
+    }
+    let ups = names.iter().filter(|name| name.ends_with(".up.sql"));
+    for (number, name) in (1..).zip(ups) {
+        if !name.starts_with(&format!("{number:04}_")) {
+            problems.push(format!("{name} should have number {number:04}"));
+        }
+    }
+    problems
+}
+
+/// The relative links of a Markdown text.
+pub(crate) fn links(text: &str) -> Vec<String> {
+    let targets = text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next());
+    let relative = targets.filter(|target| !target.is_empty() && !target.contains(':'));
+    relative.map(str::to_owned).collect()
+}

@@ -1,0 +1,104 @@
+//! Every rule finds a violation, and leaves what only looks like one.
+
+use crate::rules::{
+    holds_no_sql, imports_only_message, is_short, links, migrations_match, never_names,
+    never_panics,
+};
+
+#[test]
+fn an_import_out_of_message_is_found() {
+    for bad in [
+        "use crate::storage::Cursor;",
+        "use crate::{message::Message, Result};",
+        "fn f() -> crate::Result<()> {}",
+        "use super::super::relay;",
+    ] {
+        assert_eq!(imports_only_message(bad, 2).len(), 1, "{bad}");
+    }
+    assert_eq!(imports_only_message("use super::relay;", 1).len(), 1);
+    for good in
+        ["use super::Message;", "use crate::{message::{A, b::C}, message::D};", "// crate::x"]
+    {
+        assert!(imports_only_message(good, 2).is_empty(), "{good}");
+    }
+}
+
+#[test]
+fn sql_is_found_in_strings_and_in_calls() {
+    for bad in [
+        "let q = \"SELECT 1\";",
+        "let q = r#\"\n insert into t values (1)\"#;",
+        "run(\"PRAGMA synchronous\")",
+        "run(\"update t set a = 1\")",
+        "include_str!(\"sql/head.sql\")",
+        "sqlx::query(text)",
+        "let q: i64 = query_scalar(text);",
+    ] {
+        assert!(!holds_no_sql(bad).is_empty(), "{bad}");
+    }
+    for good in [
+        "/// sqlx::query(\"SELECT 1\")",
+        "let text = \"could not update the inbox\";",
+        "let text = \"a new set of topics\";",
+        "#[cfg(test)]\nmod tests;\n",
+        "fn a() {}\n#[cfg(test)]\nmod tests {\n    sqlx::query(\"SELECT 1\");\n}\n",
+    ] {
+        assert!(holds_no_sql(good).is_empty(), "{good}");
+    }
+}
+
+#[test]
+fn a_name_is_found_in_code_only() {
+    for bad in ["use crate::storage;", "use crate::{\n    storage::Cursor,\n};", "storage::f()"] {
+        assert_eq!(never_names(bad, &["storage"]).len(), 1, "{bad}");
+    }
+    for good in ["// storage", "let a = \"storage\";", "ReceiveError::Storage", "storage_suite()"] {
+        assert!(never_names(good, &["storage"]).is_empty(), "{good}");
+    }
+}
+
+#[test]
+fn what_can_panic_is_found() {
+    for bad in ["a.unwrap();", "a.expect(\"b\")", "panic!(\"no\")", "unreachable!()", "todo!()"] {
+        assert_eq!(never_panics(bad).len(), 1, "{bad}");
+    }
+    for good in ["a.unwrap_or(1)", "// a.unwrap()", "let s = \".unwrap()\";", "a.expect_err"] {
+        assert!(never_panics(good).is_empty(), "{good}");
+    }
+}
+
+#[test]
+fn a_long_file_is_found_and_its_tests_do_not_count() {
+    let code = "fn a() {}\n".repeat(3);
+    assert!(is_short(&code, 3).is_empty());
+    assert!(is_short(&format!("{code}#[cfg(test)]\nmod tests {{\n}}\n"), 3).is_empty());
+    assert_eq!(is_short(&format!("{code}fn b() {{}}\n"), 3).len(), 1);
+}
+
+#[test]
+fn a_missing_differing_or_misnumbered_migration_is_found() {
+    let files = |list: &[(&str, &str)]| -> Vec<(String, String)> {
+        list.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect()
+    };
+    let good = [
+        ("a", "0001_x.up.sql"),
+        ("a", "0001_x.down.sql"),
+        ("b", "0001_x.up.sql"),
+        ("b", "0001_x.down.sql"),
+    ];
+    assert!(migrations_match(&files(&good)).is_empty());
+    for missing in 0..good.len() {
+        let mut fewer = good.to_vec();
+        fewer.remove(missing);
+        assert!(!migrations_match(&files(&fewer)).is_empty(), "{missing}");
+    }
+    assert!(!migrations_match(&files(&good[..1])).is_empty(), "no way back");
+    let gap = [("a", "0002_x.up.sql"), ("a", "0002_x.down.sql")];
+    assert!(!migrations_match(&files(&gap)).is_empty(), "a gap");
+}
+
+#[test]
+fn relative_links_are_found() {
+    let text = "[a](docs/a.md#part) [b](https://example.org) [c](#here) [d](LICENSE-MIT)";
+    assert_eq!(links(text), ["docs/a.md", "LICENSE-MIT"]);
+}
