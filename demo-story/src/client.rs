@@ -1,6 +1,9 @@
 //! A client of both services, which tries again while one of them is away.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, bail};
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
@@ -31,11 +34,13 @@ impl User {
     }
 }
 
-#[derive(Clone)]
+/// Both services, as their clients see them.
 pub(crate) struct Api {
     pub(crate) http: Client,
     pub(crate) a: String,
     pub(crate) b: String,
+    /// Requests that had to be sent again.
+    pub(crate) again: AtomicUsize,
 }
 
 impl Api {
@@ -114,6 +119,7 @@ impl Api {
             if began.elapsed() > PATIENCE {
                 return Err(error.context(format!("no answer for {PATIENCE:?}")));
             }
+            self.again.fetch_add(1, Ordering::Relaxed);
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }

@@ -2,6 +2,7 @@
 
 use std::{
     fs::File,
+    io::Read,
     net::TcpListener,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
@@ -11,7 +12,8 @@ use std::{
 use anyhow::{Context, bail};
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use tokio::process::{Child, Command};
-use uuid::Uuid;
+
+use crate::report::Report;
 
 const START: Duration = Duration::from_secs(30);
 const STOP: Duration = Duration::from_secs(15);
@@ -30,21 +32,32 @@ pub(crate) struct Service {
 
 /// The register and the login service, told of each other, in `dir`.
 pub(crate) fn pair(dir: &Path) -> anyhow::Result<(Service, Service)> {
-    let ports = (free_port()?, free_port()?);
-    let secrets = (secret(), secret());
-    let a = Service::new("demo-register", dir, ports, (&secrets.0, &secrets.1))?;
-    let b = Service::new("demo-login", dir, (ports.1, ports.0), (&secrets.1, &secrets.0))?;
-    Ok((a, b))
+    let [first, second, ..] = random()?;
+    let (one, other) = (free_port(first)?, free_port(second)?);
+    let (a, b) = (one.local_addr()?.port(), other.local_addr()?.port());
+    let secrets = (secret()?, secret()?);
+    let register = Service::new("demo-register", dir, (a, b), (&secrets.0, &secrets.1))?;
+    let login = Service::new("demo-login", dir, (b, a), (&secrets.1, &secrets.0))?;
+    Ok((register, login))
 }
 
-fn free_port() -> anyhow::Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+/// Below the ports that systems give to outgoing connections: one of those could otherwise
+/// take the port of a service that was killed.
+fn free_port(from: u8) -> anyhow::Result<TcpListener> {
+    (0..100)
+        .map(|step| 20_000 + u16::from(from) * 40 + step)
+        .find_map(|port| TcpListener::bind(("127.0.0.1", port)).ok())
+        .context("no free port from 20000 on")
 }
 
-fn secret() -> String {
-    // Two of version 7 have 148 random bits between them.
-    let bytes = [Uuid::now_v7().into_bytes(), Uuid::now_v7().into_bytes()].concat();
-    format!("whsec_{}", BASE64.encode(bytes))
+fn secret() -> anyhow::Result<String> {
+    Ok(format!("whsec_{}", BASE64.encode(random()?)))
+}
+
+fn random() -> anyhow::Result<[u8; 32]> {
+    let mut bytes = [0; 32];
+    File::open("/dev/urandom")?.read_exact(&mut bytes).context("/dev/urandom")?;
+    Ok(bytes)
 }
 
 impl Service {
@@ -86,6 +99,8 @@ impl Service {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
+            // Ctrl-C in a terminal is for the story, which then ends its services.
+            .process_group(0)
             .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("cannot start {}", self.name))?;
@@ -112,9 +127,30 @@ impl Service {
         Ok(())
     }
 
-    /// SIGTERM, and how it ended.
-    pub(crate) async fn stop(&mut self) -> anyhow::Result<ExitStatus> {
+    /// Ends it with SIGTERM; that this works, in time, is a promise.
+    pub(crate) async fn stop(&mut self, report: &mut Report) -> anyhow::Result<()> {
+        let began = Instant::now();
+        let status = self.terminate().await?;
+        let seen = format!("{status} after {:.1?}", began.elapsed());
+        report.promise(&format!("{} stops on SIGTERM", self.name), status.success(), seen);
+        Ok(())
+    }
+
+    /// Ends it if it runs: with SIGTERM, or with SIGKILL if that does not help.
+    pub(crate) async fn end(&mut self) {
+        if self.process.is_some()
+            && let Err(error) = self.terminate().await
+        {
+            eprintln!("{error:#}; it was killed");
+        }
+    }
+
+    async fn terminate(&mut self) -> anyhow::Result<ExitStatus> {
+        // Dropped on each way out, which kills a process that has not ended.
         let mut child = self.process.take().context("it does not run")?;
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
         let id = child.id().context("it has ended before")?;
         let sent = Command::new("kill").args(["-TERM", &id.to_string()]).status().await?;
         if !sent.success() {

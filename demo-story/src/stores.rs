@@ -7,6 +7,9 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqlitePoolOptions},
 };
 
+/// Id, name and address of one user.
+pub(crate) type Row = (String, String, String);
+
 /// One service's database.
 pub(crate) struct Store(SqlitePool);
 
@@ -28,6 +31,20 @@ impl Store {
     /// Rows of B's accounts.
     pub(crate) async fn accounts(&self) -> anyhow::Result<i64> {
         self.number("SELECT count(*) FROM accounts").await
+    }
+
+    /// Id, name and address of each user whom A shows as active.
+    pub(crate) async fn active(&self) -> anyhow::Result<Vec<Row>> {
+        self.rows("SELECT id, name, email FROM users WHERE status = 'active' ORDER BY id").await
+    }
+
+    /// Id, name and address of each of B's accounts.
+    pub(crate) async fn known(&self) -> anyhow::Result<Vec<Row>> {
+        self.rows("SELECT user_id, name, email FROM accounts ORDER BY user_id").await
+    }
+
+    async fn rows(&self, sql: &'static str) -> anyhow::Result<Vec<Row>> {
+        Ok(sqlx::query_as(sql).fetch_all(&self.0).await?)
     }
 
     /// Keys for which a message of `topic` was enqueued more than once, and how many were.

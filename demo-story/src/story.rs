@@ -3,10 +3,7 @@
 use std::{
     future::Future,
     path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::atomic::{AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
 
@@ -18,7 +15,7 @@ use crate::{
     client::{Api, User},
     report::Report,
     services::{Service, pair},
-    stores::Store,
+    stores::{Row, Store},
 };
 
 /// Requests at once.
@@ -29,8 +26,10 @@ const THIEVES: usize = 10;
 const PROBES: usize = 200;
 /// How long anything may take to arrive.
 const ARRIVAL: Duration = Duration::from_secs(120);
+/// Between two looks.
+const QUICK: Duration = Duration::from_millis(20);
 
-/// Both services, running, with a client.
+/// Both services, with a client.
 pub(crate) struct Stage {
     pub(crate) a: Service,
     pub(crate) b: Service,
@@ -38,69 +37,97 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    pub(crate) async fn open(dir: &Path) -> anyhow::Result<Self> {
-        let (mut a, mut b) = pair(dir)?;
+    pub(crate) fn new(dir: &Path) -> anyhow::Result<Self> {
+        let (a, b) = pair(dir)?;
         let http = reqwest::Client::builder()
             .no_proxy()
             .timeout(Duration::from_secs(20))
             .build()
             .context("the HTTP client")?;
-        a.start(&http).await?;
-        b.start(&http).await?;
-        let api = Api { http, a: a.url.clone(), b: b.url.clone() };
-        println!("service A (register) at {}, service B (login) at {}", api.a, api.b);
+        let api = Api { http, a: a.url.clone(), b: b.url.clone(), again: AtomicUsize::new(0) };
         Ok(Self { a, b, api })
     }
 
     /// Tells the story; what was seen goes into the report.
     pub(crate) async fn play(&mut self, users: &[User], report: &mut Report) -> anyhow::Result<()> {
-        self.register_and_kill(users).await?;
+        self.a.start(&self.api.http).await?;
+        self.b.start(&self.api.http).await?;
+        println!("service A (register) at {}, service B (login) at {}", self.api.a, self.api.b);
+        self.register_and_kill(users, report).await?;
         println!("\nwhat must be true now:");
         everyone_is_active_and_can_log_in(&self.api, users, report).await?;
         thieves_are_rejected(&self.api, users, report).await?;
         let (a, b) = (Store::open(&self.a.database).await?, Store::open(&self.b.database).await?);
-        nobody_lost_and_nobody_twice(&a, &b, users.len(), report).await?;
-        changes_arrive(&self.api, users, report).await?;
-        delay(&self.api, &b, report).await
+        nobody_lost_and_nobody_twice(&a, &b, users, report).await?;
+        changes_arrive(&self.api, (&a, &b), users, report).await?;
+        delay(&self.api, &b, report).await?;
+        report.none("messages held or dead at the end", a.held().await? + b.held().await?);
+        Ok(())
     }
 
-    /// Registers everybody; B is killed after a third of them, A after two thirds.
-    async fn register_and_kill(&mut self, users: &[User]) -> anyhow::Result<()> {
+    /// Stops both services, as an operator would.
+    pub(crate) async fn stop(&mut self, report: &mut Report) -> anyhow::Result<()> {
+        self.a.stop(report).await?;
+        self.b.stop(report).await
+    }
+
+    /// Ends whatever still runs.
+    pub(crate) async fn end(&mut self) {
+        tokio::join!(self.a.end(), self.b.end());
+    }
+
+    /// Registers everybody; B is killed after a third of them and comes back after half, A is
+    /// killed after two thirds. Counts set the pace, not times: a fast machine would otherwise
+    /// be through before the second kill.
+    async fn register_and_kill(
+        &mut self,
+        users: &[User],
+        report: &mut Report,
+    ) -> anyhow::Result<()> {
         println!("registering {} users, {CLIENTS} at once", users.len());
-        let done = Arc::new(AtomicUsize::new(0));
-        let registering = stream::iter(users).map(Ok).try_for_each_concurrent(CLIENTS, |user| {
-            let (api, done) = (&self.api, Arc::clone(&done));
-            async move {
+        let done = AtomicUsize::new(0);
+        let (a, b, api, done) = (&mut self.a, &mut self.b, &self.api, &done);
+        let registering =
+            stream::iter(users).map(Ok).try_for_each_concurrent(CLIENTS, |user| async move {
                 api.register(user).await?;
                 let done = done.fetch_add(1, Ordering::Relaxed) + 1;
                 if done.is_multiple_of(100) {
                     println!("  {done} registered");
                 }
                 anyhow::Ok(())
-            }
-        });
-        let (a, b, http) = (&mut self.a, &mut self.b, &self.api.http);
-        let reached = async |part: usize| {
-            while done.load(Ordering::Relaxed) < users.len() * part / 3 {
+            });
+        let reached = async |sixths: usize| {
+            while done.load(Ordering::Relaxed) < users.len() * sixths / 6 {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
+            done.load(Ordering::Relaxed)
         };
-        let killing = async {
-            reached(1).await;
+        let killing_b = async {
+            let before = reached(2).await;
             b.kill().await?;
             println!("  kill -9 of B; A goes on alone");
-            tokio::time::sleep(Duration::from_millis(700)).await;
-            b.start(http).await?;
+            let after = reached(3).await;
+            b.start(&api.http).await?;
             println!("  B is back");
-            reached(2).await;
+            anyhow::Ok((before, after))
+        };
+        let killing_a = async {
+            let before = reached(4).await;
+            let again = api.again.load(Ordering::Relaxed);
             a.kill().await?;
             println!("  kill -9 of A; its clients try again");
             tokio::time::sleep(Duration::from_millis(300)).await;
-            a.start(http).await?;
+            a.start(&api.http).await?;
             println!("  A is back");
-            anyhow::Ok(())
+            anyhow::Ok((before, api.again.load(Ordering::Relaxed) - again))
         };
-        tokio::try_join!(registering, killing)?;
+        let ((), (first, alone), (second, again)) =
+            tokio::try_join!(registering, killing_b, killing_a)?;
+        println!("\nwhat was done to them:");
+        let seen = format!("after {first} of {}; A took {} without it", users.len(), alone - first);
+        report.promise("kill -9 of B in mid-stream", alone < users.len(), seen);
+        let seen = format!("after {second} of {}; {again} requests sent again", users.len());
+        report.promise("kill -9 of A in mid-stream", second < users.len() && again > 0, seen);
         Ok(())
     }
 }
@@ -111,13 +138,15 @@ async fn everyone_is_active_and_can_log_in(
     report: &mut Report,
 ) -> anyhow::Result<()> {
     let count = |results: Vec<bool>| results.into_iter().filter(|good| *good).count();
+    // One limit for all of them.
+    let until = Instant::now() + ARRIVAL;
     let active = stream::iter(users)
-        .map(|user| async {
+        .map(|user| async move {
             let status = || async { api.show(&user.user_id).await };
             let is = |shown: &Option<serde_json::Value>| {
                 shown.as_ref().is_some_and(|shown| shown["status"] == "active")
             };
-            arrives(status, is).await
+            arrives_until(until, QUICK, status, is).await
         })
         .buffer_unordered(CLIENTS)
         .try_collect()
@@ -163,46 +192,65 @@ async fn thieves_are_rejected(
 async fn nobody_lost_and_nobody_twice(
     a: &Store,
     b: &Store,
-    users: usize,
+    users: &[User],
     report: &mut Report,
 ) -> anyhow::Result<()> {
-    let (users, thieves) = (i64::try_from(users)?, i64::try_from(THIEVES)?);
-    report.count("rows at A", a.users().await?, users + thieves);
+    let mut expected: Vec<Row> = users
+        .iter()
+        .map(|user| (user.user_id.clone(), user.name.clone(), user.email.clone()))
+        .collect();
+    expected.sort_unstable();
+    let (active, known) = (a.active().await?, b.known().await?);
+    let seen = format!("{} at A, {} at B", active.len(), known.len());
+    let same = active == expected && known == expected;
+    report.promise("both databases hold these users, to the byte", same, seen);
+    let (users, thieves) = (i64::try_from(users.len())?, i64::try_from(THIEVES)?);
+    report.count("rows at A, the rejected ones among them", a.users().await?, users + thieves);
     report.count("rows at B", b.accounts().await?, users);
     let (twice, told) = a.told("user.registered").await?;
     report.count("messages about registrations in A's log", told, users + thieves);
-    report.count("users told of twice", twice, 0);
+    report.none("users registered twice in A's log", twice);
     let (twice, effects) = b.told("account.accepted").await?;
     report.count("registrations applied at B", effects, users);
-    report.count("registrations applied twice", twice, 0);
-    let watermark = || async { b.watermark().await };
-    let head = a.head().await?;
-    let reached = arrives(watermark, |watermark| *watermark == head).await?;
-    report.promise("B's watermark is the end of A's log", reached, head);
-    report.count("messages held after a failure", a.held().await? + b.held().await?, 0);
+    report.none("registrations applied twice", twice);
+    for (what, from, to) in [
+        ("B's watermark is the end of A's log", a, b),
+        ("A's watermark is the end of B's log", b, a),
+    ] {
+        report.promise(what, caught_up(from, to).await?, from.head().await?);
+    }
+    report.none("messages held after a failure, or dead", a.held().await? + b.held().await?);
     Ok(())
 }
 
-async fn changes_arrive(api: &Api, users: &[User], report: &mut Report) -> anyhow::Result<()> {
+async fn changes_arrive(
+    api: &Api,
+    (a, b): (&Store, &Store),
+    users: &[User],
+    report: &mut Report,
+) -> anyhow::Result<()> {
     let [changed, gone, bold, ..] = users else { bail!("the story needs three users") };
+    let wrong = api.login(&changed.user_id, "not the password").await?;
+    report.promise("a wrong password is refused", wrong.is_none(), "401");
+
     let (name, password) = ("Новое имя 🎉", "a new password 1");
     let email = "moved@example.org";
     let change = json!({ "name": name, "email": email, "password": password });
     api.change(&changed.user_id, change).await?;
-    let login = || async { api.login(&changed.user_id, password).await };
-    // Failed logins are limited: a few patient tries.
-    let new = arrives_slowly(login, |user| {
-        user.as_ref().is_some_and(|user| user["name"] == name && user["email"] == email)
-    });
-    report.promise("an update arrives at B", new.await?, "new name, address and password");
+    // B limits failed logins: they are no way to wait.
+    let arrived = caught_up(a, b).await?;
+    let known = api.login(&changed.user_id, password).await?;
+    let new = arrived && known == Some(json!({ "name": name, "email": email }));
+    report.promise("an update arrives at B", new, "new name, address and password");
     let old = api.login(&changed.user_id, &changed.password).await?;
     report.promise("the old password is refused", old.is_none(), "401");
 
     api.delete(&gone.user_id).await?;
-    let login = || async { api.login(&gone.user_id, &gone.password).await };
-    let refused = arrives_slowly(login, Option::is_none).await?;
+    let arrived = caught_up(a, b).await?;
+    let refused = api.login(&gone.user_id, &gone.password).await?.is_none();
     let shown = api.show(&gone.user_id).await?;
-    report.promise("a deletion arrives at B", refused && shown.is_none(), "401 at B, 404 at A");
+    let deleted = arrived && refused && shown.is_none();
+    report.promise("a deletion arrives at B", deleted, "401 at B, 404 at A");
 
     api.change(&bold.user_id, json!({ "email": email })).await?;
     let status = || async { Ok(api.show(&bold.user_id).await?.unwrap_or_default()) };
@@ -213,54 +261,65 @@ async fn changes_arrive(api: &Api, users: &[User], report: &mut Report) -> anyho
     Ok(())
 }
 
-/// Registers one user after the other and looks every half millisecond for the row at B.
+/// Registers one user after the other, each when the one before has arrived. The clock runs
+/// from A's answer to B's answer to the login. B limits failed logins, so its database is what
+/// is looked at every millisecond; the login follows as soon as the row is there.
 async fn delay(api: &Api, b: &Store, report: &mut Report) -> anyhow::Result<()> {
     let mut delays = Vec::with_capacity(PROBES);
+    let mut logged_in = 0;
     for n in 0..PROBES {
         let user = User::extra("probe", n);
         api.register(&user).await?;
         let answered = Instant::now();
         while !b.has_account(&user.user_id).await? {
             if answered.elapsed() > ARRIVAL {
-                bail!("{} did not arrive at B", user.user_id);
+                bail!("{} did not arrive at B within {ARRIVAL:?}", user.user_id);
             }
-            tokio::time::sleep(Duration::from_micros(500)).await;
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
+        logged_in += usize::from(api.login(&user.user_id, &user.password).await?.is_some());
         delays.push(answered.elapsed());
     }
+    report.count("new users log in as soon as they have arrived", logged_in, PROBES);
     delays.sort_unstable();
     let at = |percent: usize| delays[(delays.len() * percent / 100).min(delays.len() - 1)];
-    let seen = format!("p50 {:.1?}, p99 {:.1?} from A's answer to the row at B", at(50), at(99));
-    report.promise("new users arrive one by one", delays.len() == PROBES, seen);
+    println!(
+        "\nsync delay, from A's answer to a registration to B's answer to the login,\n\
+         {PROBES} users one after the other: p50 {:.1?}, p99 {:.1?}, longest {:.1?}\n",
+        at(50),
+        at(99),
+        at(100)
+    );
     Ok(())
 }
 
-/// Looks every 20 ms until `is` is so; false when it never was.
+/// Whether all of one's log was taken in by the other.
+async fn caught_up(from: &Store, to: &Store) -> anyhow::Result<bool> {
+    let head = from.head().await?;
+    arrives(|| to.watermark(), |watermark| *watermark >= head).await
+}
+
+/// Looks again and again until `is` is so; false when it never was.
 async fn arrives<T, F: Future<Output = anyhow::Result<T>>>(
     look: impl Fn() -> F,
     is: impl Fn(&T) -> bool,
 ) -> anyhow::Result<bool> {
-    arrives_every(Duration::from_millis(20), look, is).await
+    arrives_until(Instant::now() + ARRIVAL, QUICK, look, is).await
 }
 
-async fn arrives_slowly<T, F: Future<Output = anyhow::Result<T>>>(
-    look: impl Fn() -> F,
-    is: impl Fn(&T) -> bool,
-) -> anyhow::Result<bool> {
-    arrives_every(Duration::from_secs(1), look, is).await
-}
-
-async fn arrives_every<T, F: Future<Output = anyhow::Result<T>>>(
+async fn arrives_until<T, F: Future<Output = anyhow::Result<T>>>(
+    until: Instant,
     pause: Duration,
     look: impl Fn() -> F,
     is: impl Fn(&T) -> bool,
 ) -> anyhow::Result<bool> {
-    let began = Instant::now();
-    while began.elapsed() < ARRIVAL {
+    loop {
         if is(&look().await?) {
             return Ok(true);
         }
+        if Instant::now() + pause > until {
+            return Ok(false);
+        }
         tokio::time::sleep(pause).await;
     }
-    Ok(false)
 }
