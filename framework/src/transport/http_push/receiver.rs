@@ -30,6 +30,7 @@ use crate::{
 /// How long a refused body is still read, so that the sender sees the answer instead of a
 /// broken connection.
 const LINGER: Duration = Duration::from_secs(2);
+const LINGER_BYTES: usize = 32 << 20;
 /// Larger bodies are verified and decoded on a thread where that delays nobody.
 const OFFLOAD: usize = 256 * 1024;
 /// What is set aside for a body before any of it has arrived.
@@ -309,7 +310,7 @@ impl Shared {
     /// Reads what is left of a refused body for a short time: closing the connection while
     /// the sender still writes would lose the answer.
     fn linger(&self, mut body: BodyDataStream, problem: Problem) -> Problem {
-        let mut left = self.push.limits.body;
+        let mut left = LINGER_BYTES;
         if let Ok(permit) = Arc::clone(&self.lingering).try_acquire_owned() {
             tokio::spawn(async move {
                 let drain = async {
