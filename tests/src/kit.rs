@@ -20,6 +20,9 @@ pub trait Kit: Storage {
     /// Raises a counter, which locks its row, and returns it.
     async fn raise(tx: &mut Transaction<'_, Self>, key: &str) -> sqlx::Result<i64>;
 
+    /// Raises a counter by a statement of its own, without a transaction of ours.
+    async fn raise_alone(pool: &Pool<Self>, key: &str) -> sqlx::Result<()>;
+
     /// Notes that (key, n) was applied; nothing keeps it from being noted twice.
     async fn note(tx: &mut Transaction<'_, Self>, key: &str, n: i64) -> sqlx::Result<()>;
 
@@ -55,6 +58,14 @@ macro_rules! kit {
                     .bind(key)
                     .fetch_one(&mut **tx)
                     .await
+            }
+
+            async fn raise_alone(pool: &Pool<Self>, key: &str) -> sqlx::Result<()> {
+                sqlx::query("UPDATE counters SET n = n + 1 WHERE key = $1")
+                    .bind(key)
+                    .execute(pool)
+                    .await?;
+                Ok(())
             }
 
             async fn note(tx: &mut Transaction<'_, Self>, key: &str, n: i64) -> sqlx::Result<()> {

@@ -1,0 +1,243 @@
+//! What goes wrong when the algorithms are changed a little, on the real databases: each
+//! mutant is caught by the check that the real code passes under the same schedule.
+
+use std::time::Duration;
+
+use sqlx::{Executor, PgPool, Pool, Postgres, Sqlite};
+use syncline::{
+    Consumer, Envelope, HandlerError, Message, Stream, Verdict, begin, enqueue, handler_fn,
+    message::{Batch, Link, Origin, Position},
+    storage::{Checkpoint, Cursor, InboxRow, InboxStore, Lease, PageLimit, RouteStore},
+    transport::Receive,
+};
+use syncline_tests::{
+    kit::{Kit, check_applied},
+    servers::{postgres_database, sqlite_database},
+};
+use uuid::Uuid;
+
+const PAGE: PageLimit = PageLimit { rows: 100, bytes: usize::MAX };
+const LONG: Duration = Duration::from_secs(600);
+
+async fn postgres() -> Option<PgPool> {
+    let pool = Postgres::connect(&postgres_database().await?, 12).await.expect("connect");
+    syncline::migrate(&pool).await.expect("migrate");
+    Some(pool)
+}
+
+async fn acquire<DB: Kit>(pool: &Pool<DB>, name: &str, ttl: Duration) -> Lease {
+    let lease = DB::acquire(pool, name, Uuid::now_v7(), ttl).await.expect("acquire");
+    lease.expect("the lease is free")
+}
+
+fn raised(n: i64) -> Message {
+    Message::json("counter.raised", &n).expect("JSON").key("key 0")
+}
+
+async fn log<DB: Kit>(pool: &Pool<DB>, lease: &Lease) -> Vec<i64> {
+    while DB::seal(pool, lease, 1).await.expect("seal").count > 0 {}
+    let rows = DB::read(pool, Cursor::default(), PAGE).await.expect("read");
+    rows.iter().map(|row| row.message.decode().expect("a number")).collect()
+}
+
+#[tokio::test]
+async fn reading_by_id_greater_than_last_loses_what_commits_late() {
+    let Some(pool) = postgres().await else { return };
+    let lease = acquire(&pool, "seal", LONG).await;
+    let mut first = begin(&pool).await.expect("begin");
+    let _ = enqueue(&mut first, &raised(1)).await.expect("enqueue");
+    let mut second = begin(&pool).await.expect("begin");
+    let _ = enqueue(&mut second, &raised(2)).await.expect("enqueue");
+    second.commit().await.expect("commit");
+
+    let by_id = async |last: i64| -> Vec<i64> {
+        let sql = "SELECT seq FROM syncline_outbox WHERE seq > $1 ORDER BY seq";
+        sqlx::query_scalar(sql).bind(last).fetch_all(&pool).await.expect("read")
+    };
+    let mut naive = by_id(0).await;
+    assert_eq!(log(&pool, &lease).await, [2]);
+    first.commit().await.expect("commit");
+    naive.extend(by_id(naive[0]).await);
+    assert_eq!(naive.len(), 1, "the mutant has lost a message");
+    assert_eq!(log(&pool, &lease).await, [2, 1], "the log has not");
+}
+
+/// Two sealers, each at first with an id of its own if `locked`; then the schedule that the
+/// model found. Returns how many of three committed messages are in the log.
+async fn seal_after_a_write(pool: &PgPool, locked: bool) -> usize {
+    let lease = acquire(pool, "seal", LONG).await;
+    let mut sealers = Vec::new();
+    for name in ["one", "two"] {
+        acquire(pool, name, LONG).await;
+        let mut tx = pool.begin().await.expect("begin");
+        if locked {
+            let sql = "UPDATE syncline_lease SET expires_at = expires_at WHERE name = $1";
+            sqlx::query(sql).bind(name).execute(&mut *tx).await.expect("lock the lease row");
+        }
+        sealers.push(tx);
+    }
+    let mut pair = begin(pool).await.expect("begin");
+    pair.execute("SELECT pg_current_xact_id()").await.expect("an id");
+    let mut late = begin(pool).await.expect("begin");
+    let _ = enqueue(&mut late, &raised(1)).await.expect("enqueue");
+    for n in [2, 3] {
+        let _ = enqueue(&mut pair, &raised(n)).await.expect("enqueue");
+    }
+    pair.commit().await.expect("commit");
+    for mut tx in sealers {
+        sqlx::query(include_str!("../../framework/src/storage/postgres/sql/seal.sql"))
+            .bind(1_i64)
+            .bind(&lease.name)
+            .bind(lease.holder)
+            .bind(lease.epoch)
+            .bind(10_000_i64)
+            .execute(&mut *tx)
+            .await
+            .expect("seal");
+        tx.commit().await.expect("commit");
+    }
+    late.commit().await.expect("commit");
+    log(pool, &lease).await.len()
+}
+
+#[tokio::test]
+async fn a_lease_row_locked_before_the_seal_loses_a_message() {
+    let (Some(mutant), Some(real)) = (postgres().await, postgres().await) else { return };
+    assert_eq!(seal_after_a_write(&mutant, true).await, 2, "the mutant has lost a message");
+    assert_eq!(seal_after_a_write(&real, false).await, 3, "the real order loses nothing");
+}
+
+/// A relay that dies between its two steps, and the one that comes after it.
+async fn relay_that_dies<DB: Kit>(pool: &Pool<DB>, checkpoint_first: bool) -> Vec<i64> {
+    let lease = acquire(pool, "seal", LONG).await;
+    let route = acquire(pool, "route/r", LONG).await;
+    let mut tx = begin(pool).await.expect("begin");
+    let _ = enqueue(&mut tx, &raised(1)).await.expect("enqueue");
+    tx.commit().await.expect("commit");
+    log(pool, &lease).await;
+    let mut published = Vec::new();
+    for dies in [true, false] {
+        let at = DB::open_route(pool, "r", "s").await.expect("open");
+        let rows = DB::read(pool, at.cursor, PAGE).await.expect("read");
+        let Some(last) = rows.last() else { break };
+        let last = Link { position: last.cursor.position, id: last.message.id };
+        let to = Checkpoint { cursor: rows[rows.len() - 1].cursor, last };
+        let mut publish = || published.extend(rows.iter().map(|row| row.message.decode::<i64>()));
+        if !checkpoint_first {
+            publish();
+        }
+        if checkpoint_first || !dies {
+            assert!(DB::save_checkpoint(pool, "r", &route, &to).await.expect("save"));
+        }
+        if checkpoint_first && !dies {
+            publish();
+        }
+    }
+    published.into_iter().map(|n| n.expect("a number")).collect()
+}
+
+#[tokio::test]
+async fn a_checkpoint_before_the_publish_loses_a_message() {
+    for checkpoint_first in [true, false] {
+        let (_directory, url) = sqlite_database();
+        let pool = Sqlite::connect(&url, 4).await.expect("connect");
+        syncline::migrate(&pool).await.expect("migrate");
+        let published = relay_that_dies(&pool, checkpoint_first).await;
+        assert_eq!(published.is_empty(), checkpoint_first, "{published:?}");
+    }
+}
+
+/// The first messages of the log as a relay sends them.
+async fn batch<DB: Kit>(pool: &Pool<DB>, lease: &Lease) -> Batch {
+    let mut tx = begin(pool).await.expect("begin");
+    DB::raise(&mut tx, "key 0").await.expect("raise");
+    let message = raised(1);
+    let _ = enqueue(&mut tx, &message).await.expect("enqueue");
+    tx.commit().await.expect("commit");
+    log(pool, lease).await;
+    let origin = std::sync::Arc::new(Origin {
+        source: "/mutants".into(),
+        incarnation: DB::incarnation(pool).await.expect("incarnation"),
+        stream: Stream::new("s").name().into(),
+        shard: 0,
+    });
+    let last = Link { position: Position(1), id: message.id };
+    let envelope =
+        Envelope { origin: origin.clone(), position: last.position, prev: Link::START, message };
+    Batch { origin, messages: vec![envelope], through: last.position, last }
+}
+
+async fn note(
+    tx: &mut sqlx::Transaction<'_, Sqlite>,
+    message: &Envelope,
+) -> Result<Verdict, HandlerError> {
+    Sqlite::note(tx, message.key.as_deref().unwrap_or_default(), message.decode()?).await?;
+    Ok(Verdict::Done)
+}
+
+#[tokio::test]
+async fn an_inbox_outside_the_transaction_applies_twice() {
+    let (_directory, url) = sqlite_database();
+    let pool = Sqlite::connect(&url, 4).await.expect("connect");
+    syncline::migrate(&pool).await.expect("migrate");
+    Sqlite::prepare(&pool).await.expect("prepare");
+    let batch = batch(&pool, &acquire(&pool, "seal", LONG).await).await;
+    let counters = [("key 0".to_owned(), 1)];
+
+    // The mutant applies, commits, and dies before it notes the watermark; then it comes again.
+    for dies in [true, false] {
+        let first = InboxRow {
+            incarnation: batch.origin.incarnation,
+            watermark: Position::START,
+            last: Link::START,
+        };
+        let mut tx = begin(&pool).await.expect("begin");
+        let row = Sqlite::lock_inbox(&mut tx, "mutant", &batch.origin, first).await.expect("lock");
+        if row.watermark < batch.through {
+            note(&mut tx, &batch.messages[0]).await.expect("note");
+        }
+        tx.commit().await.expect("commit");
+        if dies {
+            continue;
+        }
+        let mut tx = begin(&pool).await.expect("begin");
+        let done = InboxRow { watermark: batch.through, last: batch.last, ..row };
+        Sqlite::save_inbox(&mut tx, "mutant", &batch.origin, done).await.expect("save");
+        tx.commit().await.expect("commit");
+    }
+    let applied = Sqlite::applied(&pool).await.expect("applied");
+    check_applied(&counters, &applied).expect_err("the mutant has applied twice");
+
+    pool.execute("DELETE FROM applied").await.expect("begin again");
+    let consumer = Consumer::builder("real", pool.clone())
+        .handler("*", handler_fn(|tx, message| Box::pin(note(tx, message))))
+        .build()
+        .expect("a consumer");
+    for _ in 0..2 {
+        consumer.receive(batch.clone()).await.expect("an answer");
+    }
+    let applied = Sqlite::applied(&pool).await.expect("applied");
+    check_applied(&counters, &applied).expect("the consumer applies once");
+}
+
+#[tokio::test]
+async fn a_checkpoint_without_the_epoch_check_goes_back() {
+    let Some(pool) = postgres().await else { return };
+    let old = acquire(&pool, "route/r", Duration::from_millis(100)).await;
+    Postgres::open_route(&pool, "r", "s").await.expect("open");
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let new = acquire(&pool, "route/r", LONG).await;
+    let at = |position| Checkpoint {
+        cursor: Cursor { position: Position(position), seal: position, seq: position },
+        last: Link { position: Position(position), id: Uuid::now_v7() },
+    };
+    assert!(Postgres::save_checkpoint(&pool, "r", &new, &at(9)).await.expect("save"));
+    // The paused relay wakes up late.
+    assert!(!Postgres::save_checkpoint(&pool, "r", &old, &at(3)).await.expect("save"));
+    let position =
+        async || Postgres::open_route(&pool, "r", "s").await.expect("open").cursor.position;
+    assert_eq!(position().await, Position(9));
+    let mutant = "UPDATE syncline_route SET position = 3 WHERE name = 'r'";
+    pool.execute(mutant).await.expect("the mutant's update");
+    assert_eq!(position().await, Position(3), "the mutant's checkpoint went back");
+}
