@@ -106,21 +106,25 @@ async fn campaign<DB: Kit>(source: &str, target: &str) {
     }
     tokio::time::sleep(Duration::from_millis(300)).await;
     processes[0].kill().await.expect("kill -9");
-    let counters = DB::counters(&from).await.expect("counters");
-    let total: i64 = counters.iter().map(|(_, n)| n).sum();
 
     let began = Instant::now();
-    let mut applied = Vec::new();
-    while began.elapsed() < Duration::from_secs(60) {
-        applied = DB::applied(&to).await.expect("applied");
-        if applied.len() as i64 >= total {
-            break;
+    let (counters, applied) = loop {
+        // Read again each time: the server may still finish the killed writer's COMMIT.
+        let counters = DB::counters(&from).await.expect("counters");
+        let total: i64 = counters.iter().map(|(_, n)| n).sum();
+        let applied = DB::applied(&to).await.expect("applied").len() as i64;
+        if applied >= total || began.elapsed() > Duration::from_secs(60) {
+            // What might come twice has time to come.
+            tokio::time::sleep(Duration::from_millis(700)).await;
+            let applied = DB::applied(&to).await.expect("applied");
+            let later = DB::counters(&from).await.expect("counters");
+            if later == counters || began.elapsed() > Duration::from_secs(90) {
+                break (counters, applied);
+            }
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    // What might come twice has time to come.
-    tokio::time::sleep(Duration::from_millis(700)).await;
-    applied.clone_from(&DB::applied(&to).await.expect("applied"));
+    };
+    let total: i64 = counters.iter().map(|(_, n)| n).sum();
     for process in &mut processes[1..] {
         process.kill().await.expect("kill -9");
     }

@@ -102,9 +102,17 @@ async fn seal_after_a_write(pool: &PgPool, locked: bool) -> usize {
 
 #[tokio::test]
 async fn a_lease_row_locked_before_the_seal_loses_a_message() {
-    let (Some(mutant), Some(real)) = (postgres().await, postgres().await) else { return };
-    assert_eq!(seal_after_a_write(&mutant, true).await, 2, "the mutant has lost a message");
+    let Some(real) = postgres().await else { return };
     assert_eq!(seal_after_a_write(&real, false).await, 3, "the real order loses nothing");
+    // A writer of another database that ends just then widens the mutant's look back, and hides
+    // its fault.
+    for _ in 0..20 {
+        let Some(mutant) = postgres().await else { return };
+        if seal_after_a_write(&mutant, true).await == 2 {
+            return;
+        }
+    }
+    panic!("the mutant should have lost a message");
 }
 
 /// A relay that dies between its two steps, and the one that comes after it.
