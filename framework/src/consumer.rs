@@ -6,6 +6,7 @@ mod compensation;
 mod invoke;
 mod retry;
 mod settle;
+mod stop;
 
 use std::{
     collections::HashMap,

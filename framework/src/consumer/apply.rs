@@ -5,7 +5,10 @@ use std::{collections::HashSet, ops::Range, time::Duration};
 
 use sqlx::Transaction;
 
-use super::{Inner, invoke::Failure};
+use super::{
+    Inner,
+    stop::{Failure, Stop, forget_index, shift_index},
+};
 use crate::{
     Error, Result, Storage, begin,
     inbox::{News, compare},
@@ -25,28 +28,6 @@ const REPEATS: [Duration; 4] = [
 ];
 /// What a source is told to wait when our database is away or too many keys fail.
 const PAUSE_MS: u64 = 1_000;
-
-/// Why a part of a batch was rolled back.
-pub(super) enum Stop {
-    /// It does not follow what was applied.
-    Gap(InboxRow),
-    /// Our database is away or busy.
-    Transient(Error),
-    /// So many keys are parked that the consumer must be broken.
-    TooManyParked,
-    /// One message failed; which one, if that is known.
-    Failed(Option<usize>, Failure),
-    /// The batch cannot be taken in as it is.
-    Refused(String),
-    /// The framework's own statements failed.
-    Broken(Error),
-}
-
-impl From<Error> for Stop {
-    fn from(error: Error) -> Self {
-        if error.is_transient() { Self::Transient(error) } else { Self::Broken(error) }
-    }
-}
 
 /// What is applied in one transaction: messages, and how far the log was looked at after them.
 #[derive(Clone, Copy)]
@@ -270,22 +251,6 @@ fn split(range: Range<usize>, failed: Option<usize>, todo: &mut Vec<Range<usize>
         }
     };
     todo.extend(parts.into_iter().rev().filter(|part| !part.is_empty()));
-}
-
-/// An index among the new messages becomes one among all of the part's.
-fn shift_index(stop: Stop, by: usize) -> Stop {
-    match stop {
-        Stop::Failed(Some(index), failure) => Stop::Failed(Some(index + by), failure),
-        other => other,
-    }
-}
-
-/// After messages were taken out, an index does not say which one failed.
-fn forget_index(stop: Stop) -> Stop {
-    match stop {
-        Stop::Failed(_, failure) => Stop::Failed(None, failure),
-        other => other,
-    }
 }
 
 #[cfg(test)]

@@ -1,33 +1,15 @@
 //! Calling handlers: with a time limit, with panics contained.
 
-use std::{fmt, panic::AssertUnwindSafe, time::Duration};
+use std::panic::AssertUnwindSafe;
 
 use futures::FutureExt;
 use sqlx::Transaction;
 
-use super::{Action, Inner, apply::Stop};
+use super::{
+    Action, Inner,
+    stop::{Failure, Stop},
+};
 use crate::{HandlerError, Storage, Verdict, error::is_transient_handler_error, message::Envelope};
-
-/// Why a message was not applied.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Failure {
-    /// The handler failed, panicked, took too long, or there is none.
-    Error(String),
-    /// The handler asked for another try.
-    Retry(Duration),
-    /// The handler refused the message for a business reason.
-    Reject(String),
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Error(error) => f.write_str(error),
-            Self::Retry(after) => write!(f, "the handler asked for another try in {after:?}"),
-            Self::Reject(reason) => write!(f, "rejected: {reason}"),
-        }
-    }
-}
 
 impl<DB: Storage> Inner<DB> {
     /// Calls the handlers of `messages` in order; consecutive messages of one batch handler

@@ -5,7 +5,11 @@ use std::{sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Inner, OnDead, apply::Stop, compensation::rejection, invoke::Failure};
+use super::{
+    Inner, OnDead,
+    compensation::rejection,
+    stop::{Failure, Stop},
+};
 use crate::{
     Error, Result, Storage, begin,
     message::{Envelope, decode_envelope},

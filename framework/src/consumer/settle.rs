@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::{
     Inner, OnDead,
-    apply::{Part, Stop, key_of},
+    apply::{Part, key_of},
     compensation::rejection,
-    invoke::Failure,
+    stop::{Failure, Stop},
 };
 use crate::{
     Error, Storage, begin,

@@ -192,14 +192,19 @@ impl<DB: Storage> Run<'_, DB> {
     /// Reads one page and sends it; false when there is nothing to read.
     async fn fill(&mut self) -> Result<bool> {
         let Sender { shared, publisher, stream, origin, .. } = &*self.sender;
-        if *shared.head.borrow() <= self.read.cursor.position {
+        let head = *shared.head.borrow();
+        if head <= self.read.cursor.position {
             return Ok(false);
         }
         let rows = DB::read(&shared.pool, self.read.cursor, self.page).await?;
-        let Some(last) = rows.last() else { return Ok(false) };
-        let cursor = last.cursor;
+        let cursor = match rows.last() {
+            Some(last) => last.cursor,
+            // No row stands between here and the head any more.
+            None => DB::locate(&shared.pool, head).await?,
+        };
         self.page.rows = next_page(self.page.rows, &rows, shared.options.page());
-        let batch = stream.batch(origin, &self.read, rows);
+        let mut batch = stream.batch(origin, &self.read, rows);
+        batch.through = cursor.position;
         let end = Checkpoint { cursor, last: batch.last };
         let answer = (!batch.messages.is_empty()).then(|| publish(publisher, batch));
         self.window.push_back(Flight { end, answer });

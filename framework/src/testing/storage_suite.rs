@@ -2,10 +2,14 @@
 //! caller and panics with what was wrong.
 //!
 //! ```no_run
-//! # async fn fresh() -> sqlx::Pool<sqlx::Sqlite> { unimplemented!() }
 //! # #[cfg(feature = "sqlite")]
 //! # async fn example() {
-//! syncline::testing::storage_suite::run(|| fresh()).await;
+//! let fresh = async || {
+//!     let pool = sqlx::SqlitePool::connect("sqlite::memory:").await.expect("connect");
+//!     syncline::migrate(&pool).await.expect("migrate");
+//!     pool
+//! };
+//! syncline::testing::storage_suite::run(fresh).await;
 //! # }
 //! ```
 

@@ -1,0 +1,64 @@
+//! Why a message, or the part of a batch it was in, was not applied.
+
+use std::{fmt, time::Duration};
+
+use crate::{Error, storage::InboxRow};
+
+/// Why a message was not applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// The handler failed, panicked, took too long, or there is none.
+    Error(String),
+    /// The handler asked for another try.
+    Retry(Duration),
+    /// The handler refused the message for a business reason.
+    Reject(String),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Error(error) => f.write_str(error),
+            Self::Retry(after) => write!(f, "the handler asked for another try in {after:?}"),
+            Self::Reject(reason) => write!(f, "rejected: {reason}"),
+        }
+    }
+}
+
+/// Why a part of a batch was rolled back.
+pub(super) enum Stop {
+    /// It does not follow what was applied.
+    Gap(InboxRow),
+    /// Our database is away or busy.
+    Transient(Error),
+    /// So many keys are parked that the consumer must be broken.
+    TooManyParked,
+    /// One message failed; which one, if that is known.
+    Failed(Option<usize>, Failure),
+    /// The batch cannot be taken in as it is.
+    Refused(String),
+    /// The framework's own statements failed.
+    Broken(Error),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        if error.is_transient() { Self::Transient(error) } else { Self::Broken(error) }
+    }
+}
+
+/// An index among the new messages becomes one among all of the part's.
+pub(super) fn shift_index(stop: Stop, by: usize) -> Stop {
+    match stop {
+        Stop::Failed(Some(index), failure) => Stop::Failed(Some(index + by), failure),
+        other => other,
+    }
+}
+
+/// After messages were taken out, an index does not say which one failed.
+pub(super) fn forget_index(stop: Stop) -> Stop {
+    match stop {
+        Stop::Failed(_, failure) => Stop::Failed(None, failure),
+        other => other,
+    }
+}
