@@ -37,21 +37,28 @@ struct Pair {
 
 impl Pair {
     async fn start(databases: [&str; 2]) -> Self {
+        Self::start_some(databases, true).await
+    }
+
+    /// The first service, and the second one or nobody where it should be.
+    async fn start_some(databases: [&str; 2], both: bool) -> Self {
         let free = || TcpListener::bind("127.0.0.1:0").expect("a port");
         let (one, two) = (free(), free());
         let port = |listener: &TcpListener| listener.local_addr().expect("an address").port();
         let (a, b) = (port(&one), port(&two));
         drop((one, two));
         let stop = CancellationToken::new();
-        let running = vec![
-            tokio::spawn(demo_register::run(config(a, b, databases[0]), stop.clone())),
-            tokio::spawn(demo_login::run(config(b, a, databases[1]), stop.clone())),
-        ];
+        let mut running =
+            vec![tokio::spawn(demo_register::run(config(a, b, databases[0]), stop.clone()))];
+        if both {
+            let login = demo_login::run(config(b, a, databases[1]), stop.clone());
+            running.push(tokio::spawn(login));
+        }
         let [a, b] = [a, b].map(|port| format!("http://127.0.0.1:{port}"));
         drop(rustls::crypto::ring::default_provider().install_default());
         let http = Client::builder().no_proxy().build().expect("a client");
         let pair = Self { a, b, http, stop, running };
-        for url in [&pair.a, &pair.b] {
+        for url in [&pair.a, &pair.b].into_iter().take(pair.running.len()) {
             pair.until("ready", async || {
                 let answer = pair.http.get(format!("{url}/readyz")).send().await.ok()?;
                 answer.status().is_success().then_some(())
@@ -275,6 +282,32 @@ async fn unknown_users_and_wrong_passwords_are_alike_and_tries_are_limited() {
     assert_eq!(answer.status(), StatusCode::TOO_MANY_REQUESTS, "the right one waits, too");
     assert!(answer.headers().contains_key("retry-after"));
     assert_eq!(pair.login("ben", "x").await.0, StatusCode::UNAUTHORIZED, "others may try");
+    pair.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_to_a_deleted_user_is_not_taken_for_one_to_its_successor() {
+    let ((_one, a), (_two, b)) = (sqlite_database(), sqlite_database());
+    let pair = Pair::start([&a, &b]).await;
+    pair.register("ben", "ben@example.org", "password 1").await;
+    pair.becomes("ben", "active").await;
+    pair.stop().await;
+
+    // All of it is answered in one go, once the other service is there.
+    let alone = Pair::start_some([&a, &b], false).await;
+    alone.register("ann", "ann@example.org", "password 1").await;
+    for name in ["second", "third"] {
+        let change = alone.user(Method::PATCH, "ann", &json!({ "name": name })).await;
+        assert_eq!(change.0, StatusCode::OK);
+    }
+    alone.user(Method::DELETE, "ann", &Value::Null).await;
+    let again = alone.register("ann", "ben@example.org", "password 2").await;
+    assert_eq!(again.0, StatusCode::CREATED);
+    alone.stop().await;
+
+    let pair = Pair::start([&a, &b]).await;
+    let shown = pair.becomes("ann", "rejected").await;
+    assert!(shown["user"]["reason"].as_str().is_some_and(|r| r.contains("in use")), "{shown}");
     pair.stop().await;
 }
 
