@@ -165,6 +165,14 @@ pub async fn hold_open(
     Ok(())
 }
 
+/// Waits for `part` to stop, but not for long: a request to a silent peer may hang on. What was
+/// sent and not acknowledged is sent again after the next start.
+pub async fn stop_soon(part: impl Future<Output = ()>) {
+    if tokio::time::timeout(GRACE, part).await.is_err() {
+        tracing::warn!("the relay did not stop within {GRACE:?} and was cut off");
+    }
+}
+
 /// Runs a service until SIGTERM or SIGINT; an error is one line on standard error.
 pub fn main<F: Future<Output = anyhow::Result<()>>>(
     service: impl FnOnce(CancellationToken) -> F,
