@@ -1,7 +1,8 @@
 //! What a demo service is told at its start.
 
-use std::{fmt, net::SocketAddr, str::FromStr};
+use std::{convert::Infallible, fmt, net::SocketAddr, str::FromStr};
 
+use anyhow::Context;
 use clap::{Args, ValueEnum};
 use syncline::transport::http_push::Secret;
 
@@ -14,9 +15,16 @@ pub enum HashCost {
     Low,
 }
 
-/// A webhook secret, `whsec_` and base64.
+/// A webhook secret, `whsec_` and base64. It is parsed where it is used: the parser of arguments
+/// would print a malformed one.
 #[derive(Clone)]
-pub struct SecretArg(pub(crate) Secret);
+pub struct SecretArg(String);
+
+impl SecretArg {
+    pub(crate) fn parse(&self, name: &'static str) -> anyhow::Result<Secret> {
+        Secret::parse(&self.0).context(name)
+    }
+}
 
 impl fmt::Debug for SecretArg {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -25,9 +33,9 @@ impl fmt::Debug for SecretArg {
 }
 
 impl FromStr for SecretArg {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        Secret::parse(text).map(Self).map_err(|error| error.to_string())
+    type Err = Infallible;
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(Self(text.to_owned()))
     }
 }
 
@@ -49,7 +57,8 @@ pub struct Config {
     /// What the other service signs with.
     #[arg(long, env = "SECRET_IN", hide_env_values = true)]
     pub secret_in: SecretArg,
-    /// How dear a password hash is.
+    /// How dear a password hash is; both services should agree, or the time that a login takes
+    /// tells whether the user exists.
     #[arg(long, env = "HASH_COST", default_value = "default")]
     pub hash_cost: HashCost,
 }

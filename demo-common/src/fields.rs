@@ -7,11 +7,17 @@ use crate::Problem;
 pub struct Fields(Vec<(String, String)>);
 
 impl Fields {
-    /// A user's id: 1 to 64 visible characters, no slash.
+    /// A user's id: 1 to 64 visible characters, no slash. It is a message's key, too, which
+    /// has at most 255 bytes.
     pub fn user_id(&mut self, id: &str) -> &mut Self {
         let good = (1..=64).contains(&id.chars().count())
+            && id.len() <= 255
             && id.chars().all(|c| !c.is_control() && !c.is_whitespace() && c != '/');
-        self.require("user_id", good, "1 to 64 visible characters without spaces and slashes")
+        self.require(
+            "user_id",
+            good,
+            "1 to 64 visible characters (at most 255 bytes) without spaces and slashes",
+        )
     }
 
     /// A name: 1 to 200 characters, no control characters, not only white space.

@@ -8,6 +8,8 @@ mod service;
 
 pub use config::{Config, HashCost};
 pub use fields::{Fields, email_key};
-pub use password::{Hashed, Passwords};
+pub use password::{Hashed, Passwords, Turn};
 pub use problem::{Json, Problem, Segment};
-pub use service::{Database, connect, hold_open, limits, main, migrate, push_from, push_to};
+pub use service::{
+    Database, connect, hold_open, limits, main, migrate, push_from, push_to, stop_soon,
+};

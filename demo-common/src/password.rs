@@ -7,7 +7,7 @@ use argon2::{
     password_hash::phc::PasswordHash,
 };
 use serde::{Deserialize, Serialize};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::HashCost;
 
@@ -40,13 +40,24 @@ impl Passwords {
     pub fn new(cost: HashCost) -> anyhow::Result<Self> {
         let params = match cost {
             HashCost::Default => Params::default(),
-            HashCost::Low => Params::new(Params::MIN_M_COST * 8, 1, 1, None)
-                .map_err(|error| anyhow::anyhow!("argon2: {error}"))?,
+            HashCost::Low => {
+                tracing::warn!("HASH_COST=low: passwords are hashed cheaply, for demos only");
+                Params::new(Params::MIN_M_COST * 8, 1, 1, None)
+                    .map_err(|error| anyhow::anyhow!("argon2: {error}"))?
+            }
         };
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
         let nobody = Arc::new(hash(&argon2, "the password of nobody")?);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Self { argon2, at_once: Arc::new(Semaphore::new(cores)), nobody })
+    }
+
+    /// Waits for a free core.
+    ///
+    /// # Errors
+    /// None that is known.
+    pub async fn turn(&self) -> anyhow::Result<Turn> {
+        Ok(Turn { _permit: Arc::clone(&self.at_once).acquire_owned().await? })
     }
 
     /// Hashes `password` with a new salt.
@@ -55,7 +66,8 @@ impl Passwords {
     /// When the work could not be done.
     pub async fn hash(&self, password: String) -> anyhow::Result<Hashed> {
         let argon2 = self.argon2.clone();
-        self.work(move || hash(&argon2, &password)).await?
+        let turn = self.turn().await?;
+        turn.work(move || hash(&argon2, &password)).await?.1
     }
 
     /// Whether `password` is the one of `hashed`; for an unknown user (`None`) the same work
@@ -64,8 +76,22 @@ impl Passwords {
     /// # Errors
     /// When the work could not be done.
     pub async fn verify(&self, password: String, hashed: Option<Hashed>) -> anyhow::Result<bool> {
+        let turn = self.turn().await?;
+        Ok(self.verify_in(turn, password, hashed).await?.1)
+    }
+
+    /// As [`Self::verify`], in a turn that was waited for before and is given back after.
+    ///
+    /// # Errors
+    /// When the work could not be done.
+    pub async fn verify_in(
+        &self,
+        turn: Turn,
+        password: String,
+        hashed: Option<Hashed>,
+    ) -> anyhow::Result<(Turn, bool)> {
         let (argon2, nobody) = (self.argon2.clone(), Arc::clone(&self.nobody));
-        self.work(move || {
+        turn.work(move || {
             let known = hashed.is_some();
             let hashed = hashed.as_ref().unwrap_or(&nobody);
             let good = PasswordHash::new(&hashed.0)
@@ -74,17 +100,21 @@ impl Passwords {
         })
         .await
     }
+}
 
+/// The right to hash or verify one password now.
+#[derive(Debug)]
+pub struct Turn {
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Turn {
+    /// The turn goes with the work: a client who hangs up does not make room for another one.
     async fn work<T: Send + 'static>(
-        &self,
+        self,
         work: impl FnOnce() -> T + Send + 'static,
-    ) -> anyhow::Result<T> {
-        let permit = Arc::clone(&self.at_once).acquire_owned().await?;
-        let done = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
-            work()
-        });
-        Ok(done.await?)
+    ) -> anyhow::Result<(Self, T)> {
+        Ok(tokio::task::spawn_blocking(move || (self, work())).await?)
     }
 }
 

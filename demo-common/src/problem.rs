@@ -49,7 +49,7 @@ impl<E: Into<anyhow::Error>> From<E> for Problem {
         tracing::error!(error = format!("{:#}", error.into()), "request failed");
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
-            "the service cannot do this now; nothing was changed, try again",
+            "the service cannot do this now; to repeat the request is safe, try again",
         )
         .retry_after(1)
     }
@@ -110,6 +110,10 @@ impl<S: Send + Sync> FromRequestParts<S> for Segment {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         match axum::extract::Path::<String>::from_request_parts(parts, state).await {
+            // PostgreSQL's text cannot have it, so nothing is called so.
+            Ok(axum::extract::Path(value)) if value.contains('\0') => {
+                Err(Problem::new(StatusCode::NOT_FOUND, "a path with a NUL names nothing"))
+            }
             Ok(axum::extract::Path(value)) => Ok(Self(value)),
             Err(rejection) => Err(Problem::new(rejection.status(), rejection.body_text())),
         }

@@ -26,6 +26,8 @@ use crate::{Config, Problem};
 
 const REQUEST: Duration = Duration::from_secs(20);
 const STOP: Duration = Duration::from_secs(10);
+/// Of which this long for requests to end; the rest is for the relay and the consumer.
+const GRACE: Duration = Duration::from_secs(4);
 const BODY: usize = 64 * 1024;
 
 /// A connected database; the services are generic over the rest.
@@ -96,7 +98,7 @@ where
 /// A URL that cannot be used.
 pub fn push_to(config: &Config) -> anyhow::Result<PushPublisher> {
     let publisher = PushPublisher::builder(&config.peer_url)
-        .secret(config.secret_out.0.clone())
+        .secret(config.secret_out.parse("SECRET_OUT")?)
         .timeout(Duration::from_secs(30))
         .build();
     publisher.context("PEER_URL")
@@ -112,7 +114,7 @@ pub fn push_from(
     stream: &str,
     consumer: Arc<dyn Receive>,
 ) -> anyhow::Result<Router> {
-    let principal = Principal::new(source, stream, [config.secret_in.0.clone()])?;
+    let principal = Principal::new(source, stream, [config.secret_in.parse("SECRET_IN")?])?;
     Ok(PushReceiver::new(consumer).principal(principal).router())
 }
 
@@ -150,8 +152,25 @@ pub async fn hold_open(
     let mut out = std::io::stdout();
     writeln!(out, "listening on http://{}", listener.local_addr()?)?;
     out.flush()?;
-    serve(listener, app, stop).await;
+    let served = serve(listener, app, stop.clone());
+    let late = async {
+        stop.cancelled().await;
+        tokio::time::sleep(GRACE).await;
+    };
+    tokio::select! {
+        () = served => {}
+        // Dropping the server closes its connections; what had not committed is rolled back.
+        () = late => tracing::warn!("requests did not end within {GRACE:?} and were cut off"),
+    }
     Ok(())
+}
+
+/// Waits for `part` to stop, but not for long: a request to a silent peer may hang on. What was
+/// sent and not acknowledged is sent again after the next start.
+pub async fn stop_soon(part: impl Future<Output = ()>) {
+    if tokio::time::timeout(GRACE, part).await.is_err() {
+        tracing::warn!("the relay did not stop within {GRACE:?} and was cut off");
+    }
 }
 
 /// Runs a service until SIGTERM or SIGINT; an error is one line on standard error.

@@ -25,9 +25,9 @@ pub(crate) struct Deleted {
     pub(crate) user_id: String,
 }
 
-/// What the other service is told when a version of a user was accepted.
+/// What the other service is told when it was accepted what a message told of a user.
 #[derive(Debug, Serialize)]
 pub(crate) struct Accepted<'a> {
     pub(crate) user_id: &'a str,
-    pub(crate) version: i64,
+    pub(crate) message_id: String,
 }

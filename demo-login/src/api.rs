@@ -86,16 +86,24 @@ async fn login<DB: Store>(
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
     }
     let address = client.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |client| client.0.0.ip());
-    if let Some(seconds) = app.tries.wait(&user_id, address) {
-        let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "too many failed tries");
-        return Err(problem.retry_after(seconds));
-    }
+    let allowed = || match app.tries.wait(&user_id, address) {
+        Some(seconds) => {
+            let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "too many failed tries");
+            Err(problem.retry_after(seconds))
+        }
+        None => Ok(()),
+    };
+    allowed()?;
     let account = match user_id.contains('\0') {
         true => None,
         false => DB::get(&app.pool, &user_id).await?,
     };
     let hash = account.as_ref().map(|account| account.password_hash.clone());
-    let good = app.passwords.verify(password, hash).await?;
+    // Again once it is this try's turn, and counted before the next one's: tries that are sent
+    // all at once are limited, too.
+    let turn = app.passwords.turn().await?;
+    allowed()?;
+    let (turn, good) = app.passwords.verify_in(turn, password, hash).await?;
     match account {
         Some(account) if good => Ok(Json(Shown {
             user_id: account.user_id,
@@ -103,6 +111,7 @@ async fn login<DB: Store>(
         })),
         _ => {
             app.tries.failed(&user_id, address);
+            drop(turn);
             Err(Problem::new(StatusCode::UNAUTHORIZED, "the user_id or the password is wrong"))
         }
     }

@@ -48,7 +48,7 @@ where
     let push = demo_common::push_from(&config, PEER.0, PEER.1, Arc::new(consumer))?;
     let app = app(App { pool: pool.clone(), passwords, tries: Tries::default() }, push);
     let result = demo_common::hold_open(config.listen.unwrap_or(LISTEN), app, stop).await;
-    relay.stop().await;
+    demo_common::stop_soon(relay.stop()).await;
     retries.stop().await;
     pool.close().await;
     result

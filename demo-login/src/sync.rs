@@ -39,7 +39,7 @@ impl<DB: Store> Handler<DB> for OnChanged {
             }
             _ => DB::put(tx, &account).await?,
         }
-        let accepted = Accepted { user_id: &account.user_id, version: account.version };
+        let accepted = Accepted { user_id: &account.user_id, message_id: message.id.to_string() };
         let told = Message::json("account.accepted", &accepted)?.key(&account.user_id);
         // The relay polls while it knows of a message whose commit it was not told of.
         let _ = enqueue(tx, &told).await?;

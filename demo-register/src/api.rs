@@ -194,6 +194,10 @@ async fn change<DB: Store>(
         fields.password(password);
     }
     fields.check()?;
+    if change.name.is_none() && change.email.is_none() && change.password.is_none() {
+        let detail = "nothing to change: give at least one of name, email and password";
+        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
+    }
     let hash = match change.password {
         Some(password) => Some(app.passwords.hash(password).await?),
         None => None,

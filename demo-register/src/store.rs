@@ -31,8 +31,13 @@ pub trait Store: Storage {
     /// Remembers which values `message` told of.
     async fn sent(tx: &mut Transaction<'_, Self>, user: &User, message: &str) -> sqlx::Result<()>;
 
-    /// The other service has `version`: older ones are not needed any more.
-    async fn accepted(tx: &mut Transaction<'_, Self>, id: &str, version: i64) -> sqlx::Result<()>;
+    /// The other service has the values that `message` told of: older ones are not needed any
+    /// more. Returns their version, unless this user did not send the message.
+    async fn accepted(
+        tx: &mut Transaction<'_, Self>,
+        id: &str,
+        message: &str,
+    ) -> sqlx::Result<Option<i64>>;
 
     /// Forgets the values that `message` told of, and returns the user's id and the newest
     /// values that are left, if any.
@@ -68,7 +73,7 @@ const SAVE: &str = "UPDATE users SET name = $2, email = $3, password_hash = $4, 
 const REMOVE: &str = "DELETE FROM users WHERE id = $1";
 const SENT: &str = "INSERT INTO user_versions
     (user_id, version, message_id, name, email, password_hash) VALUES ($1, $2, $3, $4, $5, $6)";
-const ACTIVATE: &str = "UPDATE users SET status = 'active' WHERE id = $1 AND status = 'pending'";
+const ACCEPTED: &str = "SELECT version FROM user_versions WHERE user_id = $1 AND message_id = $2";
 const FORGET_OLDER: &str = "DELETE FROM user_versions WHERE user_id = $1 AND version < $2";
 const REFUSED: &str = "DELETE FROM user_versions WHERE message_id = $1 RETURNING user_id";
 const NEWEST: &str = "SELECT version, name, email, password_hash FROM user_versions
@@ -164,11 +169,14 @@ macro_rules! store {
             async fn accepted(
                 tx: &mut Transaction<'_, Self>,
                 id: &str,
-                version: i64,
-            ) -> sqlx::Result<()> {
-                sqlx::query(ACTIVATE).bind(id).execute(&mut **tx).await?;
-                sqlx::query(FORGET_OLDER).bind(id).bind(version).execute(&mut **tx).await?;
-                Ok(())
+                message: &str,
+            ) -> sqlx::Result<Option<i64>> {
+                let version = sqlx::query_scalar(ACCEPTED).bind(id).bind(message);
+                let version: Option<i64> = version.fetch_optional(&mut **tx).await?;
+                if let Some(version) = version {
+                    sqlx::query(FORGET_OLDER).bind(id).bind(version).execute(&mut **tx).await?;
+                }
+                Ok(version)
             }
 
             async fn refused(

@@ -26,8 +26,20 @@ impl<DB: Store> Handler<DB> for OnAccepted {
         tx: &mut Transaction<'_, DB>,
         message: &Envelope,
     ) -> Result<Verdict, HandlerError> {
-        let Accepted { user_id, version } = message.decode()?;
-        DB::accepted(tx, &user_id, version).await?;
+        let Accepted { user_id, message_id } = message.decode()?;
+        // An answer to a user who has been deleted since finds nothing, also when another one
+        // has the id now.
+        let Some(mut user) = DB::lock(tx, &user_id).await? else { return Ok(Verdict::Done) };
+        let Some(version) = DB::accepted(tx, &user_id, &message_id).await? else {
+            return Ok(Verdict::Done);
+        };
+        if user.status == Status::Pending {
+            user.status = Status::Active;
+        }
+        if user.version == version {
+            user.reason = None;
+        }
+        DB::save(tx, &user).await?;
         Ok(Verdict::Done)
     }
 }
@@ -48,10 +60,16 @@ impl<DB: Store> Compensate<DB> for OnRefused {
         let Some((_, left)) = DB::refused(tx, &rejection.message_id.to_string()).await? else {
             return Ok(());
         };
-        user.reason = Some(rejection.reason.clone());
+        let reason = rejection.reason.clone();
         match left {
-            None => user.status = Status::Rejected,
+            // An update that followed a refused registration is refused because of it: the
+            // first reason is the one that helps.
+            None => {
+                user.status = Status::Rejected;
+                user.reason.get_or_insert(reason);
+            }
             Some(values) => {
+                user.reason = Some(reason);
                 user.version = values.version;
                 user.name = values.name;
                 user.email = values.email;

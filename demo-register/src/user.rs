@@ -60,11 +60,12 @@ impl<'a> From<&'a User> for UserChanged<'a> {
     }
 }
 
-/// What the other service tells when it has accepted a version of a user.
+/// What the other service tells when it has accepted what a message told of a user. Not the
+/// version: a user who was deleted and registered again begins at 1 again.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Accepted {
     /// Which user.
     pub(crate) user_id: String,
-    /// Which version.
-    pub(crate) version: i64,
+    /// Which message.
+    pub(crate) message_id: String,
 }

@@ -37,21 +37,28 @@ struct Pair {
 
 impl Pair {
     async fn start(databases: [&str; 2]) -> Self {
+        Self::start_some(databases, true).await
+    }
+
+    /// The first service, and the second one or nobody where it should be.
+    async fn start_some(databases: [&str; 2], both: bool) -> Self {
         let free = || TcpListener::bind("127.0.0.1:0").expect("a port");
         let (one, two) = (free(), free());
         let port = |listener: &TcpListener| listener.local_addr().expect("an address").port();
         let (a, b) = (port(&one), port(&two));
         drop((one, two));
         let stop = CancellationToken::new();
-        let running = vec![
-            tokio::spawn(demo_register::run(config(a, b, databases[0]), stop.clone())),
-            tokio::spawn(demo_login::run(config(b, a, databases[1]), stop.clone())),
-        ];
+        let mut running =
+            vec![tokio::spawn(demo_register::run(config(a, b, databases[0]), stop.clone()))];
+        if both {
+            let login = demo_login::run(config(b, a, databases[1]), stop.clone());
+            running.push(tokio::spawn(login));
+        }
         let [a, b] = [a, b].map(|port| format!("http://127.0.0.1:{port}"));
         drop(rustls::crypto::ring::default_provider().install_default());
         let http = Client::builder().no_proxy().build().expect("a client");
         let pair = Self { a, b, http, stop, running };
-        for url in [&pair.a, &pair.b] {
+        for url in [&pair.a, &pair.b].into_iter().take(pair.running.len()) {
             pair.until("ready", async || {
                 let answer = pair.http.get(format!("{url}/readyz")).send().await.ok()?;
                 answer.status().is_success().then_some(())
@@ -174,15 +181,31 @@ async fn a_user_registered_at_one_logs_in_at_the_other_on_postgres() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bad_input_gets_a_problem_that_says_what_to_do() {
+async fn bad_input_gets_a_problem_that_says_what_to_do_on_sqlite() {
     let ((_one, a), (_two, b)) = (sqlite_database(), sqlite_database());
-    let pair = Pair::start([&a, &b]).await;
+    bad_input([&a, &b]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_input_gets_a_problem_that_says_what_to_do_on_postgres() {
+    let (Some(a), Some(b)) = (postgres_database().await, postgres_database().await) else { return };
+    bad_input([&a, &b]).await;
+}
+
+async fn bad_input(databases: [&str; 2]) {
+    let pair = Pair::start(databases).await;
+    pair.register("known", "known@example.org", "a good password").await;
+    for nothing in [json!({}), json!({ "user": { "name": "wrong place" } })] {
+        let answer = pair.user(Method::PATCH, "known", &nothing).await;
+        assert_eq!(answer.0, StatusCode::UNPROCESSABLE_ENTITY);
+    }
     let (register, login) = (format!("{}/register", pair.a), format!("{}/login", pair.b));
     let user = |name: &str, email: &str, password: &str| {
         json!({"user_id": "u", "user": {"name": name, "email": email, "password": password}})
             .to_string()
     };
     let good = "a good password";
+    let keys = format!("\"{}\"", "\u{1f511}".repeat(64));
     let huge = user(&"x".repeat(100_000), "a@b", good);
     let cases: Vec<(&str, &str, String, u16)> = vec![
         ("POST", &register, "{".into(), 400),
@@ -200,6 +223,7 @@ async fn bad_input_gets_a_problem_that_says_what_to_do() {
         ("POST", &register, user("n", "a@b", &"x".repeat(1025)), 422),
         ("POST", &register, user("n", "a@b", good).replace("\"u\"", "\"a b\""), 422),
         ("POST", &register, huge, 413),
+        ("POST", &register, user("n", "a@b", good).replace("\"u\"", &keys), 422),
         ("GET", &register, String::new(), 405),
         ("POST", &login, json!({"user_id": "u"}).to_string(), 422),
         ("POST", &login, json!({"user_id": "u", "password": "x".repeat(2000)}).to_string(), 422),
@@ -208,8 +232,14 @@ async fn bad_input_gets_a_problem_that_says_what_to_do() {
     ];
     let nowhere = format!("{}/nowhere", pair.a);
     let unsigned = format!("{}/syncline", pair.b);
-    let more =
-        [("GET", nowhere.as_str(), String::new(), 404), ("POST", &unsigned, "[]".into(), 401)];
+    let nul = format!("{}/users/a%00b", pair.a);
+    let more = [
+        ("GET", nowhere.as_str(), String::new(), 404),
+        ("GET", &nul, String::new(), 404),
+        ("DELETE", &nul, String::new(), 404),
+        ("PATCH", &nul, "{}".into(), 404),
+        ("POST", &unsigned, "[]".into(), 401),
+    ];
     for (method, url, body, expected) in cases.into_iter().chain(more) {
         let method = Method::from_bytes(method.as_bytes()).expect("a method");
         let kind = match url == unsigned {
@@ -255,6 +285,56 @@ async fn unknown_users_and_wrong_passwords_are_alike_and_tries_are_limited() {
     pair.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_to_a_deleted_user_is_not_taken_for_one_to_its_successor() {
+    let ((_one, a), (_two, b)) = (sqlite_database(), sqlite_database());
+    let pair = Pair::start([&a, &b]).await;
+    pair.register("ben", "ben@example.org", "password 1").await;
+    pair.becomes("ben", "active").await;
+    pair.stop().await;
+
+    // All of it is answered in one go, once the other service is there.
+    let alone = Pair::start_some([&a, &b], false).await;
+    alone.register("ann", "ann@example.org", "password 1").await;
+    for name in ["second", "third"] {
+        let change = alone.user(Method::PATCH, "ann", &json!({ "name": name })).await;
+        assert_eq!(change.0, StatusCode::OK);
+    }
+    alone.user(Method::DELETE, "ann", &Value::Null).await;
+    let again = alone.register("ann", "ben@example.org", "password 2").await;
+    assert_eq!(again.0, StatusCode::CREATED);
+    alone.stop().await;
+
+    let pair = Pair::start([&a, &b]).await;
+    let shown = pair.becomes("ann", "rejected").await;
+    assert!(shown["user"]["reason"].as_str().is_some_and(|r| r.contains("in use")), "{shown}");
+    pair.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tries_that_are_sent_at_once_are_limited_too() {
+    let ((_one, a), (_two, b)) = (sqlite_database(), sqlite_database());
+    let pair = Pair::start([&a, &b]).await;
+    let tries = futures::future::join_all((0..100).map(|_| pair.login("ann", "wrong"))).await;
+    let looked_at = tries.iter().filter(|(status, _)| *status == StatusCode::UNAUTHORIZED).count();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    assert!((10..10 + cores).contains(&looked_at), "{looked_at} of 100 were looked at");
+    pair.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_never_ends_does_not_keep_a_service_from_stopping() {
+    let ((_one, a), (_two, b)) = (sqlite_database(), sqlite_database());
+    let pair = Pair::start([&a, &b]).await;
+    let address = pair.a.trim_start_matches("http://");
+    let mut half = tokio::net::TcpStream::connect(address).await.expect("a connection");
+    let head = "POST /register HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n";
+    let text = format!("{head}content-length: 100\r\n\r\n{{");
+    tokio::io::AsyncWriteExt::write_all(&mut half, text.as_bytes()).await.expect("sent");
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    pair.stop().await;
+}
+
 #[tokio::test]
 async fn a_service_that_cannot_start_says_why_without_secrets() {
     let cases = [
@@ -269,4 +349,11 @@ async fn a_service_that_cannot_start_says_why_without_secrets() {
         assert!(text.contains(expected), "{text}");
         assert!(!text.contains("hidden@"), "{text}");
     }
+    let (_dir, database) = sqlite_database();
+    let flags = ["", "--listen", "127.0.0.1:0", "--peer-url", "http://127.0.0.1:1/syncline"];
+    let rest = ["--database-url", &database, "--secret-out", "whsec_hidden!", "--secret-in", "x"];
+    let config = Arguments::parse_from(flags.into_iter().chain(rest)).config;
+    let error = demo_login::run(config, CancellationToken::new()).await.expect_err("no secret");
+    let text = format!("{error:#}");
+    assert!(text.contains("SECRET_OUT") && !text.contains("hidden"), "{text}");
 }
