@@ -1,5 +1,6 @@
-//! The stores whose Rust is the same for every database that has `RETURNING` and
-//! `ON CONFLICT`; their SQL stands in each database's own `.sql` files.
+//! The stores whose Rust is the same for every database; their SQL stands in each database's own
+//! `.sql` files. Values are bound in the order in which MySQL's statements name them, for its
+//! placeholders have no numbers.
 
 /// Includes `storage/<dir>/sql/<name>.sql`.
 macro_rules! sql {
@@ -9,8 +10,9 @@ macro_rules! sql {
 }
 pub(super) use sql;
 
-/// Implements the lease, route and inbox stores for `$db` over `storage/$dir/sql`.
-macro_rules! shared_stores {
+/// Implements the lease store for `$db` over `storage/$dir/sql`, with `RETURNING`.
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+macro_rules! lease_store {
     ($db:ty, $dir:literal) => {
         #[async_trait]
         impl LeaseStore for $db {
@@ -41,7 +43,14 @@ macro_rules! shared_stores {
                 Ok(())
             }
         }
+    };
+}
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub(super) use lease_store;
 
+/// Implements the route and inbox stores for `$db` over `storage/$dir/sql`.
+macro_rules! shared_stores {
+    ($db:ty, $dir:literal) => {
         #[async_trait]
         impl RouteStore for $db {
             async fn open_route(
@@ -86,15 +95,15 @@ macro_rules! shared_stores {
                 to: &Checkpoint,
             ) -> Result<bool> {
                 let done = sqlx::query(sql!($dir, "route_save"))
-                    .bind(route)
-                    .bind(&lease.name)
-                    .bind(lease.holder)
-                    .bind(lease.epoch)
                     .bind(to.cursor.position.0)
                     .bind(to.cursor.seal)
                     .bind(to.cursor.seq)
                     .bind(to.last.position.0)
                     .bind(to.last.id)
+                    .bind(route)
+                    .bind(&lease.name)
+                    .bind(lease.holder)
+                    .bind(lease.epoch)
                     .execute(pool)
                     .await
                     .map_err(Error::database("save a checkpoint"))?;
@@ -163,14 +172,14 @@ macro_rules! shared_stores {
                 row: InboxRow,
             ) -> Result<()> {
                 sqlx::query(sql!($dir, "inbox_save"))
-                    .bind(consumer)
-                    .bind(&origin.source)
-                    .bind(&origin.stream)
-                    .bind(origin.shard)
                     .bind(row.incarnation)
                     .bind(row.watermark.0)
                     .bind(row.last.position.0)
                     .bind(row.last.id)
+                    .bind(consumer)
+                    .bind(&origin.source)
+                    .bind(&origin.stream)
+                    .bind(origin.shard)
                     .execute(&mut **tx)
                     .await
                     .map_err(Error::database("move the watermark"))?;
@@ -188,9 +197,13 @@ macro_rules! shared_stores {
                     .bind(by)
                     .bind(reason)
                     .execute(&mut **tx)
-                    .await
-                    .map_err(Error::database("record a compensation"))?;
-                Ok(done.rows_affected() == 1)
+                    .await;
+                match done {
+                    Ok(done) => Ok(done.rows_affected() == 1),
+                    // MySQL: only this statement is undone.
+                    Err(sqlx::Error::Database(error)) if error.is_unique_violation() => Ok(false),
+                    Err(error) => Err(Error::database("record a compensation")(error)),
+                }
             }
         }
     };
@@ -198,7 +211,9 @@ macro_rules! shared_stores {
 pub(super) use shared_stores;
 
 mod held;
+mod reads;
 pub(super) use held::held_store;
+pub(super) use reads::shared_reads;
 
 use std::{collections::BTreeMap, time::Duration};
 
