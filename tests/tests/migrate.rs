@@ -1,4 +1,4 @@
-//! Migrations on both databases: safe to repeat, to run twice at once, to cancel; nothing is
+//! Migrations on every database: safe to repeat, to run twice at once, to cancel; nothing is
 //! half-applied, nothing edited or newer is touched, nothing unsent is dropped.
 
 #![allow(clippy::unwrap_used)]
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::{
-    AssertSqlSafe, PgPool, Pool, Postgres, Sqlite, SqlitePool,
+    AssertSqlSafe, MySql, MySqlPool, PgPool, Pool, Postgres, Sqlite, SqlitePool,
     migrate::{Migration, MigrationType, Migrator},
     postgres::PgPoolOptions,
 };
@@ -17,7 +17,7 @@ use syncline::{
 };
 use syncline_tests::{
     letters::Recipient,
-    servers::{postgres_database, sqlite_database},
+    servers::{mariadb_database, postgres_database, sqlite_database},
 };
 
 /// What the tests ask of a database besides.
@@ -44,14 +44,22 @@ macro_rules! sql {
         }
     };
 }
+sql!(MySql, MySqlPool);
 sql!(Postgres, PgPool);
 sql!(Sqlite, SqlitePool);
 
-/// Runs each case on both databases.
-macro_rules! on_both {
+/// Runs each case on every database.
+macro_rules! on_each {
     ($($case:ident),* $(,)?) => {$(
         mod $case {
             use super::*;
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn mariadb() {
+                if let Some(url) = mariadb_database().await {
+                    super::super::$case::<MySql>(&url).await;
+                }
+            }
 
             #[tokio::test(flavor = "multi_thread")]
             async fn postgres() {
@@ -69,9 +77,9 @@ macro_rules! on_both {
     )*};
 }
 
-mod both {
+mod each {
     use super::*;
-    on_both!(
+    on_each!(
         up_down_and_up_again,
         runs_at_once_apply_each_step_once,
         an_edited_history_is_refused,
