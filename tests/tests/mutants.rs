@@ -101,7 +101,7 @@ async fn seal_slowly(pool: &MySqlPool, locking: bool) -> Vec<i64> {
     };
     let sealer = async {
         let real = include_str!("../../framework/src/storage/mysql/sql/seal_rows.sql");
-        let slow = real.replace("position IS NULL", "position IS NULL AND SLEEP(0.5) = 0");
+        let slow = real.replace("position = 0", "position = 0 AND SLEEP(0.5) = 0");
         let sql = if locking { format!("{slow} FOR UPDATE SKIP LOCKED") } else { slow };
         let mut tx = begin(pool).await.expect("begin");
         let head: i64 =

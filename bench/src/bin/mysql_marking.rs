@@ -1,5 +1,6 @@
-//! How rows without a position are marked on MariaDB and MySQL, both ways in one run: a column of
-//! the outbox with an index, or a narrow table beside it and one of positions. See bench/run.
+//! How rows without a position are marked on MariaDB and MySQL, each way in the same run: a column of
+//! the outbox with an index, which is NULL or 0 until then, or a narrow table beside it and one of
+//! positions. See bench/run.
 
 use std::time::{Duration, Instant};
 
@@ -30,6 +31,9 @@ const BATCH: i64 = 5_000;
 const DATA: &str = "REPEAT('x', 140)";
 const INSERT: &str = "INSERT INTO outbox (id, topic, `key`, headers, data)
     VALUES (?, 'bench.message', 'key 1', '{}', REPEAT('x', 140))";
+const INSERT_TEN: &str = "INSERT INTO outbox (id, topic, `key`, headers, data)
+    SELECT ?, 'bench.message', 'key 1', '{}', REPEAT('x', 140)
+    FROM JSON_TABLE('[0,1,2,3,4,5,6,7,8,9]', '$[*]' COLUMNS (n INT PATH '$')) AS ten";
 
 /// One way of marking.
 struct Variant {
@@ -37,6 +41,7 @@ struct Variant {
     tables: &'static str,
     /// After the INSERT, in the same transaction.
     mark: Option<&'static str>,
+    mark_ten: Option<&'static str>,
     mark_all: Option<&'static str>,
     unsealed: &'static str,
     /// Bound: JSON of the sequence values, the head.
@@ -46,8 +51,8 @@ struct Variant {
     read: &'static str,
 }
 
-const COLUMN: Variant = Variant {
-    name: "indexed column",
+const NULL: Variant = Variant {
+    name: "column, NULL",
     tables: "CREATE TABLE head (one INT PRIMARY KEY, position BIGINT NOT NULL);
         INSERT INTO head VALUES (1, 0);
         CREATE TABLE outbox (seq BIGINT AUTO_INCREMENT PRIMARY KEY, position BIGINT,
@@ -55,6 +60,7 @@ const COLUMN: Variant = Variant {
             time DATETIME(6) NOT NULL DEFAULT (UTC_TIMESTAMP(6)), headers LONGBLOB NOT NULL,
             data LONGBLOB NOT NULL, UNIQUE KEY by_position (position))",
     mark: None,
+    mark_ten: None,
     mark_all: None,
     unsealed: "SELECT seq FROM outbox FORCE INDEX (by_position) WHERE position IS NULL
         ORDER BY seq LIMIT ?",
@@ -65,6 +71,20 @@ const COLUMN: Variant = Variant {
     forget: None,
     read: "SELECT position, id, topic, `key`, time, headers, data
         FROM outbox FORCE INDEX (by_position) WHERE position > ? ORDER BY position LIMIT 1000",
+};
+
+const ZERO: Variant = Variant {
+    name: "column, 0",
+    tables: "CREATE TABLE head (one INT PRIMARY KEY, position BIGINT NOT NULL);
+        INSERT INTO head VALUES (1, 0);
+        CREATE TABLE outbox (seq BIGINT AUTO_INCREMENT PRIMARY KEY,
+            position BIGINT NOT NULL DEFAULT 0,
+            id BINARY(16) NOT NULL, topic VARBINARY(512) NOT NULL, `key` VARBINARY(512),
+            time DATETIME(6) NOT NULL DEFAULT (UTC_TIMESTAMP(6)), headers LONGBLOB NOT NULL,
+            data LONGBLOB NOT NULL, KEY by_position (position))",
+    unsealed: "SELECT seq FROM outbox FORCE INDEX (by_position) WHERE position = 0
+        ORDER BY seq LIMIT ?",
+    ..NULL
 };
 
 const TABLE: Variant = Variant {
@@ -78,6 +98,10 @@ const TABLE: Variant = Variant {
         CREATE TABLE unsealed (seq BIGINT PRIMARY KEY);
         CREATE TABLE place (position BIGINT PRIMARY KEY, seq BIGINT NOT NULL)",
     mark: Some("INSERT INTO unsealed VALUES (LAST_INSERT_ID())"),
+    mark_ten: Some(
+        "INSERT INTO unsealed SELECT LAST_INSERT_ID() + n
+         FROM JSON_TABLE('[0,1,2,3,4,5,6,7,8,9]', '$[*]' COLUMNS (n INT PATH '$')) AS ten",
+    ),
     mark_all: Some("INSERT INTO unsealed SELECT seq FROM outbox"),
     unsealed: "SELECT seq FROM unsealed ORDER BY seq LIMIT ?",
     seal: "INSERT INTO place (seq, position)
@@ -96,11 +120,14 @@ const TABLE: Variant = Variant {
 
 /// What one run measured.
 #[derive(Default, Clone, Copy)]
-struct Run([f64; 7]);
+struct Run([f64; 9]);
 
-const WHAT: [&str; 7] = [
+const VARIANTS: [&Variant; 3] = [&NULL, &ZERO, &TABLE];
+const WHAT: [&str; 9] = [
     "insert, 8 writers, nobody seals: tx/s",
     "insert, 8 writers, one seals: tx/s",
+    "insert 10 in a transaction, 8 writers, one seals: tx/s",
+    "meanwhile sealed: messages/s",
     "seal a backlog: messages/s",
     "read the log, pages of 1,000: messages/s",
     "the same backlog with an old snapshot open: sealed, messages/s",
@@ -111,14 +138,14 @@ const WHAT: [&str; 7] = [
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    let mut runs = [Vec::new(), Vec::new()];
+    let mut runs = [Vec::new(), Vec::new(), Vec::new()];
     for _ in 0..arguments.pairs {
-        for (variant, runs) in [&COLUMN, &TABLE].into_iter().zip(&mut runs) {
+        for (variant, runs) in VARIANTS.into_iter().zip(&mut runs) {
             runs.push(run(&arguments, variant).await?);
         }
     }
     for (n, what) in WHAT.iter().enumerate() {
-        for (variant, runs) in [&COLUMN, &TABLE].into_iter().zip(&runs) {
+        for (variant, runs) in VARIANTS.into_iter().zip(&runs) {
             let mut values: Vec<f64> = runs.iter().map(|run| run.0[n]).collect();
             values.sort_unstable_by(f64::total_cmp);
             println!(
@@ -151,21 +178,22 @@ async fn run(arguments: &Arguments, variant: &'static Variant) -> anyhow::Result
         .await?;
     pool.execute(variant.tables).await?;
     let mut run = Run::default();
-    run.0[0] = write(&pool, variant, false).await?;
-    run.0[1] = write(&pool, variant, true).await?;
+    run.0[0] = write(&pool, variant, 1, false).await?.0;
+    run.0[1] = write(&pool, variant, 1, true).await?.0;
+    (run.0[2], run.0[3]) = write(&pool, variant, 10, true).await?;
     while seal(&pool, variant, BATCH).await? > 0 {}
 
     let (rate, backlog) = seal_backlog(&pool, variant, arguments.backlog).await?;
-    run.0[2] = rate;
-    run.0[3] = read(&pool, variant, backlog).await?;
+    run.0[4] = rate;
+    run.0[5] = read(&pool, variant, backlog).await?;
 
     let mut old = pool.acquire().await?;
     old.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT").await?;
-    run.0[4] = seal_backlog(&pool, variant, arguments.backlog).await?.0;
+    run.0[6] = seal_backlog(&pool, variant, arguments.backlog).await?.0;
     let (mut spent, mut looked) = (Duration::ZERO, Duration::ZERO);
     for _ in 0..20 {
         for _ in 0..10 {
-            insert(&pool, variant).await?;
+            insert(&pool, variant, 1).await?;
         }
         let began = Instant::now();
         seal(&pool, variant, BATCH).await?;
@@ -174,8 +202,8 @@ async fn run(arguments: &Arguments, variant: &'static Variant) -> anyhow::Result
         seal(&pool, variant, BATCH).await?;
         looked += began.elapsed();
     }
-    run.0[5] = spent.as_secs_f64() * 1_000.0 / 20.0;
-    run.0[6] = looked.as_secs_f64() * 1_000.0 / 20.0;
+    run.0[7] = spent.as_secs_f64() * 1_000.0 / 20.0;
+    run.0[8] = looked.as_secs_f64() * 1_000.0 / 20.0;
     old.execute("ROLLBACK").await?;
     drop(old);
     pool.close().await;
@@ -183,26 +211,37 @@ async fn run(arguments: &Arguments, variant: &'static Variant) -> anyhow::Result
     Ok(run)
 }
 
-async fn insert(pool: &MySqlPool, variant: &Variant) -> sqlx::Result<()> {
+async fn insert(pool: &MySqlPool, variant: &Variant, count: usize) -> sqlx::Result<()> {
+    let (sql, mark) = match count {
+        1 => (INSERT, variant.mark),
+        _ => (INSERT_TEN, variant.mark_ten),
+    };
     let mut tx = pool.begin().await?;
-    sqlx::query(INSERT).bind(Uuid::now_v7()).execute(&mut *tx).await?;
-    if let Some(mark) = variant.mark {
+    sqlx::query(sql).bind(Uuid::now_v7()).execute(&mut *tx).await?;
+    if let Some(mark) = mark {
         sqlx::query(mark).execute(&mut *tx).await?;
     }
     tx.commit().await
 }
 
-/// Transactions a second of all writers together.
-async fn write(pool: &MySqlPool, variant: &'static Variant, sealing: bool) -> anyhow::Result<f64> {
+/// Transactions a second of all writers together, and messages that were sealed meanwhile.
+async fn write(
+    pool: &MySqlPool,
+    variant: &'static Variant,
+    count: usize,
+    sealing: bool,
+) -> anyhow::Result<(f64, f64)> {
     let until = Instant::now() + Duration::from_secs(SECONDS);
     let sealer = pool.clone();
     let sealer = tokio::spawn(async move {
+        let mut done = 0;
         while sealing && Instant::now() < until {
-            if seal(&sealer, variant, BATCH).await? == 0 {
-                tokio::time::sleep(Duration::from_millis(2)).await;
+            match seal(&sealer, variant, BATCH).await? {
+                0 => tokio::time::sleep(Duration::from_millis(2)).await,
+                some => done += some,
             }
         }
-        sqlx::Result::Ok(())
+        anyhow::Ok(done)
     });
     let writers: Vec<_> = (0..WRITERS)
         .map(|_| {
@@ -210,10 +249,10 @@ async fn write(pool: &MySqlPool, variant: &'static Variant, sealing: bool) -> an
             tokio::spawn(async move {
                 let mut done = 0_u32;
                 while Instant::now() < until {
-                    insert(&pool, variant).await?;
+                    insert(&pool, variant, count).await?;
                     done += 1;
                 }
-                sqlx::Result::Ok(done)
+                anyhow::Ok(done)
             })
         })
         .collect();
@@ -221,8 +260,8 @@ async fn write(pool: &MySqlPool, variant: &'static Variant, sealing: bool) -> an
     for writer in writers {
         total += writer.await??;
     }
-    sealer.await??;
-    Ok(f64::from(total) / SECONDS as f64)
+    let seconds = SECONDS as f64;
+    Ok((f64::from(total) / seconds, sealer.await?? as f64 / seconds))
 }
 
 /// One batch, as the framework does it; returns how many.

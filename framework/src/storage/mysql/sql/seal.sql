@@ -3,4 +3,4 @@
 UPDATE JSON_TABLE(?, '$[*]' COLUMNS (place FOR ORDINALITY, seq BIGINT PATH '$')) AS batch
 STRAIGHT_JOIN syncline_outbox FORCE INDEX (PRIMARY) ON syncline_outbox.seq = batch.seq
 SET syncline_outbox.position = ? + batch.place
-WHERE syncline_outbox.position IS NULL
+WHERE syncline_outbox.position = 0
