@@ -26,10 +26,11 @@ macro_rules! migrations {
 }
 
 /// For PostgreSQL 14 or newer.
-pub const POSTGRES: &[Migration] = migrations!("postgres": 1 "log", 2 "routes", 3 "inbox");
+pub const POSTGRES: &[Migration] =
+    migrations!("postgres": 1 "log", 2 "routes", 3 "inbox", 4 "shards");
 
 /// For SQLite 3.42 or newer.
-pub const SQLITE: &[Migration] = migrations!("sqlite": 1 "log", 2 "routes", 3 "inbox");
+pub const SQLITE: &[Migration] = migrations!("sqlite": 1 "log", 2 "routes", 3 "inbox", 4 "shards");
 
 #[cfg(test)]
 mod tests {

@@ -12,19 +12,21 @@ use sqlx::{PgPool, Pool, Postgres, Row, Transaction, postgres::PgPoolOptions};
 use uuid::Uuid;
 
 use super::shared::{
-    TIMER, from_millis, held_store, inbox_row, millis, shared_stores, split_subject, sql,
-    timer_subject,
+    InboxColumns, RouteColumns, TIMER, from_millis, held_store, inbox_row, millis, route_row,
+    route_stores, shared_stores, split_subject, sql, timer_subject,
 };
 use super::{
-    AppliedMigration, Base, Checkpoint, Cursor, HeldMessage, HeldReason, HeldStore, Holding,
-    InboxRow, InboxStore, Lease, LeaseStore, RouteStore, Steps,
+    AppliedMigration, Base, HeldMessage, HeldReason, HeldStore, Holding, InboxRow, InboxStore,
+    Lease, LeaseStore, MemberStore, NewShard, RouteRow, RouteStore, Save, ShardKey, Steps,
+    StreamStore, StreamVersion,
 };
 use crate::{
-    Error, Result,
-    message::{Envelope, Link, Origin, Position, encode_envelope},
+    Error, Result, begin,
+    message::{Envelope, Origin, Position, encode_envelope},
 };
 
 shared_stores!(Postgres, "postgres");
+route_stores!(Postgres, "postgres");
 held_store!(Postgres, "postgres");
 
 #[async_trait]
