@@ -6,6 +6,7 @@ mod compensation;
 mod invoke;
 mod retry;
 mod settle;
+mod start;
 mod stop;
 
 use std::{
@@ -20,7 +21,7 @@ use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    BatchHandler, Compensate, Error, Handler, Result, Storage,
+    BatchHandler, Compensate, Error, Handler, Result, Start, Storage,
     message::{Batch, Origin, Position, TopicPattern, check_stream},
     storage::check_schema,
     transport::{Ack, Receive, ReceiveError},
@@ -82,9 +83,24 @@ pub struct ConsumerBuilder<DB: Storage> {
     on_dead: OnDead,
     timeout: Duration,
     max_parked: i64,
+    start: Start,
 }
 
 impl<DB: Storage> ConsumerBuilder<DB> {
+    /// Where a subscription to a stream begins that this consumer has none of yet (at the
+    /// beginning of the log, unless set).
+    ///
+    /// With [`Start::Now`] it begins with the first batch that it is sent, whatever came before
+    /// it; with [`Start::Position`] after that position, which is one of the source's log. From
+    /// then on a message that is missing is missed, and sent again. Give a new route the same
+    /// start ([`Route::start`](crate::Route::start)), so that the source does not read its whole
+    /// log for nothing; with `Now` it is the route that says when now is.
+    #[must_use]
+    pub fn start_at(mut self, start: Start) -> Self {
+        self.start = start;
+        self
+    }
+
     /// Handles messages of `topic` (a topic, `user.*` or `*`) one at a time. Of several
     /// patterns that match, the first one given counts.
     #[must_use]
@@ -180,6 +196,7 @@ impl<DB: Storage> ConsumerBuilder<DB> {
             on_dead: self.on_dead,
             timeout: self.timeout,
             max_parked: self.max_parked,
+            start: self.start,
             turns: Mutex::default(),
         })))
     }
@@ -224,6 +241,7 @@ struct Inner<DB: Storage> {
     on_dead: OnDead,
     timeout: Duration,
     max_parked: i64,
+    start: Start,
     turns: Mutex<HashMap<Origin, Turn>>,
 }
 
@@ -248,6 +266,7 @@ impl<DB: Storage> Consumer<DB> {
             on_dead: OnDead::default(),
             timeout: Duration::from_secs(30),
             max_parked: 100,
+            start: Start::Beginning,
         }
     }
 

@@ -99,6 +99,10 @@ const RESERVED: &[&str] = &[
     "through",
     "last",
     "lastid",
+    "streamversion",
+    "oldshards",
+    "oldtopics",
+    "oldthrough",
 ];
 
 fn refuse(what: &'static str, value: &str, rule: &'static str) -> MessageError {

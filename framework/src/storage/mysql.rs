@@ -14,20 +14,22 @@ use sqlx::{Executor, MySql, MySqlPool, Pool, Row, Transaction, mysql::MySqlPoolO
 use uuid::Uuid;
 
 use super::shared::{
-    TIMER, from_millis, held_store, inbox_row, millis, shared_reads, shared_stores, split_subject,
-    sql, timer_subject,
+    InboxColumns, RouteColumns, TIMER, from_millis, held_store, inbox_row, millis, route_row,
+    route_stores, shared_reads, shared_stores, split_subject, sql, timer_subject,
 };
 use super::{
-    AppliedMigration, Base, Checkpoint, Cursor, HeldMessage, HeldReason, HeldStore, Holding,
-    InboxRow, InboxStore, Lease, LogStore, PageLimit, RouteLag, RouteStore, Steps,
+    AppliedMigration, Base, Cursor, HeldMessage, HeldReason, HeldStore, Holding, InboxRow,
+    InboxStore, LogStore, MemberStore, NewShard, PageLimit, RouteLag, RouteRow, RouteStore, Save,
+    ShardKey, Steps, StreamStore, StreamVersion,
 };
 use crate::{
-    Error, Result,
+    Error, Result, begin,
     error::mysql_number,
-    message::{Envelope, Link, Origin, Position, encode_envelope},
+    message::{Envelope, Origin, Position, encode_envelope},
 };
 
 shared_stores!(MySql, "mysql");
+route_stores!(MySql, "mysql");
 shared_reads!(MySql, "mysql");
 held_store!(MySql, "mysql");
 
