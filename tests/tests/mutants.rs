@@ -137,7 +137,7 @@ async fn seal_slowly(pool: &MySqlPool, locking: bool) -> Vec<i64> {
             .await
             .expect("seal");
         sqlx::query(include_str!("../../framework/src/storage/mysql/sql/seal_head.sql"))
-            .bind(rows.len() as i64)
+            .bind(head + rows.len() as i64)
             .execute(&mut *tx)
             .await
             .expect("move the head");

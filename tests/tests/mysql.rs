@@ -285,6 +285,21 @@ async fn a_sealer_that_lost_its_lease_while_it_waited_seals_nothing() {
 }
 
 #[tokio::test]
+async fn a_commit_of_another_process_is_noticed() {
+    let Some(pool) = migrated().await else { return };
+    let mut watch = MySql::watch(&pool).await.unwrap();
+    let quiet = tokio::time::timeout(Duration::from_millis(300), watch.changed()).await;
+    assert!(quiet.is_err(), "nothing has changed");
+    let other = MySqlPool::connect_with((*pool.connect_options()).clone()).await.unwrap();
+    let mut tx = begin(&other).await.unwrap();
+    let _ = enqueue(&mut tx, &Message::json("in", &1).unwrap()).await.unwrap();
+    let open = tokio::time::timeout(Duration::from_millis(300), watch.changed()).await;
+    assert!(open.is_err(), "nothing was committed");
+    tx.commit().await.unwrap();
+    tokio::time::timeout(Duration::from_secs(3), watch.changed()).await.expect("it is noticed");
+}
+
+#[tokio::test]
 async fn a_row_that_is_gone_is_an_error_and_not_the_end() {
     let Some(pool) = migrated().await else { return };
     let mut tx = begin(&pool).await.unwrap();
