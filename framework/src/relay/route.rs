@@ -109,6 +109,7 @@ impl<DB: Storage> Sender<DB> {
             at.cursor = DB::locate(pool, at.cursor.position).await?;
         }
         let mut run = Run {
+            began: at.cursor.position,
             acked: at,
             read: at,
             saved: row.checkpoint,
@@ -147,6 +148,8 @@ impl<DB: Storage> Sender<DB> {
 /// The shard's state while it is sent.
 struct Run<'a, DB: Storage> {
     sender: &'a mut Sender<DB>,
+    /// Where it found its checkpoint.
+    began: Position,
     /// Everything up to here was acknowledged.
     acked: Checkpoint,
     /// Everything up to here was read, and sent or in the window.
@@ -269,7 +272,7 @@ impl<DB: Storage> Run<'_, DB> {
         let at = self.acked.cursor.position;
         // The end of a version is told at once, and when nothing else was.
         let last = carried.until.is_some_and(|until| at >= until);
-        if !last && self.told.unwrap_or(self.saved.cursor.position) >= at {
+        if !last && self.told.unwrap_or(self.began) >= at {
             self.progress_at = None;
             return false;
         }
