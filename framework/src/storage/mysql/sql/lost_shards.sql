@@ -1,7 +1,9 @@
 -- What the slowest shard that the older schema cannot name has not sent; and all that a later
--- version of a stream carries, for the first version would send it again.
-SELECT COALESCE(MAX((SELECT h.position FROM syncline_head AS h) - places.position), 0) FROM (
-    SELECT r.position FROM syncline_route AS r WHERE r.shard > 0 OR r.version > 1
+-- version of a stream carries, for the first version would send it again. Each table once and by
+-- its own name: so it is locked.
+SELECT COALESCE(MAX(syncline_head.position - places.position), 0)
+FROM syncline_head JOIN (
+    SELECT position FROM syncline_route WHERE shard > 0 OR version > 1
     UNION ALL
-    SELECT s.after_position FROM syncline_stream AS s WHERE s.version > 1
+    SELECT after_position FROM syncline_stream WHERE version > 1
 ) AS places
