@@ -7,10 +7,12 @@
 mod begin;
 mod held;
 mod migrate;
+#[cfg(feature = "mysql")]
+mod mysql;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod route;
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 mod shared;
 #[cfg(feature = "sqlite")]
 mod sqlite;
@@ -77,15 +79,27 @@ pub trait Base: sqlx::Database<Connection: sqlx::migrate::Migrate> {
     /// cannot fail later for having read first).
     async fn begin_write(pool: Pool<Self>) -> sqlx::Result<Transaction<'static, Self>>;
 
+    /// Fails with [`Error::TransactionLost`](crate::Error::TransactionLost) when the transaction
+    /// that `begin_write` began is over although nobody ended it through `tx`. A database that
+    /// refuses every statement after such an end need not look.
+    async fn still_open(_tx: &mut Transaction<'_, Self>) -> Result<()> {
+        Ok(())
+    }
+
     /// A pool of its own for the relay, with the settings that sealing needs.
     fn relay_pool(pool: &Pool<Self>, connections: u32) -> Pool<Self>;
 
-    /// Takes `steps` under a lock against other runs, all of them or none, and returns the
-    /// versions.
+    /// Takes `steps` under a lock against other runs, all of them or none (or, where DDL commits
+    /// by itself, so that the next run finishes them), and returns the versions.
     async fn run_migrations(pool: &Pool<Self>, steps: Steps) -> Result<Vec<i64>>;
 
     /// The applied migrations in order of version; empty without a history table.
     async fn applied_migrations(pool: &Pool<Self>) -> Result<Vec<AppliedMigration>>;
+
+    /// A migration that was cut off half way, where DDL commits by itself; the next run finishes it.
+    async fn interrupted_migration(_pool: &Pool<Self>) -> Result<Option<i64>> {
+        Ok(None)
+    }
 
     /// How many messages that are unsent or held would go with migration `version`; writers
     /// wait from here on. `first`: it is the first one to be taken back in this run.
@@ -168,7 +182,8 @@ pub trait LogStore: Base {
     /// The incarnation of this database.
     async fn incarnation(pool: &Pool<Self>) -> Result<Uuid>;
 
-    /// Refuses settings under which a commit can be lost at a power cut.
+    /// Refuses settings under which a commit can be lost at a power cut, and servers on which
+    /// positions cannot be given out.
     async fn check_durable(pool: &Pool<Self>) -> Result<()>;
 
     /// Something that notices commits of other processes.

@@ -1,4 +1,4 @@
-//! Migrations on both databases: safe to repeat, to run twice at once, to cancel; nothing is
+//! Migrations on every database: safe to repeat, to run twice at once, to cancel; nothing is
 //! half-applied, nothing edited or newer is touched, nothing unsent is dropped.
 
 #![allow(clippy::unwrap_used)]
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::{
-    AssertSqlSafe, PgPool, Pool, Postgres, Sqlite, SqlitePool,
+    AssertSqlSafe, MySql, MySqlPool, PgPool, Pool, Postgres, Sqlite, SqlitePool,
     migrate::{Migration, MigrationType, Migrator},
     postgres::PgPoolOptions,
 };
@@ -17,7 +17,7 @@ use syncline::{
 };
 use syncline_tests::{
     letters::Recipient,
-    servers::{postgres_database, sqlite_database},
+    servers::{mariadb_database, postgres_database, sqlite_database},
 };
 
 /// What the tests ask of a database besides.
@@ -44,14 +44,22 @@ macro_rules! sql {
         }
     };
 }
+sql!(MySql, MySqlPool);
 sql!(Postgres, PgPool);
 sql!(Sqlite, SqlitePool);
 
-/// Runs each case on both databases.
-macro_rules! on_both {
+/// Runs each case on every database.
+macro_rules! on_each {
     ($($case:ident),* $(,)?) => {$(
         mod $case {
             use super::*;
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn mariadb() {
+                if let Some(url) = mariadb_database().await {
+                    super::super::$case::<MySql>(&url).await;
+                }
+            }
 
             #[tokio::test(flavor = "multi_thread")]
             async fn postgres() {
@@ -69,16 +77,16 @@ macro_rules! on_both {
     )*};
 }
 
-mod both {
+mod each {
     use super::*;
-    on_both!(
+    on_each!(
         up_down_and_up_again,
         runs_at_once_apply_each_step_once,
         an_edited_history_is_refused,
         a_newer_schema_is_refused,
         an_older_schema_is_refused,
         a_missing_schema_is_refused,
-        a_failed_run_leaves_nothing,
+        a_failed_run_leaves_nothing_that_is_in_the_way,
         unsent_messages_are_not_dropped,
         held_messages_are_not_dropped,
         the_services_own_migrations_are_left_alone,
@@ -189,12 +197,25 @@ async fn a_missing_schema_is_refused<DB: Sql>(url: &str) {
     assert!(matches!(error, Error::NotMigrated), "{error}");
 }
 
-async fn a_failed_run_leaves_nothing<DB: Sql>(url: &str) {
+async fn a_failed_run_leaves_nothing_that_is_in_the_way<DB: Sql>(url: &str) {
     let pool = DB::open(url).await;
     DB::run(&pool, "CREATE TABLE syncline_timer (mine integer)").await.unwrap();
     let error = migrate(&pool).await.unwrap_err();
     assert!(matches!(error, Error::Migration(_)), "{error}");
     assert!(error.to_string().contains("syncline_timer"), "{error}");
+    if DB::LABEL == "MySQL/MariaDB" {
+        // Each statement commits by itself: what was done stays, the next run goes on there, and
+        // does not take a table that it has not made for its own.
+        for _ in 0..2 {
+            let error = check_schema(&pool).await.unwrap_err();
+            assert!(matches!(error, Error::MigrationInterrupted { version: 3 }), "{error}");
+            let again = migrate(&pool).await.unwrap_err();
+            assert!(again.to_string().contains("syncline_timer"), "{again}");
+        }
+        DB::run(&pool, "DROP TABLE syncline_timer").await.unwrap();
+        assert_eq!(migrate(&pool).await.unwrap(), [3]);
+        return check_schema(&pool).await.unwrap();
+    }
     for table in ["SELECT 1 FROM syncline_node", "SELECT 1 FROM syncline_migrations"] {
         assert!(DB::run(&pool, table).await.is_err(), "{table}");
     }

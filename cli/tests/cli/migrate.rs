@@ -1,8 +1,8 @@
 //! `syncline migrate` and `syncline doctor`.
 
-use crate::on_both;
+use crate::on_each;
 
-on_both!(
+on_each!(
     the_whole_way_up_and_down,
     two_processes_at_once,
     edited_and_newer_tables_are_refused,

@@ -1,8 +1,8 @@
 //! `syncline outbox`.
 
-use crate::on_both;
+use crate::on_each;
 
-on_both!(lag_and_tail, tail_goes_on, a_reader_that_goes_away_is_no_failure);
+on_each!(lag_and_tail, tail_goes_on, a_reader_that_goes_away_is_no_failure);
 
 mod case {
     use std::{

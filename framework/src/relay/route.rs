@@ -1,6 +1,8 @@
 //! One shard of a route: read, publish in a window, move the checkpoint over the contiguous
 //! acknowledged prefix; after a failure the window is drained and sent again from there.
 
+mod answer;
+
 use std::{sync::Arc, time::Duration};
 
 use tokio::{
@@ -12,14 +14,13 @@ use super::{
     RouteState, Shared,
     backoff::Backoff,
     carried::{Carried, Gather},
-    position::{Verified, verify},
     window::{Landed, Window},
 };
 use crate::{
     Error, Result, Storage,
-    message::{Link, Position},
+    message::Position,
     storage::{Checkpoint, Lease, Save, ShardKey},
-    transport::{Ack, Outcome, PublishError, Publisher},
+    transport::Publisher,
 };
 
 /// What a sender is to do about its lease.
@@ -255,7 +256,7 @@ impl<DB: Storage> Run<'_, DB> {
         }
         let (messages, end) = (batch.messages, batch.end);
         let batch = (!messages.is_empty()).then(|| carried.batch(messages, &end));
-        self.window.push(end, publisher, batch);
+        self.window.push(end, self.acked.cursor.position, publisher, batch);
         self.read = end;
         self.tell(RouteState::Sending);
         Ok(true)
@@ -282,107 +283,8 @@ impl<DB: Storage> Run<'_, DB> {
         }
         self.progress_at = None;
         let batch = carried.batch(Vec::new(), &self.acked);
-        self.window.push(self.acked, publisher, Some(batch));
+        self.window.push(self.acked, self.acked.cursor.position, publisher, Some(batch));
         true
-    }
-
-    /// Takes in the answer to the oldest batch under way.
-    async fn land(&mut self, (end, answer): Landed) -> Result<()> {
-        let ack = match answer {
-            None => {
-                self.acked = end;
-                return Ok(());
-            }
-            Some(Ok(ack)) => ack,
-            Some(Err(error)) => {
-                tracing::warn!(route = self.sender.key.route, %error, "batch was not delivered");
-                let asked = match &error {
-                    PublishError::Unavailable { retry_after, .. } => {
-                        retry_after.unwrap_or_default()
-                    }
-                    _ => Duration::ZERO,
-                };
-                let most = self.sender.shared.options.max_backoff;
-                self.back_off(error.to_string(), asked.min(most)).await;
-                return Ok(());
-            }
-        };
-        let complete = ack.outcome == Outcome::Complete && ack.watermark >= end.cursor.position;
-        if complete && ack.last == end.last {
-            self.complete(end, &ack);
-            return Ok(());
-        }
-        let pool = &self.sender.shared.pool;
-        match verify(pool, &ack).await? {
-            Verified::Diverged(error) => self.diverged(error).await,
-            // The consumer knew it already, and more.
-            Verified::Here(_) if complete => self.complete(end, &ack),
-            Verified::Here(mut checkpoint) => {
-                let after = self.sender.carried.after;
-                if checkpoint.cursor.position < after {
-                    let cursor = DB::locate(pool, after).await?;
-                    checkpoint = Checkpoint { cursor, last: Link::anchor(after) };
-                }
-                let progress = checkpoint != self.acked;
-                self.window.drain().await;
-                (self.acked, self.read) = (checkpoint, checkpoint);
-                match ack.outcome {
-                    Outcome::Paused { retry_after_ms } => {
-                        if checkpoint.cursor.position <= after {
-                            self.reopen_older().await?;
-                        }
-                        let pause = Duration::from_millis(retry_after_ms);
-                        self.back_off("the consumer pauses".to_owned(), pause).await;
-                    }
-                    // The first answer to a gap is to send again at once, from there.
-                    _ if progress => {}
-                    _ => {
-                        let error = "the consumer asks again for what it was sent".to_owned();
-                        self.back_off(error, Duration::ZERO).await;
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn complete(&mut self, end: Checkpoint, ack: &Ack) {
-        self.sender.backoff.succeeded();
-        self.acked = end;
-        self.told = Some(ack.watermark);
-    }
-
-    /// A consumer that does not take the first message of a version may lack the end of the one
-    /// before it, for its database was restored, or it began later than the route.
-    async fn reopen_older(&self) -> Result<()> {
-        let Sender { shared, key, carried, .. } = &*self.sender;
-        if carried.after > Position::START && key.version > 1 {
-            let opened = DB::reopen(&shared.pool, &key.route, key.version - 1).await?;
-            if opened > 0 {
-                tracing::info!(
-                    route = key.route,
-                    version = key.version - 1,
-                    "the consumer lacks an older version of the stream: it is sent again"
-                );
-            }
-        }
-        Ok(())
-    }
-
-    async fn back_off(&mut self, error: String, at_least: Duration) {
-        self.window.drain().await;
-        self.read = self.acked;
-        let pause = self.sender.backoff.failed().max(at_least);
-        self.sender.tell_backoff(error);
-        self.sender.pause(pause).await;
-    }
-
-    async fn diverged(&mut self, error: String) {
-        tracing::error!(route = self.sender.key.route, error, "route stopped: the logs differ");
-        self.window.drain().await;
-        self.read = self.acked;
-        self.tell(RouteState::Diverged { error });
-        self.sender.pause(self.sender.shared.options.max_backoff).await;
     }
 
     /// Hands in what was acknowledged, unless a checkpoint is being saved.

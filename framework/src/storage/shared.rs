@@ -1,5 +1,6 @@
-//! The stores whose Rust is the same for every database that has `RETURNING` and
-//! `ON CONFLICT`; their SQL stands in each database's own `.sql` files.
+//! The stores whose Rust is the same for every database; their SQL stands in each database's own
+//! `.sql` files. Values are bound in the order in which MySQL's statements name them, for its
+//! placeholders have no numbers.
 
 /// Includes `storage/<dir>/sql/<name>.sql`.
 macro_rules! sql {
@@ -9,8 +10,9 @@ macro_rules! sql {
 }
 pub(super) use sql;
 
-/// Implements the lease and inbox stores for `$db` over `storage/$dir/sql`.
-macro_rules! shared_stores {
+/// Implements the lease store for `$db` over `storage/$dir/sql`, with `RETURNING`.
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+macro_rules! lease_store {
     ($db:ty, $dir:literal) => {
         #[async_trait]
         impl LeaseStore for $db {
@@ -68,7 +70,14 @@ macro_rules! shared_stores {
                 Ok(())
             }
         }
+    };
+}
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub(super) use lease_store;
 
+/// Implements the inbox store for `$db` over `storage/$dir/sql`.
+macro_rules! shared_stores {
+    ($db:ty, $dir:literal) => {
         #[async_trait]
         impl InboxStore for $db {
             async fn inbox(
@@ -179,9 +188,13 @@ macro_rules! shared_stores {
                     .bind(by)
                     .bind(reason)
                     .execute(&mut **tx)
-                    .await
-                    .map_err(Error::database("record a compensation"))?;
-                Ok(done.rows_affected() == 1)
+                    .await;
+                match done {
+                    Ok(done) => Ok(done.rows_affected() == 1),
+                    // MySQL: only this statement is undone.
+                    Err(sqlx::Error::Database(error)) if error.is_unique_violation() => Ok(false),
+                    Err(error) => Err(Error::database("record a compensation")(error)),
+                }
             }
         }
     };
@@ -189,8 +202,10 @@ macro_rules! shared_stores {
 pub(super) use shared_stores;
 
 mod held;
+mod reads;
 mod route;
 pub(super) use held::held_store;
+pub(super) use reads::shared_reads;
 pub(super) use route::{RouteColumns, route_row, route_stores};
 
 use std::{collections::BTreeMap, time::Duration};

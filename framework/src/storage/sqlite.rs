@@ -12,20 +12,22 @@ use sqlx::{Pool, Row, Sqlite, SqlitePool, Transaction, sqlite::SqlitePoolOptions
 use uuid::Uuid;
 
 use super::shared::{
-    InboxColumns, RouteColumns, TIMER, from_millis, held_store, inbox_row, millis, route_row,
-    route_stores, shared_stores, split_subject, sql, timer_subject,
+    InboxColumns, RouteColumns, TIMER, from_millis, held_store, inbox_row, lease_store, millis,
+    route_row, route_stores, shared_reads, shared_stores, split_subject, sql, timer_subject,
 };
 use super::{
-    AppliedMigration, Base, HeldMessage, HeldReason, HeldStore, Holding, InboxRow, InboxStore,
-    Lease, LeaseStore, MemberStore, NewShard, RouteRow, RouteStore, Save, ShardKey, Steps,
-    StreamStore, StreamVersion,
+    AppliedMigration, Base, Cursor, HeldMessage, HeldReason, HeldStore, Holding, InboxRow,
+    InboxStore, Lease, LeaseStore, LogStore, MemberStore, NewShard, PageLimit, RouteLag, RouteRow,
+    RouteStore, Save, ShardKey, Steps, StreamStore, StreamVersion,
 };
 use crate::{
     Error, Result, begin,
     message::{Envelope, Origin, Position, encode_envelope},
 };
 
+lease_store!(Sqlite, "sqlite");
 shared_stores!(Sqlite, "sqlite");
+shared_reads!(Sqlite, "sqlite");
 route_stores!(Sqlite, "sqlite");
 held_store!(Sqlite, "sqlite");
 
@@ -50,7 +52,7 @@ impl Base for Sqlite {
     }
 
     async fn applied_migrations(pool: &SqlitePool) -> Result<Vec<AppliedMigration>> {
-        migrate::applied(pool).await
+        applied_migrations(pool).await
     }
 
     async fn lost_with(

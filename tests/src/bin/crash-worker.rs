@@ -6,7 +6,7 @@ use std::{io::Write, net::SocketAddr, sync::Arc, time::Duration};
 use anyhow::Context;
 use async_trait::async_trait;
 use clap::{Parser, ValueEnum};
-use sqlx::{Postgres, Sqlite, Transaction};
+use sqlx::{MySql, Postgres, Sqlite, Transaction};
 use syncline::{
     Consumer, Envelope, Handler, HandlerError, Message, Relay, Route, Stream, Verdict, begin,
     enqueue,
@@ -48,9 +48,10 @@ async fn main() -> anyhow::Result<()> {
         .with_writer(std::io::stderr)
         .init();
     let arguments = Arguments::parse();
-    match arguments.url.starts_with("sqlite") {
-        true => run::<Sqlite>(arguments).await,
-        false => run::<Postgres>(arguments).await,
+    match arguments.url.split(':').next() {
+        Some("sqlite") => run::<Sqlite>(arguments).await,
+        Some("mysql") => run::<MySql>(arguments).await,
+        _ => run::<Postgres>(arguments).await,
     }
 }
 

@@ -5,7 +5,7 @@ use sqlx::{PgConnection, PgPool, Postgres, Row};
 
 use crate::{
     Error, Result, begin,
-    storage::{AppliedMigration, Steps, migrate},
+    storage::{Steps, migrate},
 };
 
 pub(super) async fn run(pool: &PgPool, steps: Steps) -> Result<Vec<i64>> {
@@ -23,24 +23,6 @@ pub(super) async fn run(pool: &PgPool, steps: Steps) -> Result<Vec<i64>> {
     }
     tx.commit().await.map_err(Error::database("commit the migrations"))?;
     Ok(done)
-}
-
-pub(super) async fn applied(pool: &PgPool) -> Result<Vec<AppliedMigration>> {
-    let rows = sqlx::query(include_str!("sql/migrations.sql")).fetch_all(pool).await;
-    let rows = match rows.map_err(Error::database("read the migrations' history")) {
-        Err(Error::NotMigrated) => return Ok(Vec::new()),
-        other => other?,
-    };
-    let read = |row: &sqlx::postgres::PgRow| {
-        Ok(AppliedMigration {
-            version: row.try_get(0)?,
-            name: row.try_get(1)?,
-            checksum: row.try_get(2)?,
-            at: row.try_get(3)?,
-        })
-    };
-    let applied: sqlx::Result<_> = rows.iter().map(read).collect();
-    applied.map_err(Error::database("read the migrations' history"))
 }
 
 pub(super) async fn lost_with(

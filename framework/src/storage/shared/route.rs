@@ -167,10 +167,13 @@ macro_rules! route_stores {
                     .bind(topics.join(" "))
                     .bind(shards)
                     .execute(&mut *tx)
-                    .await
-                    .map_err(Error::database(failed))?;
-                if made.rows_affected() == 0 {
-                    return Ok(false);
+                    .await;
+                match made {
+                    Ok(_) => {}
+                    Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
+                        return Ok(false);
+                    }
+                    Err(error) => return Err(Error::database(failed)(error)),
                 }
                 if version > 1 {
                     let rows: Vec<RouteColumns> = sqlx::query_as(sql!($dir, "route_list"))

@@ -1,2 +1,1 @@
 INSERT INTO syncline_stream (name, version, topics, shards) VALUES ($1, $2, $3, $4)
-ON CONFLICT (name, version) DO NOTHING
