@@ -10,6 +10,8 @@ mod failure;
 mod migrate;
 mod outbox;
 mod output;
+mod route;
+mod stream;
 mod text;
 
 use std::process::ExitCode;
@@ -55,6 +57,12 @@ enum Command {
     /// Messages on their way out
     #[command(subcommand)]
     Outbox(outbox::Command),
+    /// Where routes stand; pause them, send again
+    #[command(subcommand)]
+    Route(route::Command),
+    /// The definitions of streams
+    #[command(subcommand)]
+    Stream(stream::Command),
     /// Messages that came in and failed for good
     #[command(subcommand)]
     Dead(dead::Command),
@@ -102,6 +110,8 @@ async fn command<DB: Storage>(
         Command::Migrate(command) => migrate::run(command, pool, output).await,
         Command::Doctor => doctor::run(pool, name, output).await,
         Command::Outbox(command) => outbox::run(command, pool, output).await,
+        Command::Route(command) => route::run(command, pool, output).await,
+        Command::Stream(command) => stream::run(command, pool, output).await,
         Command::Dead(command) => dead::run(command, pool, output).await,
     };
     pool.close().await;

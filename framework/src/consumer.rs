@@ -3,6 +3,7 @@
 
 mod apply;
 mod compensation;
+mod handover;
 mod invoke;
 mod retry;
 mod settle;
@@ -198,6 +199,7 @@ impl<DB: Storage> ConsumerBuilder<DB> {
             max_parked: self.max_parked,
             start: self.start,
             turns: Mutex::default(),
+            handed: Mutex::default(),
         })))
     }
 
@@ -243,6 +245,8 @@ struct Inner<DB: Storage> {
     max_parked: i64,
     start: Start,
     turns: Mutex<HashMap<Origin, Turn>>,
+    /// Versions of streams that took over, with a watermark by which they had.
+    handed: Mutex<HashMap<Origin, Position>>,
 }
 
 /// Batches of one origin are applied one after the other; one that came too early waits a

@@ -1,7 +1,7 @@
 //! Applying a batch: one transaction for all of it; when one message fails, smaller ones
 //! until the failing message stands alone.
 
-use std::{collections::HashSet, ops::Range, time::Duration};
+use std::{borrow::Cow, collections::HashSet, ops::Range, time::Duration};
 
 use sqlx::Transaction;
 
@@ -28,6 +28,9 @@ const REPEATS: [Duration; 4] = [
 ];
 /// What a source is told to wait when our database is away or too many keys fail.
 const PAUSE_MS: u64 = 1_000;
+/// And while an older version of the stream is applied.
+const SHORT_PAUSE_MS: u64 = 200;
+const OLDER: &str = "the stream waits: its version before this one is not at its end";
 
 /// What is applied in one transaction: messages, and how far the log was looked at after them.
 #[derive(Clone, Copy)]
@@ -108,14 +111,20 @@ impl<DB: Storage> Inner<DB> {
             Stop::Failed(_, failure) => return Err(ReceiveError::Refused(failure.to_string())),
             Stop::Transient(error) => (Some(error), "the database is away or busy"),
             Stop::TooManyParked => (None, "too many keys are parked: the stream pauses"),
+            Stop::OlderVersion => (None, OLDER),
         };
-        tracing::warn!(consumer = self.name, ?error, "{paused}");
+        if paused == OLDER {
+            tracing::debug!(consumer = self.name, stream = batch.origin.stream, "{paused}");
+        } else {
+            tracing::warn!(consumer = self.name, ?error, "{paused}");
+        }
         let row = match row {
             Some(row) => Some(row),
             None => DB::inbox(&self.pool, &self.name, &batch.origin).await?,
         };
         let row = row.unwrap_or(self.first_row(Part::of(batch, 0..batch.messages.len())));
-        Ok(row.ack(Outcome::Paused { retry_after_ms: PAUSE_MS }))
+        let retry_after_ms = if paused == OLDER { SHORT_PAUSE_MS } else { PAUSE_MS };
+        Ok(row.ack(Outcome::Paused { retry_after_ms }))
     }
 
     async fn apply_repeatedly(&self, part: Part<'_>) -> Result<InboxRow, Stop> {
@@ -149,10 +158,14 @@ impl<DB: Storage> Inner<DB> {
             (_, News::Apply(fresh, after)) => (fresh, after),
             (row, News::Gap) => return Err(Stop::Gap(row)),
         };
-        let parked = self.lock_parked_keys(&mut tx, part.origin, fresh).await?;
+        let parked = self.lock_parked_keys(&mut tx, part.origin, &fresh).await?;
         if parked.is_empty() {
             let known = part.messages.len() - fresh.len();
-            self.invoke_all(&mut tx, fresh).await.map_err(|stop| shift_index(stop, known))?;
+            let blame = |stop| match fresh {
+                Cow::Borrowed(_) => shift_index(stop, known),
+                Cow::Owned(_) => forget_index(stop),
+            };
+            self.invoke_all(&mut tx, &fresh).await.map_err(blame)?;
         } else {
             let (held, free): (Vec<_>, Vec<_>) =
                 fresh.iter().cloned().partition(|message| parked.contains(&key_of(message)));
@@ -193,7 +206,21 @@ impl<DB: Storage> Inner<DB> {
                 part.origin.source, part.origin.incarnation, row.incarnation
             )));
         }
-        let news = compare(&row, part.messages, part.through, part.last);
+        if let Some(end) = row.ended
+            && part.messages.last().is_some_and(|last| last.position > end)
+        {
+            return Err(Stop::Refused(format!(
+                "version {} of stream {:?} ended at position {end}: this relay has an older \
+                 definition of the stream than the one that is in force",
+                part.origin.version, part.origin.stream
+            )));
+        }
+        let news = match compare(&row, part.messages, part.through, part.last) {
+            News::Apply(fresh, after) => {
+                News::Apply(self.hand_over(tx, part, &row, fresh).await?, after)
+            }
+            News::Gap => News::Gap,
+        };
         Ok((row, news))
     }
 

@@ -37,7 +37,7 @@ impl<DB: Storage> Inner<DB> {
             (row, News::Gap) => return Err(Stop::Gap(row)),
         };
         let mut receipt = None;
-        if let [message] = fresh {
+        if let [message] = &*fresh {
             let (source, key) = (&message.origin.source, key_of(message));
             if let Failure::Reject(reason) = failure {
                 tracing::info!(consumer = self.name, id = %message.id, reason, "message rejected");

@@ -33,6 +33,8 @@ pub(super) enum Stop {
     Transient(Error),
     /// So many keys are parked that the consumer must be broken.
     TooManyParked,
+    /// The version of the stream before this one is not at its end here.
+    OlderVersion,
     /// One message failed; which one, if that is known.
     Failed(Option<usize>, Failure),
     /// The batch cannot be taken in as it is.
