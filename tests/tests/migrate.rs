@@ -213,7 +213,7 @@ async fn a_failed_run_leaves_nothing_that_is_in_the_way<DB: Sql>(url: &str) {
             assert!(again.to_string().contains("syncline_timer"), "{again}");
         }
         DB::run(&pool, "DROP TABLE syncline_timer").await.unwrap();
-        assert_eq!(migrate(&pool).await.unwrap(), [3]);
+        assert_eq!(migrate(&pool).await.unwrap(), [3, 4]);
         return check_schema(&pool).await.unwrap();
     }
     for table in ["SELECT 1 FROM syncline_node", "SELECT 1 FROM syncline_migrations"] {
