@@ -148,7 +148,7 @@ async fn an_edited_history_is_refused<DB: Sql>(url: &str) {
         edit
     };
     DB::run(&pool, edit).await.unwrap();
-    let edited = [(1, UP), (2, MigrationState::Edited), (3, NOT)];
+    let edited = [(1, UP), (2, MigrationState::Edited), (3, NOT), (4, NOT)];
     for error in [
         migrate(&pool).await.unwrap_err(),
         migrate_down(&pool, 0, true).await.unwrap_err(),
@@ -165,7 +165,7 @@ async fn a_newer_schema_is_refused<DB: Sql>(url: &str) {
     migrate(&pool).await.unwrap();
     let newer = "INSERT INTO syncline_migrations \
                  (version, description, success, checksum, execution_time) \
-                 SELECT 4, 'sagas', success, checksum, 0 FROM syncline_migrations WHERE version = 3";
+                 SELECT 5, 'sagas', success, checksum, 0 FROM syncline_migrations WHERE version = 4";
     DB::run(&pool, newer).await.unwrap();
     for error in [
         migrate(&pool).await.unwrap_err(),
@@ -173,7 +173,7 @@ async fn a_newer_schema_is_refused<DB: Sql>(url: &str) {
         check_schema(&pool).await.unwrap_err(),
         DB::run_migrations(&pool, Steps::Up).await.unwrap_err(),
     ] {
-        assert!(matches!(error, Error::SchemaNewer { found: 4, known: 3 }), "{error}");
+        assert!(matches!(error, Error::SchemaNewer { found: 5, known: 4 }), "{error}");
     }
     let last = status(&pool).await.unwrap().pop().unwrap();
     assert_eq!((last.name.as_str(), last.state), ("sagas", MigrationState::Unknown));
@@ -184,7 +184,7 @@ async fn an_older_schema_is_refused<DB: Sql>(url: &str) {
     migrate(&pool).await.unwrap();
     migrate_down(&pool, 2, false).await.unwrap();
     let error = check_schema(&pool).await.unwrap_err();
-    assert!(matches!(error, Error::SchemaOlder { found: 2, needed: 3 }), "{error}");
+    assert!(matches!(error, Error::SchemaOlder { found: 2, needed: 4 }), "{error}");
 }
 
 async fn a_missing_schema_is_refused<DB: Sql>(url: &str) {
@@ -213,7 +213,7 @@ async fn a_failed_run_leaves_nothing_that_is_in_the_way<DB: Sql>(url: &str) {
             assert!(again.to_string().contains("syncline_timer"), "{again}");
         }
         DB::run(&pool, "DROP TABLE syncline_timer").await.unwrap();
-        assert_eq!(migrate(&pool).await.unwrap(), [3]);
+        assert_eq!(migrate(&pool).await.unwrap(), [3, 4]);
         return check_schema(&pool).await.unwrap();
     }
     for table in ["SELECT 1 FROM syncline_node", "SELECT 1 FROM syncline_migrations"] {
