@@ -8,7 +8,7 @@ use syncline::{
     Consumer, Envelope, HandlerError, Message, Stream, Verdict, begin, enqueue, handler_fn,
     message::{Batch, Link, Origin, Position},
     storage::{Checkpoint, Cursor, InboxRow, Lease, NewShard, PageLimit, Save, ShardKey},
-    transport::Receive,
+    transport::{Outcome, Receive},
 };
 use syncline_tests::{
     kit::{Kit, check_applied},
@@ -365,4 +365,36 @@ async fn wake_late<DB: Kit>(pool: &Pool<DB>, mutant: impl AsyncFn(&Pool<DB>) -> 
     assert_eq!(position().await, Position(9));
     mutant(pool).await.expect("the mutant's update");
     assert_eq!(position().await, Position(3), "the mutant's checkpoint went back");
+}
+
+#[tokio::test]
+async fn a_checkpoint_without_the_last_message_cannot_go_on() {
+    for left_out in [true, false] {
+        let (_directory, url) = sqlite_database();
+        let pool = Sqlite::connect(&url, 4).await.expect("connect");
+        syncline::migrate(&pool).await.expect("migrate");
+        Sqlite::prepare(&pool).await.expect("prepare");
+        let first = batch(&pool, &acquire(&pool, "seal", LONG).await).await;
+        let consumer = Consumer::builder("real", pool.clone())
+            .handler("*", handler_fn(|tx, message| Box::pin(note(tx, message))))
+            .build()
+            .expect("a consumer");
+        consumer.receive(first.clone()).await.expect("an answer");
+        open(&pool).await;
+        let last = if left_out { Link::START } else { first.last };
+        let cursor = Cursor { position: first.through, seal: 0, seq: first.through.0 };
+        let route = acquire(&pool, "route/r", LONG).await;
+        assert!(save(&pool, &route, Checkpoint { cursor, last }).await);
+
+        // The relay that comes after it links the next message to what the checkpoint says.
+        let (prev, message) = (open(&pool).await.last, raised(2));
+        let origin = first.origin.clone();
+        let position = Position(2);
+        let next = Envelope { origin: origin.clone(), position, prev, message };
+        let (last, messages) = (next.link(), vec![next]);
+        let next = Batch { origin, messages, through: position, last, handover: None };
+        let ack = consumer.receive(next).await.expect("an answer");
+        assert_eq!(ack.outcome == Outcome::Gap, left_out, "{ack:?}");
+        assert_eq!(Sqlite::applied(&pool).await.expect("applied").len(), 2 - usize::from(left_out));
+    }
 }

@@ -6,18 +6,22 @@ use std::{
 };
 
 use async_trait::async_trait;
-use sqlx::{Pool, Postgres, Sqlite};
+use sqlx::{MySql, Pool, Postgres, Sqlite};
 use syncline::{
-    Envelope, Message, Route, Start, Stream,
+    Envelope, Error, Message, Route, Start, Stream,
     message::{Batch, HandOver, Link, Origin, Position},
     relay::RouteState,
-    transport::{Ack, Outcome, PublishError, Publisher, Receive},
+    transport::{
+        Ack, Outcome, PublishError, Publisher, Receive, Subscriber,
+        http_push::{Principal, PushListener, PushPublisher, PushReceiver, Secret},
+    },
 };
 use syncline_tests::{
     kit::{KEYS, Kit},
     relays::{Direct, LEASE, Process, check, eventually, noting, start, write},
-    servers::{postgres_database, sqlite_database},
+    servers::{mariadb_database, postgres_database, sqlite_database},
 };
+use tokio_util::sync::CancellationToken;
 
 /// A source and a target.
 struct World<DB: Kit> {
@@ -43,8 +47,8 @@ impl<DB: Kit> World<DB> {
     }
 }
 
-/// Runs each case on both databases.
-macro_rules! on_both {
+/// Runs each case on every database.
+macro_rules! on_each {
     ($($case:ident),* $(,)?) => {$(
         mod $case {
             use super::*;
@@ -57,6 +61,13 @@ macro_rules! on_both {
             }
 
             #[tokio::test(flavor = "multi_thread")]
+            async fn mariadb() {
+                if let (Some(a), Some(b)) = (mariadb_database().await, mariadb_database().await) {
+                    super::case::$case::<MySql>(World::new(a, b).await).await;
+                }
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
             async fn sqlite() {
                 let ((_one, a), (_two, b)) = (sqlite_database(), sqlite_database());
                 super::case::$case::<Sqlite>(World::new(a, b).await).await;
@@ -65,7 +76,7 @@ macro_rules! on_both {
     )*};
 }
 
-on_both!(
+on_each!(
     processes_share_shards_and_take_over_from_the_frozen_and_the_dead,
     sixteen_shards_read_the_log_as_often_as_one,
     a_slow_route_delays_no_other,
@@ -74,6 +85,8 @@ on_both!(
     an_idle_stream_carries_progress_without_a_storm,
     a_changed_definition_takes_over_in_order_from_processes_that_have_the_old_one,
     a_new_version_waits_for_the_old_one_and_repeats_nothing_of_it,
+    a_route_moves_to_another_transport_without_double_effects,
+    tables_from_before_there_were_shards_go_on_where_they_were,
 );
 
 fn sharded() -> Stream {
@@ -107,10 +120,19 @@ mod case {
         let halves = async || ((a.share(), b.share()) == (16, 16)).then_some(());
         eventually("the second gets its half", halves).await;
         write(&world.source, 60).await;
-        // Past its lease, and not in the middle of a transaction, which SQLite would wait for.
-        tokio::time::sleep(LEASE / 2).await;
-        a.freeze(LEASE * 6);
-        eventually("the other takes over", async || (b.share() == 32).then_some(())).await;
+        // Past its lease, and idle: one that is frozen in a transaction keeps its locks, and the
+        // other one waits for them; that is tried again.
+        let mut tries = 0;
+        while b.share() < 32 {
+            tries += 1;
+            assert!(tries < 6, "the other one does not take over");
+            tokio::time::sleep(LEASE * 2).await;
+            a.freeze(LEASE * 4);
+            let began = Instant::now();
+            while b.share() < 32 && began.elapsed() < LEASE * 4 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
         write(&world.source, 50).await;
         eventually("both share again", halves).await;
         write(&world.source, 60).await;
@@ -345,5 +367,80 @@ mod case {
         assert!(late.to_string().contains("ended at position 4"), "{late}");
         receive(numbered(2, 4..=7, Some(3))).await.expect("an answer");
         assert_eq!(applied().await, [1, 2, 3, 4, 5, 6, 7]);
+    }
+
+    pub(super) async fn a_route_moves_to_another_transport_without_double_effects<DB: Kit>(
+        world: World<DB>,
+    ) {
+        let consumer = noting("c", world.target.clone()).build().expect("a consumer");
+        let secret = Secret::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").expect("a secret");
+        let principal = Principal::new("/tests", "s", [secret.clone()]).expect("a principal");
+        let setup = |receiver| PushReceiver::new(receiver).principal(principal);
+        let listener = PushListener::bind("127.0.0.1:0", setup).await.expect("listens");
+        let url = listener.url();
+        let stop = CancellationToken::new();
+        let server = Box::new(listener).run(Arc::new(consumer.clone()), stop.clone());
+        let server = tokio::spawn(server);
+        let push = || {
+            let push = PushPublisher::builder(url.clone()).secret(secret.clone());
+            push.build().expect("a publisher")
+        };
+
+        let routes = vec![Route::new("r", "s", Direct::to(consumer))];
+        let before = start(&world.source, sharded(), routes, |_| {}).await;
+        write(&world.source, 60).await;
+        // The same route by push, and another one beside it, from the beginning: the one in
+        // process still runs.
+        let routes = vec![Route::new("r", "s", push()), Route::new("beside", "s", push())];
+        let after = start(&world.source, sharded(), routes, |_| {}).await;
+        write(&world.source, 60).await;
+        before.stop().await;
+        write(&world.source, 60).await;
+        check(&world.source, &world.target, &["c"]).await;
+        let head = DB::head(&world.source).await.expect("head");
+        let sent = |route: &str| {
+            let all = after.status();
+            all.iter().filter(|s| s.route == route).all(|shard| shard.position >= head)
+        };
+        eventually("both have sent all", async || (sent("r") && sent("beside")).then_some(()))
+            .await;
+        after.stop().await;
+        check(&world.source, &world.target, &["c"]).await;
+        stop.cancel();
+        server.await.expect("no panic").expect("it ends well");
+    }
+
+    pub(super) async fn tables_from_before_there_were_shards_go_on_where_they_were<DB: Kit>(
+        world: World<DB>,
+    ) {
+        let plain = Stream::new("s").topic("counter.*");
+        let consumer = noting("c", world.target.clone()).build().expect("a consumer");
+        let direct = Direct::to(consumer);
+        let sent = direct.sent.clone();
+        let routes = || vec![Route::new("r", "s", direct.clone())];
+        let relay = start(&world.source, plain.clone(), routes(), |_| {}).await;
+        write(&world.source, 60).await;
+        check(&world.source, &world.target, &["c"]).await;
+        relay.stop().await;
+        // Back to the older tables, with everything that stands in them, and up again.
+        for pool in [&world.source, &world.target] {
+            syncline::storage::migrate_down(pool, 3, false).await.expect("down");
+            syncline::migrate(pool).await.expect("up");
+        }
+        let batches = sent.load(Ordering::Relaxed);
+        let relay = start(&world.source, plain, routes(), |_| {}).await;
+        tokio::time::sleep(LEASE).await;
+        assert_eq!(sent.load(Ordering::Relaxed), batches, "nothing is sent again");
+        write(&world.source, 24).await;
+        check(&world.source, &world.target, &["c"]).await;
+        relay.stop().await;
+        // The same program may change the stream at once.
+        let relay = start(&world.source, sharded(), routes(), |_| {}).await;
+        write(&world.source, 24).await;
+        check(&world.source, &world.target, &["c"]).await;
+        relay.stop().await;
+        // What the older tables cannot name keeps them from coming back unasked.
+        let error = syncline::storage::migrate_down(&world.source, 3, false).await;
+        assert!(matches!(error, Err(Error::WouldLose { version: 4, .. })), "{error:?}");
     }
 }
