@@ -3,6 +3,7 @@
 
 mod cloudevents;
 mod envelope;
+mod foreign;
 mod topic;
 mod validate;
 
@@ -16,6 +17,7 @@ use uuid::Uuid;
 pub use cloudevents::{BATCH_CONTENT_TYPE, DecodeError, decode_batch, encode_batch};
 pub use cloudevents::{decode_envelope, encode_envelope};
 pub use envelope::{Batch, Envelope, Link, Origin, Position};
+pub use foreign::{FOREIGN_ID, ForeignMessage, decode_foreign};
 pub use topic::TopicPattern;
 pub use validate::{Limits, MessageError, check_source, check_stream};
 

@@ -4,6 +4,7 @@
 //! A new database implements these traits and passes `testing::storage_suite`;
 //! `docs/adding-a-database.md` has the checklist.
 
+mod ahead;
 mod begin;
 mod held;
 mod migrate;
@@ -28,8 +29,9 @@ use crate::{
     message::{Link, Message, Origin, Position},
 };
 
+pub use ahead::{Ahead, AheadRow, AheadStore};
 pub use begin::begin;
-pub use held::{HeldMessage, HeldReason, HeldStore, Holding};
+pub use held::{DueKey, Edited, HeldMessage, HeldReason, HeldStore, Holding};
 pub use migrate::{
     AppliedMigration, MigrationState, MigrationStatus, Steps, check_schema, migrate, migrate_down,
     plan, status,
@@ -37,12 +39,19 @@ pub use migrate::{
 
 /// A database that Syncline runs on.
 pub trait Storage:
-    OutboxStore + LogStore + LeaseStore + RouteStore + InboxStore + HeldStore + Inspect
+    OutboxStore + LogStore + LeaseStore + RouteStore + InboxStore + AheadStore + HeldStore + Inspect
 {
 }
 
 impl<DB> Storage for DB where
-    DB: OutboxStore + LogStore + LeaseStore + RouteStore + InboxStore + HeldStore + Inspect
+    DB: OutboxStore
+        + LogStore
+        + LeaseStore
+        + RouteStore
+        + InboxStore
+        + AheadStore
+        + HeldStore
+        + Inspect
 {
 }
 

@@ -99,6 +99,7 @@ const RESERVED: &[&str] = &[
     "through",
     "last",
     "lastid",
+    "foreignid",
 ];
 
 fn refuse(what: &'static str, value: &str, rule: &'static str) -> MessageError {

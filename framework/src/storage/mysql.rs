@@ -14,12 +14,13 @@ use sqlx::{Executor, MySql, MySqlPool, Pool, Row, Transaction, mysql::MySqlPoolO
 use uuid::Uuid;
 
 use super::shared::{
-    TIMER, from_millis, held_store, inbox_row, millis, shared_reads, shared_stores, split_subject,
-    sql, timer_subject,
+    FIRST_VERSION, TIMER, ahead_store, from_millis, held_store, inbox_row, inserted, millis,
+    shared_reads, shared_stores, split_subject, sql, timer_subject,
 };
 use super::{
-    AppliedMigration, Base, Checkpoint, Cursor, HeldMessage, HeldReason, HeldStore, Holding,
-    InboxRow, InboxStore, Lease, LogStore, PageLimit, RouteLag, RouteStore, Steps,
+    Ahead, AheadRow, AheadStore, AppliedMigration, Base, Checkpoint, Cursor, DueKey, Edited,
+    HeldMessage, HeldReason, HeldStore, Holding, InboxRow, InboxStore, Lease, LogStore, PageLimit,
+    RouteLag, RouteStore, Steps,
 };
 use crate::{
     Error, Result,
@@ -30,6 +31,7 @@ use crate::{
 shared_stores!(MySql, "mysql");
 shared_reads!(MySql, "mysql");
 held_store!(MySql, "mysql");
+ahead_store!(MySql, "mysql");
 
 /// ER_SP_DOES_NOT_EXIST: also said of a savepoint.
 const NO_SAVEPOINT: u16 = 1305;

@@ -12,12 +12,13 @@ use sqlx::{PgPool, Pool, Postgres, Row, Transaction, postgres::PgPoolOptions};
 use uuid::Uuid;
 
 use super::shared::{
-    TIMER, from_millis, held_store, inbox_row, lease_store, millis, shared_reads, shared_stores,
-    split_subject, sql, timer_subject,
+    FIRST_VERSION, TIMER, ahead_store, from_millis, held_store, inbox_row, inserted, lease_store,
+    millis, shared_reads, shared_stores, split_subject, sql, timer_subject,
 };
 use super::{
-    AppliedMigration, Base, Checkpoint, Cursor, HeldMessage, HeldReason, HeldStore, Holding,
-    InboxRow, InboxStore, Lease, LeaseStore, LogStore, PageLimit, RouteLag, RouteStore, Steps,
+    Ahead, AheadRow, AheadStore, AppliedMigration, Base, Checkpoint, Cursor, DueKey, Edited,
+    HeldMessage, HeldReason, HeldStore, Holding, InboxRow, InboxStore, Lease, LeaseStore, LogStore,
+    PageLimit, RouteLag, RouteStore, Steps,
 };
 use crate::{
     Error, Result,
@@ -28,6 +29,7 @@ lease_store!(Postgres, "postgres");
 shared_stores!(Postgres, "postgres");
 shared_reads!(Postgres, "postgres");
 held_store!(Postgres, "postgres");
+ahead_store!(Postgres, "postgres");
 
 #[async_trait]
 impl Base for Postgres {

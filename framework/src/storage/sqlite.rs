@@ -12,12 +12,13 @@ use sqlx::{Pool, Row, Sqlite, SqlitePool, Transaction, sqlite::SqlitePoolOptions
 use uuid::Uuid;
 
 use super::shared::{
-    TIMER, from_millis, held_store, inbox_row, lease_store, millis, shared_reads, shared_stores,
-    split_subject, sql, timer_subject,
+    FIRST_VERSION, TIMER, ahead_store, from_millis, held_store, inbox_row, inserted, lease_store,
+    millis, shared_reads, shared_stores, split_subject, sql, timer_subject,
 };
 use super::{
-    AppliedMigration, Base, Checkpoint, Cursor, HeldMessage, HeldReason, HeldStore, Holding,
-    InboxRow, InboxStore, Lease, LeaseStore, LogStore, PageLimit, RouteLag, RouteStore, Steps,
+    Ahead, AheadRow, AheadStore, AppliedMigration, Base, Checkpoint, Cursor, DueKey, Edited,
+    HeldMessage, HeldReason, HeldStore, Holding, InboxRow, InboxStore, Lease, LeaseStore, LogStore,
+    PageLimit, RouteLag, RouteStore, Steps,
 };
 use crate::{
     Error, Result,
@@ -28,6 +29,7 @@ lease_store!(Sqlite, "sqlite");
 shared_stores!(Sqlite, "sqlite");
 shared_reads!(Sqlite, "sqlite");
 held_store!(Sqlite, "sqlite");
+ahead_store!(Sqlite, "sqlite");
 
 #[async_trait]
 impl Base for Sqlite {
