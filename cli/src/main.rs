@@ -7,9 +7,11 @@ mod database;
 mod dead;
 mod doctor;
 mod failure;
+mod held;
 mod migrate;
 mod outbox;
 mod output;
+mod progress;
 mod text;
 
 use std::process::ExitCode;
@@ -58,6 +60,9 @@ enum Command {
     /// Messages that came in and failed for good
     #[command(subcommand)]
     Dead(dead::Command),
+    /// Everything that came in and was not applied
+    #[command(subcommand)]
+    Held(held::Command),
 }
 
 fn main() -> ExitCode {
@@ -103,6 +108,7 @@ async fn command<DB: Storage>(
         Command::Doctor => doctor::run(pool, name, output).await,
         Command::Outbox(command) => outbox::run(command, pool, output).await,
         Command::Dead(command) => dead::run(command, pool, output).await,
+        Command::Held(command) => held::run(command, pool, output).await,
     };
     pool.close().await;
     outcome

@@ -11,13 +11,7 @@ use axum::{
     response::Response,
 };
 
-use super::{
-    answer::media_type,
-    problem::Problem,
-    receiver::Shared,
-    reply::respond,
-    sign::Signed,
-};
+use super::{answer::media_type, problem::Problem, receiver::Shared, reply::respond, sign::Signed};
 use crate::{
     message::{BATCH_CONTENT_TYPE, ForeignMessage, decode_foreign},
     transport::Ack,

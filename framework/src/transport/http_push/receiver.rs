@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     message::{BATCH_CONTENT_TYPE, Batch, decode_batch},
-    transport::{Ack, Outcome, Receive, ReceiveError},
+    transport::{Ack, Receive, ReceiveError},
 };
 
 /// How long a refused body is still read, so that the sender sees the answer instead of a
@@ -44,8 +44,8 @@ const FIRST_BUFFER: usize = 1 << 20;
 /// What was handed to the consumer is finished even if the sender goes away meanwhile.
 #[derive(Clone)]
 pub struct PushReceiver {
-    receiver: Arc<dyn Receive>,
-    principals: Vec<Principal>,
+    pub(super) receiver: Arc<dyn Receive>,
+    pub(super) principals: Vec<Principal>,
     limits: Limits,
     begun: TaskTracker,
 }
@@ -362,9 +362,7 @@ struct Expected {
 
 impl Expected {
     fn is(&self, principal: &Principal) -> bool {
-        !principal.foreign
-            && self.source == principal.source
-            && self.stream == principal.stream
+        !principal.foreign && self.source == principal.source && self.stream == principal.stream
     }
 }
 
