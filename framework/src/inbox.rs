@@ -16,6 +16,11 @@ pub(crate) enum News<'a> {
 }
 
 impl InboxRow {
+    /// Whether nothing is missing before a message that names `prev` as the one before it.
+    pub(crate) fn is_followed_by(&self, prev: Link) -> bool {
+        prev == self.last
+    }
+
     /// What to answer to a source that asks how far we are.
     pub(crate) fn ack(&self, outcome: Outcome) -> Ack {
         Ack { watermark: self.watermark, last: self.last, outcome }
@@ -35,11 +40,11 @@ pub(crate) fn compare<'a>(
     let fresh = &messages[known..];
     let after = |last: Link| InboxRow { watermark: row.watermark.max(through), last, ..*row };
     match fresh.first() {
-        Some(first) if first.prev == row.last => News::Apply(fresh, after(last)),
+        Some(first) if row.is_followed_by(first.prev) => News::Apply(fresh, after(last)),
         Some(_) => News::Gap,
         // Progress moves the watermark only where its last message is the one applied, so
         // that it can never step over a lost one.
-        None if last == row.last => News::Apply(fresh, after(last)),
+        None if row.is_followed_by(last) => News::Apply(fresh, after(last)),
         None if last.position > row.watermark => News::Gap,
         None => News::Apply(fresh, *row),
     }

@@ -11,11 +11,11 @@ CREATE TABLE syncline_node (
 
 INSERT INTO syncline_node (incarnation) VALUES (UNHEX(REPLACE(UUID(), '-', '')));
 
--- Append-only. The sealer gives each committed row its position, once; until then it is NULL,
--- and the index on it lists what is to be sealed.
+-- Append-only. The sealer gives each committed row its position, once. Until then it is 0, which
+-- keeps the row as long as it will be, and the index on it lists what is to be sealed.
 CREATE TABLE syncline_outbox (
     seq            BIGINT         NOT NULL AUTO_INCREMENT PRIMARY KEY,
-    position       BIGINT,
+    position       BIGINT         NOT NULL DEFAULT 0,
     id             BINARY(16)     NOT NULL DEFAULT (UNHEX(REPLACE(UUID(), '-', ''))),
     topic          VARBINARY(512) NOT NULL CHECK (LENGTH(topic) <= 120),
     `key`          VARBINARY(512) CHECK (LENGTH(`key`) <= 255),
@@ -24,7 +24,7 @@ CREATE TABLE syncline_outbox (
     schema_version INT            NOT NULL DEFAULT 1,
     headers        LONGBLOB       NOT NULL DEFAULT ('{}'),
     data           LONGBLOB       NOT NULL,
-    UNIQUE KEY syncline_outbox_position (position)
+    KEY syncline_outbox_position (position)
 ) ENGINE = InnoDB;
 
 -- The last position that was given out. Whoever seals locks this row first.

@@ -72,7 +72,7 @@ pub fn sqlite_database() -> (TempDir, String) {
 }
 
 /// `url` with another database name.
-fn with_database(url: &str, name: &str) -> String {
+pub fn with_database(url: &str, name: &str) -> String {
     let (base, query) = match url.split_once('?') {
         Some((base, query)) => (base, format!("?{query}")),
         None => (url, String::new()),

@@ -131,7 +131,7 @@ impl<DB: Storage> Inner<DB> {
             let ahead = DB::next_ahead(&mut tx, &self.name, origin, row.watermark, STEP).await?;
             let mut after = row;
             for next in &ahead {
-                if next.prev != after.last || next.envelope.is_some() {
+                if next.envelope.is_some() || !after.is_followed_by(next.prev) {
                     break;
                 }
                 (after.watermark, after.last) = (next.link.position, next.link);
@@ -139,7 +139,7 @@ impl<DB: Storage> Inner<DB> {
             let more =
                 ahead.len() as i64 == STEP && ahead.last().map(|a| a.link) == Some(after.last);
             if let Some((through, last)) = progress
-                && last == after.last
+                && after.is_followed_by(last)
             {
                 after.watermark = after.watermark.max(through);
             }

@@ -239,12 +239,13 @@ impl<DB: Storage> Inner<DB> {
             let ahead = DB::next_ahead(&mut tx, &self.name, origin, row.watermark, STEP).await?;
             drop(tx);
             let Some(first) = ahead.first() else { return Ok((row, None)) };
-            if first.prev != row.last {
+            if !row.is_followed_by(first.prev) {
                 return Ok((row, Some(first.prev)));
             }
             let (mut messages, mut last) = (Vec::new(), row.last);
             for next in &ahead {
-                let (true, Some(envelope)) = (next.prev == last, &next.envelope) else { break };
+                let follows = messages.is_empty() || next.prev == last;
+                let (true, Some(envelope)) = (follows, &next.envelope) else { break };
                 let message = decode_envelope(envelope).map_err(|error| Error::LogBroken {
                     position: next.link.position.0,
                     problem: format!("a message that was held: {error}"),

@@ -1,1 +1,1 @@
-SELECT COUNT(*) FROM syncline_outbox WHERE position IS NULL
+SELECT COUNT(*) FROM syncline_outbox WHERE position = 0
