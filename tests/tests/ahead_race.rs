@@ -182,6 +182,6 @@ macro_rules! on_each {
 
 on_each! {
     unordered_processes_apply_every_message_once: false ConsumerBuilder::unordered;
-    lanes_in_several_processes_keep_the_order_of_a_key: true (|builder| builder.lanes(3));
-    ordered_processes_keep_the_order_of_a_key: true (|builder| builder);
+    lanes_in_several_processes_keep_the_order_of_a_key: true |builder| builder.lanes(3);
+    ordered_processes_keep_the_order_of_a_key: true |builder| builder;
 }

@@ -391,9 +391,7 @@ async fn a_watermark_read_before_the_ahead_row_applies_twice() {
         assert_eq!(ahead_beside_another(&pool, watermark_first).await, expected, "PostgreSQL");
     }
     for (watermark_first, expected) in [(false, 1), (true, 2)] {
-        let Some(url) = mariadb_database().await else { return };
-        let pool = MySql::connect(&url, 12).await.expect("connect");
-        syncline::migrate(&pool).await.expect("migrate");
+        let Some(pool) = mariadb().await else { return };
         assert_eq!(ahead_beside_another(&pool, watermark_first).await, expected, "MariaDB");
     }
 }
@@ -460,9 +458,7 @@ async fn a_key_that_is_unparked_without_the_lock_strands_a_message() {
         assert_eq!(empty_a_key(&pool, locked).await, expected, "PostgreSQL");
     }
     for (locked, expected) in [(true, (2, 0)), (false, (1, 1))] {
-        let Some(url) = mariadb_database().await else { return };
-        let pool = MySql::connect(&url, 12).await.expect("connect");
-        syncline::migrate(&pool).await.expect("migrate");
+        let Some(pool) = mariadb().await else { return };
         assert_eq!(empty_a_key(&pool, locked).await, expected, "MariaDB");
     }
 }
