@@ -10,6 +10,7 @@ mod gaps;
 mod invoke;
 mod retry;
 mod settle;
+mod start;
 mod stop;
 
 use std::{
@@ -25,7 +26,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    BatchHandler, Handler, Result, Storage,
+    BatchHandler, Handler, Result, Start, Storage,
     message::{Batch, Envelope, ForeignMessage, Origin, Position, TopicPattern},
     storage::check_schema,
     transport::{Ack, FetchMissing, Receive, ReceiveError},
@@ -93,6 +94,7 @@ struct Inner<DB: Storage> {
     on_gap: OnGap,
     fetch: Vec<(String, Arc<dyn FetchMissing>)>,
     foreign_retention: Duration,
+    start: Start,
     turns: Mutex<HashMap<Origin, Turn>>,
     gaps: Mutex<HashMap<Origin, Gap>>,
     /// A key was parked: the retry task looks when it is due.

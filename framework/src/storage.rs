@@ -12,6 +12,7 @@ mod migrate;
 mod mysql;
 #[cfg(feature = "postgres")]
 mod postgres;
+mod route;
 #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 mod shared;
 #[cfg(feature = "sqlite")]
@@ -36,10 +37,23 @@ pub use migrate::{
     AppliedMigration, MigrationState, MigrationStatus, Steps, check_schema, migrate, migrate_down,
     plan, status,
 };
+pub use route::{
+    Checkpoint, MemberStore, NewShard, RouteRow, RouteStore, Save, ShardKey, StreamStore,
+    StreamVersion,
+};
 
 /// A database that Syncline runs on.
 pub trait Storage:
-    OutboxStore + LogStore + LeaseStore + RouteStore + InboxStore + AheadStore + HeldStore + Inspect
+    OutboxStore
+    + LogStore
+    + LeaseStore
+    + RouteStore
+    + StreamStore
+    + MemberStore
+    + InboxStore
+    + AheadStore
+    + HeldStore
+    + Inspect
 {
 }
 
@@ -48,6 +62,8 @@ impl<DB> Storage for DB where
         + LogStore
         + LeaseStore
         + RouteStore
+        + StreamStore
+        + MemberStore
         + InboxStore
         + AheadStore
         + HeldStore
@@ -211,36 +227,19 @@ pub trait LeaseStore: Base {
         ttl: Duration,
     ) -> Result<Option<Lease>>;
 
+    /// [`LeaseStore::acquire`] for many leases in one transaction; one answer each.
+    async fn acquire_all(
+        pool: &Pool<Self>,
+        names: &[String],
+        holder: Uuid,
+        ttl: Duration,
+    ) -> Result<Vec<Option<Lease>>>;
+
     /// Gives the lease back, if it is still held.
     async fn release(pool: &Pool<Self>, lease: &Lease) -> Result<()>;
 }
 
-/// Where a route stands in its stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Checkpoint {
-    /// The log up to here was acknowledged.
-    pub cursor: Cursor,
-    /// The stream's last message at or below it.
-    pub last: Link,
-}
-
-/// The durable checkpoints of routes.
-#[async_trait]
-pub trait RouteStore: Base {
-    /// The checkpoint of `route`, which is created at the log's beginning when it is new.
-    /// An error when the route carried another stream.
-    async fn open_route(pool: &Pool<Self>, route: &str, stream: &str) -> Result<Checkpoint>;
-
-    /// Moves the checkpoint, if `lease` is still this route's; false when it is not.
-    async fn save_checkpoint(
-        pool: &Pool<Self>,
-        route: &str,
-        lease: &Lease,
-        to: &Checkpoint,
-    ) -> Result<bool>;
-}
-
-/// A consumer's state of one (source, stream, shard).
+/// A consumer's state of one (source, stream, version, shard).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InboxRow {
     /// The source's life that the watermark belongs to.
@@ -249,6 +248,8 @@ pub struct InboxRow {
     pub watermark: Position,
     /// The last message at or below the watermark.
     pub last: Link,
+    /// Where this version of the stream ended, once a newer one has begun here.
+    pub ended: Option<Position>,
 }
 
 /// The watermark inbox.
@@ -290,6 +291,12 @@ pub struct RouteLag {
     pub route: String,
     /// Its stream.
     pub stream: String,
+    /// The version of the stream's definition.
+    pub version: i32,
+    /// The shard.
+    pub shard: i32,
+    /// Whether an operator paused the route.
+    pub paused: bool,
     /// The checkpoint.
     pub position: Position,
     /// Messages of the log (of all topics) after the checkpoint.
@@ -330,7 +337,7 @@ pub trait Inspect: Base {
     /// Messages that are committed and not sealed.
     async fn unsealed(pool: &Pool<Self>) -> Result<i64>;
 
-    /// Every route's lag.
+    /// The lag of every shard of every route; not of those that are closed.
     async fn route_lags(pool: &Pool<Self>) -> Result<Vec<RouteLag>>;
 
     /// Dead letters (or, with `all`, every held message), the oldest first, after held id `after`.

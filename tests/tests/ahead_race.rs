@@ -19,9 +19,9 @@ use syncline_tests::{
 };
 use uuid::Uuid;
 
-const MESSAGES: usize = 40;
+const MESSAGES: usize = 20;
 const PER_BATCH: usize = 4;
-const ROUNDS: u64 = 6;
+const ROUNDS: u64 = 4;
 const KEYS: usize = 5;
 
 /// A small generator, so that a seed says which schedule failed.
@@ -41,6 +41,7 @@ fn batches(round: u64) -> Vec<Batch> {
         source: format!("/race/{round}"),
         incarnation: Uuid::from_u128(7),
         stream: "s".into(),
+        version: 1,
         shard: 0,
     });
     let mut last = Link::START;
@@ -57,7 +58,7 @@ fn batches(round: u64) -> Vec<Batch> {
     let cut = |messages: &[Envelope]| {
         let last = messages.last().expect("not empty").link();
         let (origin, messages) = (Arc::clone(&origin), messages.to_vec());
-        Batch { origin, messages, through: last.position, last }
+        Batch { origin, messages, through: last.position, last, handover: None }
     };
     messages.chunks(PER_BATCH).map(cut).collect()
 }

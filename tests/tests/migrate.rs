@@ -102,23 +102,23 @@ const NOT: MigrationState = MigrationState::Pending;
 
 async fn up_down_and_up_again<DB: Sql>(url: &str) {
     let pool = DB::open(url).await;
-    assert_eq!(states(&status(&pool).await.unwrap()), [(1, NOT), (2, NOT), (3, NOT)]);
-    assert_eq!(plan(&pool, Steps::Up).await.unwrap().len(), 3);
-    assert_eq!(migrate(&pool).await.unwrap(), [1, 2, 3]);
+    assert_eq!(states(&status(&pool).await.unwrap()), [(1, NOT), (2, NOT), (3, NOT), (4, NOT)]);
+    assert_eq!(plan(&pool, Steps::Up).await.unwrap().len(), 4);
+    assert_eq!(migrate(&pool).await.unwrap(), [1, 2, 3, 4]);
     assert_eq!(migrate(&pool).await.unwrap(), [] as [i64; 0]);
     check_schema(&pool).await.unwrap();
     let incarnation = DB::incarnation(&pool).await.unwrap();
 
     let down: Vec<_> = plan(&pool, Steps::Down { to: 1, force: false }).await.unwrap();
-    assert_eq!(down.iter().map(|m| m.version).collect::<Vec<_>>(), [3, 2]);
-    assert_eq!(migrate_down(&pool, 1, false).await.unwrap(), [3, 2]);
-    assert_eq!(states(&status(&pool).await.unwrap()), [(1, UP), (2, NOT), (3, NOT)]);
-    assert_eq!(migrate(&pool).await.unwrap(), [2, 3]);
+    assert_eq!(down.iter().map(|m| m.version).collect::<Vec<_>>(), [4, 3, 2]);
+    assert_eq!(migrate_down(&pool, 1, false).await.unwrap(), [4, 3, 2]);
+    assert_eq!(states(&status(&pool).await.unwrap()), [(1, UP), (2, NOT), (3, NOT), (4, NOT)]);
+    assert_eq!(migrate(&pool).await.unwrap(), [2, 3, 4]);
 
-    assert_eq!(migrate_down(&pool, 0, false).await.unwrap(), [3, 2, 1]);
+    assert_eq!(migrate_down(&pool, 0, false).await.unwrap(), [4, 3, 2, 1]);
     assert_eq!(migrate_down(&pool, 0, false).await.unwrap(), [] as [i64; 0]);
     assert!(DB::run(&pool, "SELECT 1 FROM syncline_migrations").await.is_err());
-    assert_eq!(migrate(&pool).await.unwrap(), [1, 2, 3]);
+    assert_eq!(migrate(&pool).await.unwrap(), [1, 2, 3, 4]);
     // The new tables are a new log.
     assert_ne!(DB::incarnation(&pool).await.unwrap(), incarnation);
 }
@@ -133,7 +133,7 @@ async fn runs_at_once_apply_each_step_once<DB: Sql>(url: &str) {
     for run in runs.collect::<Vec<_>>() {
         applied.extend(run.await.unwrap().unwrap());
     }
-    assert_eq!(applied, [1, 2, 3]);
+    assert_eq!(applied, [1, 2, 3, 4]);
     check_schema(&DB::open(url).await).await.unwrap();
 }
 
@@ -220,7 +220,7 @@ async fn a_failed_run_leaves_nothing_that_is_in_the_way<DB: Sql>(url: &str) {
         assert!(DB::run(&pool, table).await.is_err(), "{table}");
     }
     DB::run(&pool, "DROP TABLE syncline_timer").await.unwrap();
-    assert_eq!(migrate(&pool).await.unwrap(), [1, 2, 3]);
+    assert_eq!(migrate(&pool).await.unwrap(), [1, 2, 3, 4]);
 }
 
 async fn unsent_messages_are_not_dropped<DB: Sql>(url: &str) {
@@ -237,7 +237,7 @@ async fn unsent_messages_are_not_dropped<DB: Sql>(url: &str) {
     // Nothing was taken back, not the newer migration either.
     check_schema(&pool).await.unwrap();
     // Version 3 goes without a word: there is nothing held.
-    assert_eq!(migrate_down(&pool, 2, false).await.unwrap(), [3]);
+    assert_eq!(migrate_down(&pool, 2, false).await.unwrap(), [4, 3]);
     assert_eq!(migrate_down(&pool, 1, true).await.unwrap(), [2]);
     let error = migrate_down(&pool, 0, false).await.unwrap_err();
     assert!(matches!(error, Error::WouldLose { version: 1, count: 1, .. }), "{error}");
@@ -251,7 +251,7 @@ async fn held_messages_are_not_dropped<DB: Sql>(url: &str) {
     let error = migrate_down(&pool, 2, false).await.unwrap_err();
     assert!(matches!(error, Error::WouldLose { version: 3, count: 2, .. }), "{error}");
     check_schema(&pool).await.unwrap();
-    assert_eq!(migrate_down(&pool, 2, true).await.unwrap(), [3]);
+    assert_eq!(migrate_down(&pool, 2, true).await.unwrap(), [4, 3]);
 }
 
 async fn the_services_own_migrations_are_left_alone<DB: Sql>(url: &str) {
@@ -284,7 +284,7 @@ async fn a_run_that_was_cancelled_holds_no_lock() {
     other.rollback().await.unwrap();
     let again = PgPool::connect(&url).await.unwrap();
     let run = tokio::time::timeout(Duration::from_secs(20), migrate(&again)).await;
-    assert_eq!(run.expect("the lock is free").unwrap(), [1, 2, 3]);
+    assert_eq!(run.expect("the lock is free").unwrap(), [1, 2, 3, 4]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -331,7 +331,7 @@ async fn a_writer_is_waited_for_even_by_an_impatient_connection() {
     tokio::time::sleep(Duration::from_millis(400)).await;
     assert!(!run.is_finished());
     writer.rollback().await.unwrap();
-    assert_eq!(run.await.unwrap().unwrap(), [1, 2, 3]);
+    assert_eq!(run.await.unwrap().unwrap(), [1, 2, 3, 4]);
 }
 
 /// A row that commits behind a seal is unsealed, and one that is sealed is not.

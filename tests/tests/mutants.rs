@@ -7,7 +7,7 @@ use sqlx::{Executor, MySql, MySqlPool, PgPool, Pool, Postgres, Sqlite};
 use syncline::{
     Consumer, Envelope, HandlerError, Message, Stream, Verdict, begin, enqueue, handler_fn,
     message::{Batch, Link, Origin, Position},
-    storage::{Checkpoint, Cursor, InboxRow, Lease, PageLimit},
+    storage::{Checkpoint, Cursor, InboxRow, Lease, NewShard, PageLimit, Save, ShardKey},
     transport::Receive,
 };
 use syncline_tests::{
@@ -34,6 +34,19 @@ async fn mariadb() -> Option<MySqlPool> {
 async fn acquire<DB: Kit>(pool: &Pool<DB>, name: &str, ttl: Duration) -> Lease {
     let lease = DB::acquire(pool, name, Uuid::now_v7(), ttl).await.expect("acquire");
     lease.expect("the lease is free")
+}
+
+/// The checkpoint of route `r`, which is made when it is new.
+async fn open<DB: Kit>(pool: &Pool<DB>) -> Checkpoint {
+    let key = ShardKey::new("r", 1, 0);
+    let new = NewShard { key: key.clone(), at: Position::START, closed: false };
+    DB::create_shards(pool, "s", &[new]).await.expect("create");
+    DB::shard(pool, &key).await.expect("read").expect("it is there").checkpoint
+}
+
+async fn save<DB: Kit>(pool: &Pool<DB>, lease: &Lease, to: Checkpoint) -> bool {
+    let save = Save { key: ShardKey::new("r", 1, 0), lease: lease.clone(), to, closed: false };
+    DB::save_checkpoints(pool, &[save]).await.expect("save")[0]
 }
 
 fn raised(n: i64) -> Message {
@@ -124,7 +137,7 @@ async fn seal_slowly(pool: &MySqlPool, locking: bool) -> Vec<i64> {
             .await
             .expect("seal");
         sqlx::query(include_str!("../../framework/src/storage/mysql/sql/seal_head.sql"))
-            .bind(rows.len() as i64)
+            .bind(head + rows.len() as i64)
             .execute(&mut *tx)
             .await
             .expect("move the head");
@@ -207,7 +220,7 @@ async fn relay_that_dies<DB: Kit>(pool: &Pool<DB>, checkpoint_first: bool) -> Ve
     log(pool, &lease).await;
     let mut published = Vec::new();
     for dies in [true, false] {
-        let at = DB::open_route(pool, "r", "s").await.expect("open");
+        let at = open(pool).await;
         let rows = DB::read(pool, at.cursor, PAGE).await.expect("read");
         let Some(last) = rows.last() else { break };
         let last = Link { position: last.cursor.position, id: last.message.id };
@@ -217,7 +230,7 @@ async fn relay_that_dies<DB: Kit>(pool: &Pool<DB>, checkpoint_first: bool) -> Ve
             publish();
         }
         if checkpoint_first || !dies {
-            assert!(DB::save_checkpoint(pool, "r", &route, &to).await.expect("save"));
+            assert!(save(pool, &route, to).await);
         }
         if checkpoint_first && !dies {
             publish();
@@ -252,12 +265,13 @@ async fn batch<DB: Kit>(pool: &Pool<DB>, lease: &Lease) -> Batch {
         source: "/mutants".into(),
         incarnation: DB::incarnation(pool).await.expect("incarnation"),
         stream: Stream::new("s").name().into(),
+        version: 1,
         shard: 0,
     });
     let last = Link { position: Position(1), id: message.id };
     let envelope =
         Envelope { origin: origin.clone(), position: last.position, prev: Link::START, message };
-    Batch { origin, messages: vec![envelope], through: last.position, last }
+    Batch { origin, messages: vec![envelope], through: last.position, last, handover: None }
 }
 
 async fn note<DB: Kit>(
@@ -293,6 +307,7 @@ async fn apply_outside<DB: Kit>(
             incarnation: batch.origin.incarnation,
             watermark: Position::START,
             last: Link::START,
+            ended: None,
         };
         let mut tx = begin(&pool).await.expect("begin");
         let row = DB::lock_inbox(&mut tx, "mutant", &batch.origin, first).await.expect("lock");
@@ -336,17 +351,17 @@ async fn a_checkpoint_without_the_epoch_check_goes_back() {
 
 async fn wake_late<DB: Kit>(pool: &Pool<DB>, mutant: impl AsyncFn(&Pool<DB>) -> sqlx::Result<()>) {
     let old = acquire(pool, "route/r", Duration::from_millis(100)).await;
-    DB::open_route(pool, "r", "s").await.expect("open");
+    open(pool).await;
     tokio::time::sleep(Duration::from_millis(200)).await;
     let new = acquire(pool, "route/r", LONG).await;
     let at = |position| Checkpoint {
         cursor: Cursor { position: Position(position), seal: position, seq: position },
         last: Link { position: Position(position), id: Uuid::now_v7() },
     };
-    assert!(DB::save_checkpoint(pool, "r", &new, &at(9)).await.expect("save"));
+    assert!(save(pool, &new, at(9)).await);
     // The paused relay wakes up late.
-    assert!(!DB::save_checkpoint(pool, "r", &old, &at(3)).await.expect("save"));
-    let position = async || DB::open_route(pool, "r", "s").await.expect("open").cursor.position;
+    assert!(!save(pool, &old, at(3)).await);
+    let position = async || open(pool).await.cursor.position;
     assert_eq!(position().await, Position(9));
     mutant(pool).await.expect("the mutant's update");
     assert_eq!(position().await, Position(3), "the mutant's checkpoint went back");

@@ -13,8 +13,8 @@ use syncline::{
     message::{Batch, Link, Origin, Position},
     migrate,
     storage::{
-        Base, Checkpoint, Cursor, HeldStore, Inspect, Lease, LeaseStore, LogStore, PageLimit,
-        RouteStore, check_schema, migrate_down,
+        Base, Checkpoint, Cursor, HeldStore, Inspect, Lease, LeaseStore, LogStore, NewShard,
+        PageLimit, RouteStore, Save, ShardKey, check_schema, migrate_down,
     },
     transport::{Outcome, Receive},
 };
@@ -146,6 +146,7 @@ fn batch(count: i64) -> Batch {
         source: "/source".into(),
         incarnation: Uuid::from_u128(7),
         stream: "s".into(),
+        version: 1,
         shard: 0,
     });
     let mut prev = Link::START;
@@ -158,7 +159,7 @@ fn batch(count: i64) -> Batch {
             envelope
         })
         .collect();
-    Batch { origin, messages, through: prev.position, last: prev }
+    Batch { origin, messages, through: prev.position, last: prev, handover: None }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -244,7 +245,9 @@ async fn what_may_pass_by_itself_is_transient_and_the_rest_is_not() {
 async fn a_checkpoint_waits_for_a_take_over_that_is_under_way() {
     let Some(pool) = migrated().await else { return };
     let old = lease(&pool, "route/r").await;
-    MySql::open_route(&pool, "r", "s").await.unwrap();
+    let key = ShardKey::new("r", 1, 0);
+    let new = NewShard { key: key.clone(), at: Position::START, closed: false };
+    MySql::create_shards(&pool, "s", &[new]).await.unwrap();
     let mut other = begin(&pool).await.unwrap();
     other.execute("UPDATE syncline_lease SET epoch = epoch + 1").await.unwrap();
     let began = Instant::now();
@@ -252,7 +255,8 @@ async fn a_checkpoint_waits_for_a_take_over_that_is_under_way() {
     // With the relay's settings: in its isolation a subquery locks nothing by itself.
     let save = tokio::spawn({
         let pool = <MySql as Base>::relay_pool(&pool, 2);
-        async move { MySql::save_checkpoint(&pool, "r", &old, &to).await.unwrap() }
+        let save = Save { key, lease: old, to, closed: false };
+        async move { MySql::save_checkpoints(&pool, &[save]).await.unwrap()[0] }
     });
     tokio::time::sleep(Duration::from_millis(300)).await;
     other.commit().await.unwrap();
@@ -278,6 +282,21 @@ async fn a_sealer_that_lost_its_lease_while_it_waited_seals_nothing() {
     other.commit().await.unwrap();
     assert_eq!(seal.await.unwrap(), 0);
     assert_eq!(MySql::unsealed(&pool).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_commit_of_another_process_is_noticed() {
+    let Some(pool) = migrated().await else { return };
+    let mut watch = MySql::watch(&pool).await.unwrap();
+    let quiet = tokio::time::timeout(Duration::from_millis(300), watch.changed()).await;
+    assert!(quiet.is_err(), "nothing has changed");
+    let other = MySqlPool::connect_with((*pool.connect_options()).clone()).await.unwrap();
+    let mut tx = begin(&other).await.unwrap();
+    let _ = enqueue(&mut tx, &Message::json("in", &1).unwrap()).await.unwrap();
+    let open = tokio::time::timeout(Duration::from_millis(300), watch.changed()).await;
+    assert!(open.is_err(), "nothing was committed");
+    tx.commit().await.unwrap();
+    tokio::time::timeout(Duration::from_secs(3), watch.changed()).await.expect("it is noticed");
 }
 
 #[tokio::test]

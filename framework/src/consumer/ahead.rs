@@ -16,7 +16,8 @@ use sqlx::Transaction;
 
 use super::{
     Inner,
-    apply::{EARLY, LOOK, Mode, Part, check_incarnation, first_row},
+    apply::{EARLY, LOOK, Mode, Part, check_incarnation},
+    start::beginning,
     stop::Stop,
 };
 use crate::{
@@ -47,7 +48,7 @@ impl<DB: Storage> Inner<DB> {
             }
         }
         let row = DB::peek_inbox(tx, &self.name, part.origin).await?;
-        let row = row.unwrap_or(first_row(part.origin));
+        let row = row.unwrap_or(beginning(part.origin));
         check_incarnation(&row, part.origin)?;
         let taken = fresh.len();
         fresh.retain(|message| message.position > row.watermark);
@@ -60,7 +61,7 @@ impl<DB: Storage> Inner<DB> {
     /// Applies what of `batch` follows the watermark, its keys shared out over `lanes`.
     pub(super) async fn apply_lanes(&self, batch: &Batch, lanes: usize) -> Result<InboxRow, Stop> {
         let Batch { origin, messages, through, last, .. } = batch;
-        let row = DB::inbox(&self.pool, &self.name, origin).await?.unwrap_or(first_row(origin));
+        let row = self.open_inbox(batch).await?;
         check_incarnation(&row, origin)?;
         let News::Apply(fresh, _) = compare(&row, messages, *through, *last) else {
             return Err(Stop::Gap(row));
@@ -84,6 +85,7 @@ impl<DB: Storage> Inner<DB> {
 
     /// Applies a batch that may come before others.
     pub(super) async fn apply_unordered(&self, batch: &Batch) -> Result<InboxRow, Stop> {
+        self.open_inbox(batch).await?;
         if !batch.messages.is_empty() {
             self.apply_split(Part { mode: Mode::Ahead, ..Part::of(batch) }).await?;
         }
@@ -105,7 +107,7 @@ impl<DB: Storage> Inner<DB> {
             let progress = Some((batch.through, batch.last));
             match self.advance(&batch.origin, progress).await {
                 Ok(row) => ack = row.ack(Outcome::Complete),
-                Err(stop) => return self.stopped(&batch.origin, stop).await,
+                Err(stop) => return self.stopped(Part::of(batch), stop).await,
             }
         }
         turn.watermark.send_if_modified(|known| {
@@ -126,7 +128,7 @@ impl<DB: Storage> Inner<DB> {
     ) -> Result<InboxRow, Stop> {
         loop {
             let mut tx = begin(&self.pool).await?;
-            let row = DB::lock_inbox(&mut tx, &self.name, origin, first_row(origin)).await?;
+            let row = DB::lock_inbox(&mut tx, &self.name, origin, beginning(origin)).await?;
             check_incarnation(&row, origin)?;
             let ahead = DB::next_ahead(&mut tx, &self.name, origin, row.watermark, STEP).await?;
             let mut after = row;
@@ -142,6 +144,9 @@ impl<DB: Storage> Inner<DB> {
                 && after.is_followed_by(last)
             {
                 after.watermark = after.watermark.max(through);
+                if !last.is_anchor() {
+                    after.last = last;
+                }
             }
             if after != row {
                 DB::save_inbox(&mut tx, &self.name, origin, after).await?;

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     Error, Result, Storage, begin,
     inbox::{News, compare},
-    message::{Batch, Envelope, Link, Origin, Position},
+    message::{Batch, Envelope, HandOver, Link, Origin, Position},
     storage::{HeldReason, Holding, InboxRow},
     transport::{Ack, Outcome, ReceiveError},
 };
@@ -44,6 +44,7 @@ pub(super) struct Part<'a> {
     pub(super) messages: &'a [Envelope],
     pub(super) through: Position,
     pub(super) last: Link,
+    pub(super) handover: Option<&'a HandOver>,
     pub(super) mode: Mode,
 }
 
@@ -61,7 +62,8 @@ pub(super) enum Mode {
 impl<'a> Part<'a> {
     pub(super) fn of(batch: &'a Batch) -> Self {
         let Batch { origin, messages, through, last, .. } = batch;
-        Self { origin, messages, through: *through, last: *last, mode: Mode::Ordered }
+        let (through, last, handover) = (*through, *last, batch.handover.as_deref());
+        Self { origin, messages, through, last, handover, mode: Mode::Ordered }
     }
 
     /// The messages of `range`; progress belongs to the part at the end.
@@ -126,7 +128,7 @@ impl<DB: Storage> Inner<DB> {
         match done {
             Ok(row) => Ok(row.ack(Outcome::Complete)),
             Err(Stop::Gap(row)) => self.early(batch, row).await,
-            Err(stop) => self.stopped(&batch.origin, stop).await,
+            Err(stop) => self.stopped(Part::of(batch), stop).await,
         }
     }
 
@@ -151,7 +153,7 @@ impl<DB: Storage> Inner<DB> {
     }
 
     /// Answers a source whose batch was not applied to its end.
-    pub(super) async fn stopped(&self, origin: &Origin, stop: Stop) -> Result<Ack, ReceiveError> {
+    pub(super) async fn stopped(&self, part: Part<'_>, stop: Stop) -> Result<Ack, ReceiveError> {
         let (error, paused) = match stop {
             Stop::Gap(row) => return Ok(row.ack(Outcome::Gap)),
             Stop::Refused(reason) => return Err(ReceiveError::Refused(reason)),
@@ -162,8 +164,8 @@ impl<DB: Storage> Inner<DB> {
             Stop::TooManyHeld => (None, "too many messages are held: the stream pauses"),
         };
         tracing::warn!(consumer = self.name, ?error, "{paused}");
-        let row = DB::inbox(&self.pool, &self.name, origin).await?;
-        let row = row.unwrap_or(first_row(origin));
+        let row = DB::inbox(&self.pool, &self.name, part.origin).await?;
+        let row = row.unwrap_or(self.first_row(part));
         Ok(row.ack(Outcome::Paused { retry_after_ms: PAUSE_MS }))
     }
 
@@ -273,7 +275,7 @@ impl<DB: Storage> Inner<DB> {
         tx: &mut Transaction<'_, DB>,
         part: Part<'a>,
     ) -> Result<(InboxRow, News<'a>), Stop> {
-        let first = first_row(part.origin);
+        let first = self.first_row(part);
         let row = DB::lock_inbox(tx, &self.name, part.origin, first).await?;
         check_incarnation(&row, part.origin)?;
         let news = compare(&row, part.messages, part.through, part.last);
@@ -311,11 +313,6 @@ impl<DB: Storage> Inner<DB> {
         }
         Ok(locked)
     }
-}
-
-/// What a subscription starts with: the beginning of the log.
-pub(super) fn first_row(origin: &Origin) -> InboxRow {
-    InboxRow { incarnation: origin.incarnation, watermark: Position::START, last: Link::START }
 }
 
 /// Positions mean nothing across incarnations.

@@ -14,7 +14,7 @@ use super::{
     compensation::{OnRejected, REJECTED},
 };
 use crate::{
-    BatchHandler, Compensate, Error, Handler, Result, Storage,
+    BatchHandler, Compensate, Error, Handler, Result, Start, Storage,
     message::{TopicPattern, check_stream},
     transport::FetchMissing,
 };
@@ -90,6 +90,7 @@ pub struct ConsumerBuilder<DB: Storage> {
     on_gap: OnGap,
     fetch: Vec<(String, Arc<dyn FetchMissing>)>,
     foreign_retention: Duration,
+    start: Start,
 }
 
 impl<DB: Storage> ConsumerBuilder<DB> {
@@ -110,7 +111,22 @@ impl<DB: Storage> ConsumerBuilder<DB> {
             on_gap: OnGap::default(),
             fetch: Vec::new(),
             foreign_retention: Duration::from_secs(14 * 24 * 3_600),
+            start: Start::Beginning,
         }
+    }
+
+    /// Where a subscription to a stream begins that this consumer has none of yet (at the
+    /// beginning of the log, unless set).
+    ///
+    /// With [`Start::Now`] it begins with the first batch that it is sent, whatever came before
+    /// it; with [`Start::Position`] after that position, which is one of the source's log. From
+    /// then on a message that is missing is missed, and sent again. Give a new route the same
+    /// start ([`Route::start`](crate::Route::start)), so that the source does not read its whole
+    /// log for nothing; with `Now` it is the route that says when now is.
+    #[must_use]
+    pub fn start_at(mut self, start: Start) -> Self {
+        self.start = start;
+        self
     }
 
     /// Handles messages of `topic` (a topic, `user.*` or `*`) one at a time. Of several
@@ -298,6 +314,7 @@ impl<DB: Storage> ConsumerBuilder<DB> {
             on_gap: self.on_gap,
             fetch: self.fetch,
             foreign_retention: self.foreign_retention,
+            start: self.start,
             turns: Mutex::default(),
             gaps: Mutex::default(),
             parked: Notify::new(),

@@ -9,7 +9,8 @@ use uuid::Uuid;
 
 use super::{
     Inner,
-    apply::{Mode, Part, first_row},
+    apply::{Mode, Part},
+    start::beginning,
     stop::Stop,
 };
 use crate::{
@@ -37,6 +38,7 @@ impl<DB: Storage> Inner<DB> {
             source: source.to_owned(),
             incarnation: Uuid::nil(),
             stream: STREAM.to_owned(),
+            version: 1,
             shard: 0,
         });
         let mut envelopes = Vec::with_capacity(messages.len());
@@ -48,16 +50,22 @@ impl<DB: Storage> Inner<DB> {
         }
         if envelopes.is_empty() {
             let row = DB::inbox(&self.pool, &self.name, &origin).await?;
-            return Ok(row.unwrap_or(first_row(&origin)).ack(Outcome::Complete));
+            return Ok(row.unwrap_or(beginning(&origin)).ack(Outcome::Complete));
         }
         let turn = self.turn(&origin);
         let _applying = turn.applying.lock().await;
         let (through, last) = (Position::START, Link::START);
-        let all =
-            Part { origin: &origin, messages: &envelopes, through, last, mode: Mode::Foreign };
+        let all = Part {
+            origin: &origin,
+            messages: &envelopes,
+            through,
+            last,
+            handover: None,
+            mode: Mode::Foreign,
+        };
         match self.apply_split(all).await {
             Ok(row) => Ok(row.ack(Outcome::Complete)),
-            Err(stop) => self.stopped(&origin, stop).await,
+            Err(stop) => self.stopped(all, stop).await,
         }
     }
 
@@ -68,7 +76,7 @@ impl<DB: Storage> Inner<DB> {
         part: Part<'_>,
     ) -> Result<(Vec<Envelope>, InboxRow), Stop> {
         let source = &part.origin.source;
-        let first = first_row(part.origin);
+        let first = beginning(part.origin);
         let mut row = DB::lock_inbox(tx, &self.name, part.origin, first).await?;
         let mut fresh = Vec::new();
         for message in part.messages {

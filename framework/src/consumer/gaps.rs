@@ -12,8 +12,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Inner, OnGap,
-    apply::{check_incarnation, first_row},
+    apply::{Part, check_incarnation},
     builder::Order,
+    start::beginning,
     stop::Stop,
 };
 use crate::{
@@ -25,7 +26,7 @@ use crate::{
 };
 
 /// How often is looked for what other processes hold.
-const LOOK: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_secs(10);
 /// How many messages that were held are applied in one transaction.
 const STEP: i64 = 256;
 /// The longest that fetching a page may take.
@@ -75,7 +76,7 @@ impl<DB: Storage> Inner<DB> {
         };
         let (row, held) = match held {
             Ok(held) => held,
-            Err(stop) => return self.stopped(&batch.origin, stop).await,
+            Err(stop) => return self.stopped(Part::of(batch), stop).await,
         };
         let count = if let Held::Kept(count) = held { count } else { 0 };
         self.note_gap(&batch.origin, row.last, missing, count);
@@ -108,7 +109,8 @@ impl<DB: Storage> Inner<DB> {
     async fn hold_early(&self, batch: &Batch) -> Result<(InboxRow, Held), Stop> {
         let origin = &batch.origin;
         let mut tx = begin(&self.pool).await?;
-        let row = DB::lock_inbox(&mut tx, &self.name, origin, first_row(origin)).await?;
+        let first = self.first_row(Part::of(batch));
+        let row = DB::lock_inbox(&mut tx, &self.name, origin, first).await?;
         check_incarnation(&row, origin)?;
         if let News::Apply(..) = compare(&row, &batch.messages, batch.through, batch.last) {
             return Ok((row, Held::Follows));
@@ -235,7 +237,7 @@ impl<DB: Storage> Inner<DB> {
         loop {
             let mut tx = begin(&self.pool).await?;
             let row = DB::peek_inbox(&mut tx, &self.name, origin).await?;
-            let row = row.unwrap_or(first_row(origin));
+            let row = row.unwrap_or(beginning(origin));
             let ahead = DB::next_ahead(&mut tx, &self.name, origin, row.watermark, STEP).await?;
             drop(tx);
             let Some(first) = ahead.first() else { return Ok((row, None)) };
@@ -256,11 +258,14 @@ impl<DB: Storage> Inner<DB> {
             let ack = if messages.is_empty() {
                 match self.advance(origin, None).await {
                     Ok(row) => row.ack(Outcome::Complete),
-                    Err(stop) => self.stopped(origin, stop).await?,
+                    Err(Stop::Refused(reason)) => return Err(ReceiveError::Refused(reason)),
+                    Err(Stop::Transient(error) | Stop::Broken(error)) => return Err(error.into()),
+                    Err(_) => return Ok((row, None)),
                 }
             } else {
                 let (origin, through) = (Arc::new(origin.clone()), last.position);
-                self.apply_batch(&Batch { origin, messages, through, last }).await?
+                let batch = Batch { origin, messages, through, last, handover: None };
+                self.apply_batch(&batch).await?
             };
             if ack.last == row.last {
                 return Ok((row, None));

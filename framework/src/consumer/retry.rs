@@ -20,7 +20,7 @@ use crate::{
 
 /// How often due keys are looked for when none is known to be due before; also the pause after
 /// the database failed.
-const LOOK: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_millis(1_200);
 /// How many due keys are read at a look.
 const KEYS: i64 = 100;
 /// How many keys are tried at once.

@@ -100,6 +100,10 @@ const RESERVED: &[&str] = &[
     "last",
     "lastid",
     "foreignid",
+    "streamversion",
+    "oldshards",
+    "oldtopics",
+    "oldthrough",
 ];
 
 fn refuse(what: &'static str, value: &str, rule: &'static str) -> MessageError {

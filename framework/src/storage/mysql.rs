@@ -14,21 +14,23 @@ use sqlx::{Executor, MySql, MySqlPool, Pool, Row, Transaction, mysql::MySqlPoolO
 use uuid::Uuid;
 
 use super::shared::{
-    FIRST_VERSION, TIMER, ahead_store, from_millis, held_store, inbox_row, inserted, millis,
-    shared_reads, shared_stores, split_subject, sql, timer_subject,
+    InboxColumns, RouteColumns, TIMER, ahead_store, from_millis, held_store, inbox_row, inserted,
+    millis, route_row, route_stores, shared_reads, shared_stores, split_subject, sql,
+    timer_subject,
 };
 use super::{
-    Ahead, AheadRow, AheadStore, AppliedMigration, Base, Checkpoint, Cursor, DueKey, Edited,
-    HeldMessage, HeldReason, HeldStore, Holding, InboxRow, InboxStore, Lease, LogStore, PageLimit,
-    RouteLag, RouteStore, Steps,
+    Ahead, AheadRow, AheadStore, AppliedMigration, Base, Cursor, DueKey, Edited, HeldMessage,
+    HeldReason, HeldStore, Holding, InboxRow, InboxStore, LogStore, MemberStore, NewShard,
+    PageLimit, RouteLag, RouteRow, RouteStore, Save, ShardKey, Steps, StreamStore, StreamVersion,
 };
 use crate::{
-    Error, Result,
+    Error, Result, begin,
     error::mysql_number,
     message::{Envelope, Link, Origin, Position, encode_envelope},
 };
 
 shared_stores!(MySql, "mysql");
+route_stores!(MySql, "mysql");
 shared_reads!(MySql, "mysql");
 held_store!(MySql, "mysql");
 ahead_store!(MySql, "mysql");

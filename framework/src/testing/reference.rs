@@ -165,6 +165,7 @@ impl SampleSource {
             source: source.into(),
             incarnation: Uuid::now_v7(),
             stream: stream.into(),
+            version: 1,
             shard: 0,
         };
         Self { origin: Arc::new(origin), through: Position::START, last: Link::START }
@@ -184,7 +185,8 @@ impl SampleSource {
         if messages.is_empty() {
             self.through.0 += 1;
         }
-        Batch { origin: Arc::clone(&self.origin), messages, through: self.through, last: self.last }
+        let (through, last) = (self.through, self.last);
+        Batch { origin: Arc::clone(&self.origin), messages, through, last, handover: None }
     }
 
     /// The next batch, of `count` small messages.

@@ -39,7 +39,7 @@ impl LogStore for MySql {
             .fetch_all(&mut *tx)
             .await
             .map_err(Error::database(failed))?;
-        let count = rows.len() as u64;
+        let (count, newest) = (rows.len() as u64, head + rows.len() as i64);
         if count == 0 {
             tx.rollback().await.map_err(Error::database(failed))?;
             return Ok(Sealed { count, head: Some(Position(head)) });
@@ -60,12 +60,12 @@ impl LogStore for MySql {
             });
         }
         sqlx::query(include_str!("sql/seal_head.sql"))
-            .bind(count)
+            .bind(newest)
             .execute(&mut *tx)
             .await
             .map_err(Error::database(failed))?;
         tx.commit().await.map_err(Error::database(failed))?;
-        Ok(Sealed { count, head: Some(Position(head + rows.len() as i64)) })
+        Ok(Sealed { count, head: Some(Position(newest)) })
     }
 
     async fn head(pool: &MySqlPool) -> Result<Position> {
@@ -173,6 +173,8 @@ struct Changes {
 impl Watch for Changes {
     async fn changed(&mut self) {
         loop {
+            // First: whoever waits for something else, too, drops this early most of the time.
+            tokio::time::sleep(self.pause).await;
             let now = sqlx::query_as(include_str!("sql/changes.sql")).fetch_one(&self.pool).await;
             match now {
                 Ok(now) if self.seen.replace(now).is_some_and(|before| before != now) => {
@@ -182,7 +184,6 @@ impl Watch for Changes {
                 Ok(_) => self.pause = (self.pause * 2).min(POLL.1),
                 Err(_) => self.pause = POLL.1,
             }
-            tokio::time::sleep(self.pause).await;
         }
     }
 }

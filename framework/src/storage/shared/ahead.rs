@@ -23,7 +23,7 @@ macro_rules! ahead_store {
                     .bind(consumer)
                     .bind(&origin.source)
                     .bind(&origin.stream)
-                    .bind(FIRST_VERSION)
+                    .bind(origin.version)
                     .bind(origin.shard)
                     .bind(message.position.0)
                     .bind(message.id)
@@ -46,7 +46,7 @@ macro_rules! ahead_store {
                     .bind(consumer)
                     .bind(&origin.source)
                     .bind(&origin.stream)
-                    .bind(FIRST_VERSION)
+                    .bind(origin.version)
                     .bind(origin.shard)
                     .bind(message.position.0)
                     .execute(&mut **tx)
@@ -67,7 +67,7 @@ macro_rules! ahead_store {
                         .bind(consumer)
                         .bind(&origin.source)
                         .bind(&origin.stream)
-                        .bind(FIRST_VERSION)
+                        .bind(origin.version)
                         .bind(origin.shard)
                         .bind(after.0)
                         .bind(limit)
@@ -92,7 +92,7 @@ macro_rules! ahead_store {
                     .bind(consumer)
                     .bind(&origin.source)
                     .bind(&origin.stream)
-                    .bind(FIRST_VERSION)
+                    .bind(origin.version)
                     .bind(origin.shard)
                     .bind(through.0)
                     .execute(&mut **tx)
@@ -110,7 +110,7 @@ macro_rules! ahead_store {
                     .bind(consumer)
                     .bind(&origin.source)
                     .bind(&origin.stream)
-                    .bind(FIRST_VERSION)
+                    .bind(origin.version)
                     .bind(origin.shard)
                     .fetch_one(&mut **tx)
                     .await
@@ -132,6 +132,7 @@ macro_rules! ahead_store {
                             source: row.try_get(1)?,
                             incarnation,
                             stream: row.try_get(2)?,
+                            version: row.try_get(3)?,
                             shard: row.try_get(4)?,
                         },
                         row: inbox_row((
@@ -139,6 +140,7 @@ macro_rules! ahead_store {
                             row.try_get(6)?,
                             row.try_get(7)?,
                             row.try_get(8)?,
+                            None,
                         )),
                         first: Position(row.try_get(9)?),
                         waiting: row.try_get(10)?,
@@ -155,10 +157,11 @@ macro_rules! ahead_store {
                 consumer: &str,
                 origin: &Origin,
             ) -> Result<Option<InboxRow>> {
-                let row: Option<(Uuid, i64, i64, Uuid)> = sqlx::query_as(sql!($dir, "inbox_get"))
+                let row: Option<InboxColumns> = sqlx::query_as(sql!($dir, "inbox_get"))
                     .bind(consumer)
                     .bind(&origin.source)
                     .bind(&origin.stream)
+                    .bind(origin.version)
                     .bind(origin.shard)
                     .fetch_optional(&mut **tx)
                     .await
@@ -201,6 +204,3 @@ macro_rules! ahead_store {
     };
 }
 pub(in crate::storage) use ahead_store;
-
-/// The version of a stream's definition.
-pub(in crate::storage) const FIRST_VERSION: i32 = 1;

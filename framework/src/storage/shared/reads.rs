@@ -4,20 +4,23 @@
 macro_rules! shared_reads {
     ($db:ty, $dir:literal) => {
         async fn route_lags(pool: &Pool<$db>) -> Result<Vec<RouteLag>> {
-            let rows: Vec<(String, String, i64, i64, i64, i64)> =
+            let rows: Vec<(String, String, i64, i64, i64, i64, i32, i32, bool)> =
                 sqlx::query_as(sql!($dir, "routes"))
                     .fetch_all(pool)
                     .await
                     .map_err(Error::database("read the routes"))?;
             let head = <$db>::head(pool).await?;
             let mut lags = Vec::with_capacity(rows.len());
-            for (route, stream, position, seal, seq, updated_at) in rows {
+            for (route, stream, position, seal, seq, updated_at, version, shard, paused) in rows {
                 let cursor = Cursor { position: Position(position), seal, seq };
                 let page = PageLimit { rows: 1, bytes: usize::MAX };
                 let page = <$db>::read(pool, cursor, page).await;
                 lags.push(RouteLag {
                     route,
                     stream,
+                    version,
+                    shard,
+                    paused,
                     position: cursor.position,
                     behind: (head.0 - position).max(0),
                     oldest: page.ok().and_then(|page| page.first().map(|row| row.message.time)),

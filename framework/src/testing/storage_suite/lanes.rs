@@ -164,6 +164,7 @@ pub(super) async fn a_message_past_the_watermark_is_noted_once<DB: Storage>(pool
         incarnation: all.origin.incarnation,
         watermark: Position::START,
         last: Link::START,
+        ended: None,
     };
     let row = DB::lock_inbox(&mut tx, "c", &all.origin, first).await.expect("lock");
     assert_eq!(DB::peek_inbox(&mut tx, "c", &all.origin).await.expect("peek"), Some(row));

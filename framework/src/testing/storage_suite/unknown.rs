@@ -12,7 +12,7 @@ use sqlx::Pool;
 
 use super::{
     support::{
-        Behaviour, Effect, batch, commit, effects, eventually, message, number, sealer, whole_log,
+        Behaviour, Effect, commit, effects, eventually, linked, message, number, sealer, whole_log,
     },
     way::{FAST, consumer, effect, receive, sent},
 };
@@ -46,9 +46,8 @@ pub(super) async fn what_nobody_handles_waits_for_a_consumer_that_does<DB: Stora
         message("known", "c", 5),
     ];
     commit(&pool, &messages).await;
-    let stream = crate::Stream::new("s").topic("*");
-    let mut all = batch(Vec::new(), DB::incarnation(&pool).await.expect("incarnation"));
-    all = stream.batch(&all.origin, &Default::default(), whole_log(&pool, &lease).await);
+    let incarnation = DB::incarnation(&pool).await.expect("incarnation");
+    let all = linked(whole_log(&pool, &lease).await, "s", "*", incarnation);
     let ack = receive(&old, &all).await;
     assert_eq!((ack.outcome, ack.watermark), (Outcome::Complete, all.through));
     assert_eq!(effects(&pool, &lease).await, [effect("b", 3)]);

@@ -268,7 +268,8 @@ fn part(batch: &Batch, range: &Range<usize>) -> Batch {
         Some(message) if range.end < batch.messages.len() => (message.position, message.link()),
         _ => (batch.through, batch.last),
     };
-    Batch { origin: batch.origin.clone(), messages, through, last }
+    let (origin, handover) = (batch.origin.clone(), batch.handover.clone());
+    Batch { origin, messages, through, last, handover }
 }
 
 /// A target's name for logs and errors: no user, no password, no query, no fragment.

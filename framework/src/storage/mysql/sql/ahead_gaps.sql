@@ -5,7 +5,7 @@ SELECT CONVERT(ahead.consumer USING utf8mb4), CONVERT(ahead.source USING utf8mb4
 FROM syncline_ahead AS ahead
 JOIN syncline_inbox AS inbox
   ON inbox.consumer = ahead.consumer AND inbox.source = ahead.source
- AND inbox.stream = ahead.stream AND inbox.shard = ahead.shard
+ AND inbox.stream = ahead.stream AND inbox.version = ahead.version AND inbox.shard = ahead.shard
 WHERE (? OR ahead.consumer = ?)
 GROUP BY ahead.consumer, ahead.source, ahead.stream, ahead.version, ahead.shard,
          inbox.incarnation, inbox.watermark, inbox.last_position, inbox.last_id

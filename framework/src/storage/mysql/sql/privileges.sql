@@ -26,10 +26,24 @@ INSERT INTO syncline_route (name, stream) SELECT 'x', 'x' FROM DUAL WHERE FALSE;
 
 UPDATE syncline_route SET seal = seal WHERE FALSE;
 
+SELECT name FROM syncline_stream WHERE FALSE;
+
+INSERT INTO syncline_stream (name, version, topics, shards) SELECT 'x', 1, 'x', 1 FROM DUAL WHERE FALSE;
+
+UPDATE syncline_stream SET shards = shards WHERE FALSE;
+
+SELECT route FROM syncline_member WHERE FALSE;
+
+INSERT INTO syncline_member (route, holder, expires_at) SELECT 'x', 'x', NOW() FROM DUAL WHERE FALSE;
+
+UPDATE syncline_member SET route = route WHERE FALSE;
+
+DELETE FROM syncline_member WHERE FALSE;
+
 SELECT shard FROM syncline_inbox WHERE FALSE;
 
-INSERT INTO syncline_inbox (consumer, source, stream, shard, incarnation, watermark, last_position, last_id)
-SELECT 'x', 'x', 'x', 0, 'x', 0, 0, 'x' FROM DUAL WHERE FALSE;
+INSERT INTO syncline_inbox (consumer, source, stream, version, shard, incarnation, watermark, last_position, last_id)
+SELECT 'x', 'x', 'x', 1, 0, 'x', 0, 0, 'x' FROM DUAL WHERE FALSE;
 
 UPDATE syncline_inbox SET shard = shard WHERE FALSE;
 

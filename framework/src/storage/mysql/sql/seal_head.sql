@@ -1,1 +1,1 @@
-UPDATE syncline_head SET position = position + ? WHERE one = 1
+UPDATE syncline_head SET position = ? WHERE one = 1
