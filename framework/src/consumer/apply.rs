@@ -134,7 +134,8 @@ impl<DB: Storage> Inner<DB> {
 
     /// Applies `whole`, in smaller parts where a message fails.
     pub(super) async fn apply_split(&self, whole: Part<'_>) -> Result<InboxRow, Stop> {
-        let mut todo = vec![0..whole.messages.len()];
+        let all = 0..whole.messages.len();
+        let mut todo = vec![all];
         let mut row = None;
         while let Some(range) = todo.pop() {
             match self.apply_repeatedly(whole.cut(range.clone())).await {
