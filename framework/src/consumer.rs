@@ -7,6 +7,7 @@ mod builder;
 mod compensation;
 mod foreign;
 mod gaps;
+mod handover;
 mod invoke;
 mod retry;
 mod settle;
@@ -27,7 +28,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     BatchHandler, Handler, Result, Start, Storage,
-    message::{Batch, Envelope, ForeignMessage, Origin, Position, TopicPattern},
+    message::{Batch, Envelope, ForeignMessage, HandOver, Origin, Position, TopicPattern},
     storage::check_schema,
     transport::{Ack, FetchMissing, Receive, ReceiveError},
 };
@@ -101,6 +102,8 @@ struct Inner<DB: Storage> {
     parked: Notify,
     /// There is a gap, or what was missing has come.
     gap: Notify,
+    /// Versions of streams that took over, with a watermark by which they had.
+    handed: Mutex<HashMap<Origin, Position>>,
 }
 
 /// Batches of one origin are applied one after the other; one that came too early waits a
@@ -109,6 +112,19 @@ struct Inner<DB: Storage> {
 struct Turn {
     applying: Arc<tokio::sync::Mutex<()>>,
     watermark: watch::Sender<Position>,
+    /// What this version of the stream took over from, as far as a batch has told.
+    handover: Arc<Mutex<Option<Arc<HandOver>>>>,
+}
+
+impl Turn {
+    fn set_handover(&self, handover: &Arc<HandOver>) {
+        let mut known = self.handover.lock().unwrap_or_else(PoisonError::into_inner);
+        *known = Some(Arc::clone(handover));
+    }
+
+    fn handover(&self) -> Option<Arc<HandOver>> {
+        self.handover.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 impl<DB: Storage> Consumer<DB> {
@@ -194,6 +210,7 @@ impl<DB: Storage> Inner<DB> {
         let turn = turns.entry(origin.clone()).or_insert_with(|| Turn {
             applying: Arc::default(),
             watermark: watch::channel(Position::START).0,
+            handover: Arc::default(),
         });
         turn.clone()
     }
@@ -207,6 +224,12 @@ impl<DB: Storage> Inner<DB> {
             return None;
         }
         self.actions.iter().position(|(pattern, _)| pattern.matches(topic))
+    }
+
+    /// In which order messages of `origin` are applied. Where a stream's definition was changed,
+    /// the hand-over is told by positions: in order.
+    fn order_of(&self, origin: &Origin) -> Order {
+        if origin.version > 1 { Order::Strict } else { self.order }
     }
 
     /// The key that is parked with a message: its own, or one that no other message has.

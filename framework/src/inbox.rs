@@ -1,5 +1,7 @@
 //! The inbox: decides what of a batch is new, with no I/O.
 
+use std::borrow::Cow;
+
 use crate::{
     message::{Envelope, Link, Position},
     storage::InboxRow,
@@ -10,7 +12,7 @@ use crate::{
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum News<'a> {
     /// The messages to apply (perhaps none), and the state after them.
-    Apply(&'a [Envelope], InboxRow),
+    Apply(Cow<'a, [Envelope]>, InboxRow),
     /// The batch starts past the watermark, or does not link to what was applied.
     Gap,
 }
@@ -43,15 +45,15 @@ pub(crate) fn compare<'a>(
     let fresh = &messages[known..];
     let after = |last: Link| InboxRow { watermark: row.watermark.max(through), last, ..*row };
     match fresh.first() {
-        Some(first) if row.is_followed_by(first.prev) => News::Apply(fresh, after(last)),
+        Some(first) if row.is_followed_by(first.prev) => News::Apply(fresh.into(), after(last)),
         Some(_) => News::Gap,
         // Progress moves the watermark only where its last message is the one applied, so
         // that it can never step over a lost one.
         None if row.is_followed_by(last) => {
-            News::Apply(fresh, after(if last.is_anchor() { row.last } else { last }))
+            News::Apply(fresh.into(), after(if last.is_anchor() { row.last } else { last }))
         }
         None if last.position > row.watermark => News::Gap,
-        None => News::Apply(fresh, *row),
+        None => News::Apply(fresh.into(), *row),
     }
 }
 

@@ -12,6 +12,7 @@
 //! | [`outbox`] | [`enqueue`] into the caller's transaction |
 //! | [`stream`] | which topics go together, and how they are linked |
 //! | [`relay`] | route: read, publish, checkpoint |
+//! | [`routes`] | what an operator does with routes |
 //! | [`transport`] | [`Publisher`](transport::Publisher) and [`Subscriber`](transport::Subscriber) |
 //! | [`consumer`] | receives, applies once, parks what fails |
 //! | [`held`] | what an operator does with dead letters |
@@ -27,6 +28,7 @@ mod inbox;
 pub mod message;
 pub mod outbox;
 pub mod relay;
+pub mod routes;
 pub mod storage;
 pub mod stream;
 #[cfg(any(test, feature = "testing"))]

@@ -267,6 +267,14 @@ pub trait InboxStore: Base {
         first: InboxRow,
     ) -> Result<InboxRow>;
 
+    /// Locks and reads the rows of all shards of the origin's version that there are, with the
+    /// shard of each.
+    async fn lock_version(
+        tx: &mut Transaction<'_, Self>,
+        consumer: &str,
+        origin: &Origin,
+    ) -> Result<Vec<(i32, InboxRow)>>;
+
     /// Writes the row that [`InboxStore::lock_inbox`] locked.
     async fn save_inbox(
         tx: &mut Transaction<'_, Self>,

@@ -1,17 +1,17 @@
 //! Streams of several shards: shared by relay processes, read once, started where one says.
 
 use std::{
-    sync::atomic::Ordering,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
 use sqlx::{Pool, Postgres, Sqlite};
 use syncline::{
-    Route, Start, Stream,
-    message::Batch,
+    Envelope, Message, Route, Start, Stream,
+    message::{Batch, HandOver, Link, Origin, Position},
     relay::RouteState,
-    transport::{Ack, PublishError, Publisher},
+    transport::{Ack, Outcome, PublishError, Publisher, Receive},
 };
 use syncline_tests::{
     kit::{KEYS, Kit},
@@ -72,6 +72,8 @@ on_both!(
     a_subscription_begins_where_it_says,
     a_consumer_that_wants_the_beginning_gets_it_from_a_route_that_began_now,
     an_idle_stream_carries_progress_without_a_storm,
+    a_changed_definition_takes_over_in_order_from_processes_that_have_the_old_one,
+    a_new_version_waits_for_the_old_one_and_repeats_nothing_of_it,
 );
 
 fn sharded() -> Stream {
@@ -105,8 +107,8 @@ mod case {
         let halves = async || ((a.share(), b.share()) == (16, 16)).then_some(());
         eventually("the second gets its half", halves).await;
         write(&world.source, 60).await;
-        // Past its lease; it wakes up with batches in its hands.
-        write(&world.source, 10).await;
+        // Past its lease, and not in the middle of a transaction, which SQLite would wait for.
+        tokio::time::sleep(LEASE / 2).await;
         a.freeze(LEASE * 6);
         eventually("the other takes over", async || (b.share() == 32).then_some(())).await;
         write(&world.source, 50).await;
@@ -193,7 +195,7 @@ mod case {
         assert_eq!(from(&world, "first", Start::Beginning).await, 3 * keys);
         assert_eq!(from(&world, "now", Start::Now).await, keys);
         // The log holds 4 rounds; the third begins after two.
-        let third = Start::Position(syncline::message::Position(2 * KEYS));
+        let third = Start::Position(Position(2 * KEYS));
         assert_eq!(from(&world, "third", third).await, 3 * keys);
         // Once begun it goes on from there, whatever the start says.
         assert_eq!(from(&world, "now", Start::Now).await, 3 * keys);
@@ -235,8 +237,7 @@ mod case {
         eventually("every shard's watermark follows", async || {
             for shard in 0..16 {
                 let (source, stream) = ("/tests".into(), "idle".into());
-                let origin =
-                    syncline::message::Origin { source, incarnation, stream, version: 1, shard };
+                let origin = Origin { source, incarnation, stream, version: 1, shard };
                 let row = DB::inbox(&world.target, "idle", &origin).await.expect("inbox")?;
                 if row.watermark < head {
                     return None;
@@ -253,5 +254,96 @@ mod case {
         assert!(relay.status().iter().all(|shard| shard.state == RouteState::Idle));
         assert_eq!(direct.sent.load(Ordering::Relaxed), 0);
         relay.stop().await;
+    }
+
+    fn outdated(process: &Process) -> bool {
+        let outdated = |state: &RouteState| matches!(state, RouteState::Outdated { .. });
+        process.relay().status().iter().all(|shard| outdated(&shard.state))
+    }
+
+    pub(super) async fn a_changed_definition_takes_over_in_order_from_processes_that_have_the_old_one<
+        DB: Kit,
+    >(
+        world: World<DB>,
+    ) {
+        let plain = Stream::new("s").topic("counter.*");
+        let (routes, all) =
+            (["one", "two"], async || DB::streams(&world.source).await.expect("streams"));
+        let a = world.process(&plain, &routes);
+        write(&world.source, 60).await;
+        tokio::time::sleep(LEASE / 2).await;
+        a.freeze(LEASE * 2);
+        write(&world.source, 24).await;
+        let b = world.process(&sharded(), &routes);
+        write(&world.source, 60).await;
+        eventually("the old process stands aside", async || outdated(&a).then_some(())).await;
+        write(&world.source, 60).await;
+        check(&world.source, &world.target, &routes).await;
+        let versions = all().await;
+        assert_eq!(
+            versions.iter().map(|v| (v.version, v.shards)).collect::<Vec<_>>(),
+            [(1, 1), (2, 16)]
+        );
+        assert!(versions[1].after.0 >= 60, "{versions:?}");
+
+        // A process of the old program that starts now changes nothing, but on purpose.
+        let late = world.process(&plain, &routes);
+        eventually("it stands aside", async || outdated(&late).then_some(())).await;
+        assert_eq!(all().await.len(), 2);
+        let back = world.process(&plain.clone().replaces(2), &routes);
+        eventually("it takes over", async || outdated(&b).then_some(())).await;
+        write(&world.source, 60).await;
+        check(&world.source, &world.target, &routes).await;
+        assert_eq!(all().await.last().map(|v| (v.version, v.shards)), Some((3, 1)));
+        for process in [a, b, late, back] {
+            process.kill();
+        }
+    }
+
+    /// Messages 1, 2, .. of one key as a batch, at positions of the same number.
+    fn numbered(version: i32, range: std::ops::RangeInclusive<i64>, end: Option<i64>) -> Batch {
+        let link = |n: i64| Link { position: Position(n), id: uuid::Uuid::from_u128(n as u128) };
+        let (source, stream) = ("/tests".to_owned(), "s".to_owned());
+        let incarnation = uuid::Uuid::from_u128(7);
+        let origin = Arc::new(Origin { source, incarnation, stream, version, shard: 0 });
+        let began = end.map_or(Link::START, |end| Link::anchor(Position(end)));
+        let prev = |n: i64| if n - 1 > began.position.0 { link(n - 1) } else { began };
+        let message = |n: i64| Envelope {
+            origin: Arc::clone(&origin),
+            position: Position(n),
+            prev: prev(n),
+            message: Message::json("counter.raised", &n).expect("JSON").key("key 0").id(link(n).id),
+        };
+        let (through, last) = (Position(*range.end()), link(*range.end()));
+        let handover = end.map(|end| {
+            let topics = vec!["counter.*".into()];
+            Arc::new(HandOver { shards: 1, topics, through: Position(end) })
+        });
+        Batch { messages: range.map(message).collect(), origin, through, last, handover }
+    }
+
+    pub(super) async fn a_new_version_waits_for_the_old_one_and_repeats_nothing_of_it<DB: Kit>(
+        world: World<DB>,
+    ) {
+        let consumer = noting("c", world.target.clone()).build().expect("a consumer");
+        let receive = async |batch: Batch| consumer.receive(batch).await;
+        let applied = async || {
+            let applied = DB::applied(&world.target).await.expect("applied");
+            applied.into_iter().map(|(_, n)| n).collect::<Vec<_>>()
+        };
+        // The new version begins after 3; the old one has brought 2, and then goes on past 3.
+        receive(numbered(1, 1..=2, None)).await.expect("an answer");
+        let early = receive(numbered(2, 4..=6, Some(3))).await.expect("an answer");
+        assert!(matches!(early.outcome, Outcome::Paused { .. }), "{early:?}");
+        assert_eq!(early.watermark, Position(3));
+        assert_eq!(applied().await, [1, 2]);
+        receive(numbered(1, 1..=4, None)).await.expect("a paused relay sends past the end");
+        let ack = receive(numbered(2, 4..=6, Some(3))).await.expect("an answer");
+        assert_eq!((ack.outcome, ack.watermark), (Outcome::Complete, Position(6)));
+        assert_eq!(applied().await, [1, 2, 3, 4, 5, 6]);
+        let late = receive(numbered(1, 5..=6, None)).await.expect_err("the old version is over");
+        assert!(late.to_string().contains("ended at position 4"), "{late}");
+        receive(numbered(2, 4..=7, Some(3))).await.expect("an answer");
+        assert_eq!(applied().await, [1, 2, 3, 4, 5, 6, 7]);
     }
 }

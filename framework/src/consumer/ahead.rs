@@ -16,7 +16,7 @@ use sqlx::Transaction;
 
 use super::{
     Inner,
-    apply::{EARLY, LOOK, Mode, Part, check_incarnation},
+    apply::{EARLY, LOOK, Mode, Part, check_end, check_incarnation},
     start::beginning,
     stop::Stop,
 };
@@ -50,6 +50,7 @@ impl<DB: Storage> Inner<DB> {
         let row = DB::peek_inbox(tx, &self.name, part.origin).await?;
         let row = row.unwrap_or(beginning(part.origin));
         check_incarnation(&row, part.origin)?;
+        check_end(&row, part)?;
         let taken = fresh.len();
         fresh.retain(|message| message.position > row.watermark);
         if fresh.len() < taken {
@@ -67,7 +68,7 @@ impl<DB: Storage> Inner<DB> {
             return Err(Stop::Gap(row));
         };
         let mut shares = vec![Vec::new(); lanes.max(1)];
-        for message in fresh {
+        for message in fresh.iter() {
             let mut hasher = DefaultHasher::new();
             self.key_of(message).hash(&mut hasher);
             let lane = hasher.finish() % shares.len() as u64;

@@ -36,6 +36,9 @@ const REPEATS: [Duration; 4] = [
 ];
 /// What a source is told to wait when our database is away or too many keys fail.
 const PAUSE_MS: u64 = 1_000;
+/// And while an older version of the stream is applied.
+const SHORT_PAUSE_MS: u64 = 200;
+const OLDER: &str = "the stream waits: its version before this one is not at its end";
 
 /// What is applied in one transaction: messages, and how far the log was looked at after them.
 #[derive(Clone, Copy)]
@@ -86,10 +89,13 @@ pub(super) struct Taken<'a> {
 
 impl<DB: Storage> Inner<DB> {
     pub(super) async fn receive(&self, batch: Batch) -> Result<Ack, ReceiveError> {
-        if self.order == Order::None {
+        if self.order_of(&batch.origin) == Order::None {
             return self.receive_unordered(&batch).await;
         }
         let turn = self.turn(&batch.origin);
+        if let Some(handover) = &batch.handover {
+            turn.set_handover(handover);
+        }
         self.await_turn(&turn, &batch).await;
         let applying = turn.applying.lock().await;
         let result = self.apply_batch(&batch).await;
@@ -120,7 +126,7 @@ impl<DB: Storage> Inner<DB> {
 
     /// Applies what of `batch` follows the watermark.
     pub(super) async fn apply_batch(&self, batch: &Batch) -> Result<Ack, ReceiveError> {
-        let done = match self.order {
+        let done = match self.order_of(&batch.origin) {
             Order::Strict => self.apply_split(Part::of(batch)).await,
             Order::Lanes(lanes) => self.apply_lanes(batch, lanes).await,
             Order::None => self.apply_unordered(batch).await,
@@ -163,11 +169,17 @@ impl<DB: Storage> Inner<DB> {
             Stop::Transient(error) => (Some(error), "the database is away or busy"),
             Stop::TooManyParked => (None, "too many keys are parked: the stream pauses"),
             Stop::TooManyHeld => (None, "too many messages are held: the stream pauses"),
+            Stop::OlderVersion => (None, OLDER),
         };
-        tracing::warn!(consumer = self.name, ?error, "{paused}");
+        if paused == OLDER {
+            tracing::debug!(consumer = self.name, stream = part.origin.stream, "{paused}");
+        } else {
+            tracing::warn!(consumer = self.name, ?error, "{paused}");
+        }
         let row = DB::inbox(&self.pool, &self.name, part.origin).await?;
         let row = row.unwrap_or(self.first_row(part));
-        Ok(row.ack(Outcome::Paused { retry_after_ms: PAUSE_MS }))
+        let retry_after_ms = if paused == OLDER { SHORT_PAUSE_MS } else { PAUSE_MS };
+        Ok(row.ack(Outcome::Paused { retry_after_ms }))
     }
 
     async fn apply_repeatedly(&self, part: Part<'_>) -> Result<InboxRow, Stop> {
@@ -203,7 +215,9 @@ impl<DB: Storage> Inner<DB> {
         if parked.is_empty() {
             let known = part.messages.len() - fresh.len();
             self.invoke_all(&mut tx, fresh).await.map_err(|stop| match part.mode {
-                Mode::Ordered => shift_index(stop, known),
+                Mode::Ordered if matches!(taken.fresh, Cow::Borrowed(_)) => {
+                    shift_index(stop, known)
+                }
                 // The new ones need not be the last ones.
                 _ if known > 0 => forget_index(stop),
                 _ => stop,
@@ -236,7 +250,7 @@ impl<DB: Storage> Inner<DB> {
     ) -> Result<Taken<'a>, Stop> {
         match part.mode {
             Mode::Ordered => match self.open(tx, part).await? {
-                (_, News::Apply(fresh, after)) => Ok(Taken { fresh: Cow::Borrowed(fresh), after }),
+                (_, News::Apply(fresh, after)) => Ok(Taken { fresh, after }),
                 (row, News::Gap) => Err(Stop::Gap(row)),
             },
             Mode::Ahead => {
@@ -279,7 +293,13 @@ impl<DB: Storage> Inner<DB> {
         let first = self.first_row(part);
         let row = DB::lock_inbox(tx, &self.name, part.origin, first).await?;
         check_incarnation(&row, part.origin)?;
-        let news = compare(&row, part.messages, part.through, part.last);
+        check_end(&row, part)?;
+        let news = match compare(&row, part.messages, part.through, part.last) {
+            News::Apply(fresh, after) => {
+                News::Apply(self.hand_over(tx, part, &row, fresh).await?, after)
+            }
+            News::Gap => News::Gap,
+        };
         Ok((row, news))
     }
 
@@ -313,6 +333,19 @@ impl<DB: Storage> Inner<DB> {
             }
         }
         Ok(locked)
+    }
+}
+
+/// A version of a stream takes nothing more once a newer one has begun here.
+pub(super) fn check_end(row: &InboxRow, part: Part<'_>) -> Result<(), Stop> {
+    let last = part.messages.last().map(|last| last.position);
+    match row.ended.filter(|end| last.is_some_and(|last| last > *end)) {
+        None => Ok(()),
+        Some(end) => Err(Stop::Refused(format!(
+            "version {} of stream {:?} ended at position {end}: this relay has an older \
+             definition of the stream than the one that is in force",
+            part.origin.version, part.origin.stream
+        ))),
     }
 }
 

@@ -217,7 +217,8 @@ impl<DB: Storage> ConsumerBuilder<DB> {
     /// other.
     ///
     /// Stop every process of this consumer before you change between ordered and unordered:
-    /// an ordered one does not look for what an unordered one has applied meanwhile.
+    /// an ordered one does not look for what an unordered one has applied meanwhile. Later
+    /// versions of a stream whose definition was changed are applied in order nevertheless.
     #[must_use]
     pub fn unordered(mut self) -> Self {
         self.order = Order::None;
@@ -316,6 +317,7 @@ impl<DB: Storage> ConsumerBuilder<DB> {
             foreign_retention: self.foreign_retention,
             start: self.start,
             turns: Mutex::default(),
+            handed: Mutex::default(),
             gaps: Mutex::default(),
             parked: Notify::new(),
             gap: Notify::new(),

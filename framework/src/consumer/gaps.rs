@@ -234,6 +234,7 @@ impl<DB: Storage> Inner<DB> {
     /// Applies held messages in order as far as they follow. Returns where that ends, and what
     /// the next one names as its predecessor.
     async fn drain(&self, origin: &Origin) -> Result<(InboxRow, Option<Link>), ReceiveError> {
+        let handover = self.turn(origin).handover();
         loop {
             let mut tx = begin(&self.pool).await?;
             let row = DB::peek_inbox(&mut tx, &self.name, origin).await?;
@@ -241,6 +242,10 @@ impl<DB: Storage> Inner<DB> {
             let ahead = DB::next_ahead(&mut tx, &self.name, origin, row.watermark, STEP).await?;
             drop(tx);
             let Some(first) = ahead.first() else { return Ok((row, None)) };
+            // The next batch tells what this version took over from; until then it waits.
+            if origin.version > 1 && handover.is_none() {
+                return Ok((row, None));
+            }
             if !row.is_followed_by(first.prev) {
                 return Ok((row, Some(first.prev)));
             }
@@ -264,13 +269,13 @@ impl<DB: Storage> Inner<DB> {
                 }
             } else {
                 let (origin, through) = (Arc::new(origin.clone()), last.position);
-                let batch = Batch { origin, messages, through, last, handover: None };
+                let batch = Batch { origin, messages, through, last, handover: handover.clone() };
                 self.apply_batch(&batch).await?
             };
             if ack.last == row.last {
                 return Ok((row, None));
             }
-            if self.order == Order::Strict {
+            if self.order_of(origin) == Order::Strict {
                 let mut tx = begin(&self.pool).await?;
                 DB::remove_ahead(&mut tx, &self.name, origin, ack.watermark).await?;
                 tx.commit().await.map_err(Error::database("forget what was held"))?;

@@ -37,6 +37,8 @@ pub(super) enum Stop {
     TooManyParked,
     /// So many messages are held that no more may be.
     TooManyHeld,
+    /// The version of the stream before this one is not at its end here.
+    OlderVersion,
     /// One message failed; which one, if that is known.
     Failed(Option<usize>, Failure),
     /// The batch cannot be taken in as it is.

@@ -134,6 +134,26 @@ macro_rules! shared_stores {
                 Err(Error::Database { action: failed, source: sqlx::Error::RowNotFound })
             }
 
+            async fn lock_version(
+                tx: &mut Transaction<'_, Self>,
+                consumer: &str,
+                origin: &Origin,
+            ) -> Result<Vec<(i32, InboxRow)>> {
+                let rows: Vec<(Uuid, i64, i64, Uuid, Option<i64>, i32)> =
+                    sqlx::query_as(sql!($dir, "inbox_version"))
+                        .bind(consumer)
+                        .bind(&origin.source)
+                        .bind(&origin.stream)
+                        .bind(origin.version)
+                        .fetch_all(&mut **tx)
+                        .await
+                        .map_err(Error::database("lock the inbox"))?;
+                let row = |(incarnation, watermark, last, id, ended, shard)| {
+                    (shard, inbox_row((incarnation, watermark, last, id, ended)))
+                };
+                Ok(rows.into_iter().map(row).collect())
+            }
+
             async fn save_inbox(
                 tx: &mut Transaction<'_, Self>,
                 consumer: &str,
