@@ -7,9 +7,11 @@ mod database;
 mod dead;
 mod doctor;
 mod failure;
+mod held;
 mod migrate;
 mod outbox;
 mod output;
+mod progress;
 mod route;
 mod stream;
 mod text;
@@ -66,6 +68,9 @@ enum Command {
     /// Messages that came in and failed for good
     #[command(subcommand)]
     Dead(dead::Command),
+    /// Everything that came in and was not applied
+    #[command(subcommand)]
+    Held(held::Command),
 }
 
 fn main() -> ExitCode {
@@ -113,6 +118,7 @@ async fn command<DB: Storage>(
         Command::Route(command) => route::run(command, pool, output).await,
         Command::Stream(command) => stream::run(command, pool, output).await,
         Command::Dead(command) => dead::run(command, pool, output).await,
+        Command::Held(command) => held::run(command, pool, output).await,
     };
     pool.close().await;
     outcome

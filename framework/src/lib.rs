@@ -36,7 +36,7 @@ pub mod testing;
 pub mod transport;
 mod wake;
 
-pub use consumer::{Consumer, ConsumerHandle, OnDead, RetryPolicy};
+pub use consumer::{Consumer, ConsumerHandle, OnDead, OnGap, RetryPolicy};
 pub use error::{Error, Result};
 pub use handler::{
     BatchHandler, Compensate, Handler, HandlerError, Rejection, Verdict, handler_fn,

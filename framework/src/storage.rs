@@ -4,6 +4,7 @@
 //! A new database implements these traits and passes `testing::storage_suite`;
 //! `docs/adding-a-database.md` has the checklist.
 
+mod ahead;
 mod begin;
 mod held;
 mod migrate;
@@ -29,8 +30,9 @@ use crate::{
     message::{Link, Message, Origin, Position},
 };
 
+pub use ahead::{Ahead, AheadRow, AheadStore};
 pub use begin::begin;
-pub use held::{HeldMessage, HeldReason, HeldStore, Holding};
+pub use held::{DueKey, Edited, HeldMessage, HeldReason, HeldStore, Holding};
 pub use migrate::{
     AppliedMigration, MigrationState, MigrationStatus, Steps, check_schema, migrate, migrate_down,
     plan, status,
@@ -49,6 +51,7 @@ pub trait Storage:
     + StreamStore
     + MemberStore
     + InboxStore
+    + AheadStore
     + HeldStore
     + Inspect
 {
@@ -62,6 +65,7 @@ impl<DB> Storage for DB where
         + StreamStore
         + MemberStore
         + InboxStore
+        + AheadStore
         + HeldStore
         + Inspect
 {

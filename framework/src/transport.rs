@@ -17,7 +17,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
-use crate::message::{Batch, Link, Position};
+use crate::message::{Batch, ForeignMessage, Link, Origin, Position};
 
 /// How far the receiving side has durably got, and whether it wants more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,6 +113,36 @@ pub trait Receive: Send + Sync + 'static {
     /// # Errors
     /// [`ReceiveError`]; nothing may be acknowledged then.
     async fn receive(&self, batch: Batch) -> Result<Ack, ReceiveError>;
+
+    /// Applies messages of a producer that is not Syncline's, each id of `source` once.
+    ///
+    /// # Errors
+    /// [`ReceiveError`]; nothing may be acknowledged then.
+    async fn receive_foreign(
+        &self,
+        source: &str,
+        messages: Vec<ForeignMessage>,
+    ) -> Result<Ack, ReceiveError> {
+        let _ = (source, messages);
+        Err(ReceiveError::Refused("foreign messages are not taken here".to_owned()))
+    }
+}
+
+/// Fetches messages that a transport has lost from where they can be read again: the source's
+/// feed.
+#[async_trait]
+pub trait FetchMissing: Send + Sync + 'static {
+    /// The next messages of `origin` after `watermark`, up to which `last` is the last message
+    /// that was applied; without messages when there are none.
+    ///
+    /// # Errors
+    /// Whatever kept it from answering; it is asked again later.
+    async fn fetch(
+        &self,
+        origin: &Origin,
+        watermark: Position,
+        last: Link,
+    ) -> Result<Batch, Box<dyn std::error::Error + Send + Sync>>;
 }
 
 /// Takes batches off the wire.

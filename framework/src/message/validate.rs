@@ -99,6 +99,7 @@ const RESERVED: &[&str] = &[
     "through",
     "last",
     "lastid",
+    "foreignid",
     "streamversion",
     "oldshards",
     "oldtopics",

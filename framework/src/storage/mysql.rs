@@ -14,24 +14,26 @@ use sqlx::{Executor, MySql, MySqlPool, Pool, Row, Transaction, mysql::MySqlPoolO
 use uuid::Uuid;
 
 use super::shared::{
-    InboxColumns, RouteColumns, TIMER, from_millis, held_store, inbox_row, millis, route_row,
-    route_stores, shared_reads, shared_stores, split_subject, sql, timer_subject,
+    InboxColumns, RouteColumns, TIMER, ahead_store, from_millis, held_store, inbox_row, inserted,
+    millis, route_row, route_stores, shared_reads, shared_stores, split_subject, sql,
+    timer_subject,
 };
 use super::{
-    AppliedMigration, Base, Cursor, HeldMessage, HeldReason, HeldStore, Holding, InboxRow,
-    InboxStore, LogStore, MemberStore, NewShard, PageLimit, RouteLag, RouteRow, RouteStore, Save,
-    ShardKey, Steps, StreamStore, StreamVersion,
+    Ahead, AheadRow, AheadStore, AppliedMigration, Base, Cursor, DueKey, Edited, HeldMessage,
+    HeldReason, HeldStore, Holding, InboxRow, InboxStore, LogStore, MemberStore, NewShard,
+    PageLimit, RouteLag, RouteRow, RouteStore, Save, ShardKey, Steps, StreamStore, StreamVersion,
 };
 use crate::{
     Error, Result, begin,
     error::mysql_number,
-    message::{Envelope, Origin, Position, encode_envelope},
+    message::{Envelope, Link, Origin, Position, encode_envelope},
 };
 
 shared_stores!(MySql, "mysql");
 route_stores!(MySql, "mysql");
 shared_reads!(MySql, "mysql");
 held_store!(MySql, "mysql");
+ahead_store!(MySql, "mysql");
 
 /// ER_SP_DOES_NOT_EXIST: also said of a savepoint.
 const NO_SAVEPOINT: u16 = 1305;

@@ -12,17 +12,19 @@ use sqlx::{PgPool, Pool, Postgres, Row, Transaction, postgres::PgPoolOptions};
 use uuid::Uuid;
 
 use super::shared::{
-    InboxColumns, RouteColumns, TIMER, from_millis, held_store, inbox_row, lease_store, millis,
-    route_row, route_stores, shared_reads, shared_stores, split_subject, sql, timer_subject,
+    InboxColumns, RouteColumns, TIMER, ahead_store, from_millis, held_store, inbox_row, inserted,
+    lease_store, millis, route_row, route_stores, shared_reads, shared_stores, split_subject, sql,
+    timer_subject,
 };
 use super::{
-    AppliedMigration, Base, Cursor, HeldMessage, HeldReason, HeldStore, Holding, InboxRow,
-    InboxStore, Lease, LeaseStore, LogStore, MemberStore, NewShard, PageLimit, RouteLag, RouteRow,
-    RouteStore, Save, ShardKey, Steps, StreamStore, StreamVersion,
+    Ahead, AheadRow, AheadStore, AppliedMigration, Base, Cursor, DueKey, Edited, HeldMessage,
+    HeldReason, HeldStore, Holding, InboxRow, InboxStore, Lease, LeaseStore, LogStore, MemberStore,
+    NewShard, PageLimit, RouteLag, RouteRow, RouteStore, Save, ShardKey, Steps, StreamStore,
+    StreamVersion,
 };
 use crate::{
     Error, Result, begin,
-    message::{Envelope, Origin, Position, encode_envelope},
+    message::{Envelope, Link, Origin, Position, encode_envelope},
 };
 
 lease_store!(Postgres, "postgres");
@@ -30,6 +32,7 @@ shared_stores!(Postgres, "postgres");
 shared_reads!(Postgres, "postgres");
 route_stores!(Postgres, "postgres");
 held_store!(Postgres, "postgres");
+ahead_store!(Postgres, "postgres");
 
 #[async_trait]
 impl Base for Postgres {

@@ -12,17 +12,19 @@ use sqlx::{Pool, Row, Sqlite, SqlitePool, Transaction, sqlite::SqlitePoolOptions
 use uuid::Uuid;
 
 use super::shared::{
-    InboxColumns, RouteColumns, TIMER, from_millis, held_store, inbox_row, lease_store, millis,
-    route_row, route_stores, shared_reads, shared_stores, split_subject, sql, timer_subject,
+    InboxColumns, RouteColumns, TIMER, ahead_store, from_millis, held_store, inbox_row, inserted,
+    lease_store, millis, route_row, route_stores, shared_reads, shared_stores, split_subject, sql,
+    timer_subject,
 };
 use super::{
-    AppliedMigration, Base, Cursor, HeldMessage, HeldReason, HeldStore, Holding, InboxRow,
-    InboxStore, Lease, LeaseStore, LogStore, MemberStore, NewShard, PageLimit, RouteLag, RouteRow,
-    RouteStore, Save, ShardKey, Steps, StreamStore, StreamVersion,
+    Ahead, AheadRow, AheadStore, AppliedMigration, Base, Cursor, DueKey, Edited, HeldMessage,
+    HeldReason, HeldStore, Holding, InboxRow, InboxStore, Lease, LeaseStore, LogStore, MemberStore,
+    NewShard, PageLimit, RouteLag, RouteRow, RouteStore, Save, ShardKey, Steps, StreamStore,
+    StreamVersion,
 };
 use crate::{
     Error, Result, begin,
-    message::{Envelope, Origin, Position, encode_envelope},
+    message::{Envelope, Link, Origin, Position, encode_envelope},
 };
 
 lease_store!(Sqlite, "sqlite");
@@ -30,6 +32,7 @@ shared_stores!(Sqlite, "sqlite");
 shared_reads!(Sqlite, "sqlite");
 route_stores!(Sqlite, "sqlite");
 held_store!(Sqlite, "sqlite");
+ahead_store!(Sqlite, "sqlite");
 
 #[async_trait]
 impl Base for Sqlite {

@@ -45,10 +45,12 @@
 //! | any other | `application/problem+json` | nothing is known of its effects; `detail` says why |
 
 mod answer;
+mod foreign;
 mod listener;
 mod problem;
 mod publisher;
 mod receiver;
+mod reply;
 mod sign;
 mod tls;
 

@@ -80,7 +80,8 @@ pub(super) fn linked(rows: Vec<LogRow>, stream: &str, topic: &str, incarnation: 
     let origin = Arc::new(Origin { source, incarnation, stream, version: 1, shard: 0 });
     let through = rows.last().map_or(Position::START, |row| row.cursor.position);
     let mut last = Link::START;
-    let rows = rows.into_iter().filter(|row| row.message.topic == topic);
+    let topic = crate::message::TopicPattern::from(topic);
+    let rows = rows.into_iter().filter(|row| topic.matches(&row.message.topic));
     let messages = rows
         .map(|row| {
             let position = row.cursor.position;
