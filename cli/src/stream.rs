@@ -1,4 +1,7 @@
-//! `syncline stream`: the definitions of streams, as the source keeps them.
+//! `syncline stream`: the definitions of streams, as the source keeps them, and a new incarnation of
+//! their source.
+
+mod rebase;
 
 use clap::Subcommand;
 use serde_json::{Value, json};
@@ -23,6 +26,9 @@ pub(crate) enum Command {
         /// The stream
         stream: String,
     },
+    /// Let all streams of this source begin a new life, after its database was restored from a
+    /// backup or lost commits in a failover
+    Rebase(rebase::Args),
 }
 
 pub(crate) async fn run<DB: Storage>(
@@ -33,6 +39,7 @@ pub(crate) async fn run<DB: Storage>(
     check_schema(pool).await?;
     let mut versions = DB::streams(pool).await?;
     match command {
+        Command::Rebase(args) => return rebase::run(args, pool, output).await,
         Command::List => {
             let all = versions.clone();
             versions

@@ -8,6 +8,7 @@ mod compensation;
 mod foreign;
 mod gaps;
 mod handover;
+mod incarnation;
 mod invoke;
 mod retry;
 mod settle;

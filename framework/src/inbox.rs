@@ -93,7 +93,14 @@ mod tests {
                 message: Message::new("t", "text/plain", "").id(link(position).id),
             })
             .collect();
-        Batch { origin, messages, through: Position(through), last, handover: None }
+        Batch {
+            origin,
+            messages,
+            through: Position(through),
+            last,
+            handover: None,
+            continues: None,
+        }
     }
 
     fn compare_batch<'a>(row: &InboxRow, batch: &'a Batch) -> News<'a> {

@@ -13,6 +13,7 @@
 //! | [`stream`] | which topics go together, and how they are linked |
 //! | [`relay`] | route: read, publish, checkpoint |
 //! | [`routes`] | what an operator does with routes |
+//! | [`incarnation`] | what an operator does when a backup was restored |
 //! | [`transport`] | [`Publisher`](transport::Publisher) and [`Subscriber`](transport::Subscriber) |
 //! | [`consumer`] | receives, applies once, parks what fails |
 //! | [`held`] | what an operator does with dead letters |
@@ -25,6 +26,7 @@ pub mod error;
 pub mod handler;
 pub mod held;
 mod inbox;
+pub mod incarnation;
 pub mod message;
 pub mod outbox;
 pub mod relay;

@@ -6,6 +6,7 @@ mod backoff;
 mod carried;
 mod define;
 mod head;
+mod life;
 mod pages;
 mod position;
 mod route;
@@ -32,6 +33,7 @@ use crate::{
     transport::Publisher,
 };
 
+use life::Life;
 use pages::Pages;
 use saver::Saver;
 use share::{Line, Share};
@@ -212,8 +214,10 @@ impl<DB: Storage> RelayBuilder<DB> {
         // Connections of its own: a service that exhausts its pool does not stop the relay.
         let connections = 3 + 2 * shards.min(8);
         let (head, _) = watch::channel(DB::head(&self.pool).await?);
+        let life = Life::new();
         let shared = Arc::new(Shared {
-            pool: DB::relay_pool(&self.pool, connections),
+            pool: DB::relay_pool(&self.pool, connections, life.met()),
+            life,
             holder: Uuid::now_v7(),
             options: self.options,
             head,
@@ -235,7 +239,7 @@ impl<DB: Storage> RelayBuilder<DB> {
         tasks.spawn(head::run(Arc::clone(&shared)));
         let save = Arc::clone(&shared);
         tasks.spawn(async move {
-            save.saver.run::<DB>(&save.pool, save.options.checkpoint_every, &save.saved).await;
+            save.saver.run(&save).await;
         });
         let share = Share::new(Arc::clone(&shared), self.source, incarnation, lines);
         tasks.spawn(share.run());
@@ -286,6 +290,7 @@ impl<DB: Storage> RelayBuilder<DB> {
 /// What the tasks of one relay share.
 struct Shared<DB: Storage> {
     pool: Pool<DB>,
+    life: Life,
     holder: Uuid,
     options: RelayOptions,
     /// The last position given out, as far as this process knows.

@@ -30,7 +30,15 @@ pub struct Ack {
     pub outcome: Outcome,
 }
 
+impl Ack {
+    /// Whether the watermark has gone over `position`, and no message at or after it was applied.
+    pub(crate) fn has_passed(&self, position: Position) -> bool {
+        position > self.last.position && position <= self.watermark
+    }
+}
+
 /// What became of a batch.
+#[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum Outcome {
@@ -38,6 +46,12 @@ pub enum Outcome {
     Complete,
     /// It starts past the watermark: send again from there.
     Gap,
+    /// The consumer follows another incarnation of the source: nothing was applied. Send again,
+    /// and say how this one continues that one ([`Batch::continues`]).
+    Incarnation {
+        /// The one that it follows.
+        follows: uuid::Uuid,
+    },
     /// The consumer cannot go on now (its database is away, or too many keys fail): send
     /// again from the watermark, not before this time has passed.
     Paused {

@@ -58,7 +58,7 @@ fn batches(round: u64) -> Vec<Batch> {
     let cut = |messages: &[Envelope]| {
         let last = messages.last().expect("not empty").link();
         let (origin, messages) = (Arc::clone(&origin), messages.to_vec());
-        Batch { origin, messages, through: last.position, last, handover: None }
+        Batch { origin, messages, through: last.position, last, handover: None, continues: None }
     };
     messages.chunks(PER_BATCH).map(cut).collect()
 }

@@ -46,7 +46,10 @@ async fn open<DB: Kit>(pool: &Pool<DB>) -> Checkpoint {
 
 async fn save<DB: Kit>(pool: &Pool<DB>, lease: &Lease, to: Checkpoint) -> bool {
     let save = Save { key: ShardKey::new("r", 1, 0), lease: lease.clone(), to, closed: false };
-    DB::save_checkpoints(pool, &[save]).await.expect("save")[0]
+    let mut tx = begin(pool).await.expect("begin");
+    let saved = DB::save_checkpoints(&mut tx, &[save]).await.expect("save")[0];
+    tx.commit().await.expect("commit");
+    saved
 }
 
 fn raised(n: i64) -> Message {
@@ -271,7 +274,14 @@ async fn batch<DB: Kit>(pool: &Pool<DB>, lease: &Lease) -> Batch {
     let last = Link { position: Position(1), id: message.id };
     let envelope =
         Envelope { origin: origin.clone(), position: last.position, prev: Link::START, message };
-    Batch { origin, messages: vec![envelope], through: last.position, last, handover: None }
+    Batch {
+        origin,
+        messages: vec![envelope],
+        through: last.position,
+        last,
+        handover: None,
+        continues: None,
+    }
 }
 
 async fn note<DB: Kit>(
@@ -392,7 +402,8 @@ async fn a_checkpoint_without_the_last_message_cannot_go_on() {
         let position = Position(2);
         let next = Envelope { origin: origin.clone(), position, prev, message };
         let (last, messages) = (next.link(), vec![next]);
-        let next = Batch { origin, messages, through: position, last, handover: None };
+        let next =
+            Batch { origin, messages, through: position, last, handover: None, continues: None };
         let ack = consumer.receive(next).await.expect("an answer");
         assert_eq!(ack.outcome == Outcome::Gap, left_out, "{ack:?}");
         assert_eq!(Sqlite::applied(&pool).await.expect("applied").len(), 2 - usize::from(left_out));

@@ -159,7 +159,7 @@ fn batch(count: i64) -> Batch {
             envelope
         })
         .collect();
-    Batch { origin, messages, through: prev.position, last: prev, handover: None }
+    Batch { origin, messages, through: prev.position, last: prev, handover: None, continues: None }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -254,9 +254,14 @@ async fn a_checkpoint_waits_for_a_take_over_that_is_under_way() {
     let to = Checkpoint { cursor: Cursor::default(), last: Link::START };
     // With the relay's settings: in its isolation a subquery locks nothing by itself.
     let save = tokio::spawn({
-        let pool = <MySql as Base>::relay_pool(&pool, 2);
+        let pool = <MySql as Base>::relay_pool(&pool, 2, std::sync::Arc::new(|_| ()));
         let save = Save { key, lease: old, to, closed: false };
-        async move { MySql::save_checkpoints(&pool, &[save]).await.unwrap()[0] }
+        async move {
+            let mut tx = begin(&pool).await.unwrap();
+            let saved = MySql::save_checkpoints(&mut tx, &[save]).await.unwrap()[0];
+            tx.commit().await.unwrap();
+            saved
+        }
     });
     tokio::time::sleep(Duration::from_millis(300)).await;
     other.commit().await.unwrap();

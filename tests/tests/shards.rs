@@ -341,7 +341,14 @@ mod case {
             let topics = vec!["counter.*".into()];
             Arc::new(HandOver { shards: 1, topics, through: Position(end) })
         });
-        Batch { messages: range.map(message).collect(), origin, through, last, handover }
+        Batch {
+            messages: range.map(message).collect(),
+            origin,
+            through,
+            last,
+            handover,
+            continues: None,
+        }
     }
 
     pub(super) async fn a_new_version_waits_for_the_old_one_and_repeats_nothing_of_it<DB: Kit>(

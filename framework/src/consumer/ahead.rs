@@ -16,7 +16,7 @@ use sqlx::Transaction;
 
 use super::{
     Inner,
-    apply::{EARLY, LOOK, Mode, Part, check_end, check_incarnation},
+    apply::{EARLY, LOOK, Mode, Part, check_end},
     start::beginning,
     stop::Stop,
 };
@@ -49,7 +49,7 @@ impl<DB: Storage> Inner<DB> {
         }
         let row = DB::peek_inbox(tx, &self.name, part.origin).await?;
         let row = row.unwrap_or(beginning(part.origin));
-        check_incarnation(&row, part.origin)?;
+        row.check_incarnation(part.origin)?;
         check_end(&row, part)?;
         let taken = fresh.len();
         fresh.retain(|message| message.position > row.watermark);
@@ -63,7 +63,7 @@ impl<DB: Storage> Inner<DB> {
     pub(super) async fn apply_lanes(&self, batch: &Batch, lanes: usize) -> Result<InboxRow, Stop> {
         let Batch { origin, messages, through, last, .. } = batch;
         let row = self.open_inbox(batch).await?;
-        check_incarnation(&row, origin)?;
+        row.check_incarnation(origin)?;
         let News::Apply(fresh, _) = compare(&row, messages, *through, *last) else {
             return Err(Stop::Gap(row));
         };
@@ -130,7 +130,7 @@ impl<DB: Storage> Inner<DB> {
         loop {
             let mut tx = begin(&self.pool).await?;
             let row = DB::lock_inbox(&mut tx, &self.name, origin, beginning(origin)).await?;
-            check_incarnation(&row, origin)?;
+            row.check_incarnation(origin)?;
             let ahead = DB::next_ahead(&mut tx, &self.name, origin, row.watermark, STEP).await?;
             let mut after = row;
             for next in &ahead {

@@ -126,15 +126,26 @@ impl<DB: Storage> Inner<DB> {
 
     /// Applies what of `batch` follows the watermark.
     pub(super) async fn apply_batch(&self, batch: &Batch) -> Result<Ack, ReceiveError> {
-        let done = match self.order_of(&batch.origin) {
-            Order::Strict => self.apply_split(Part::of(batch)).await,
-            Order::Lanes(lanes) => self.apply_lanes(batch, lanes).await,
-            Order::None => self.apply_unordered(batch).await,
-        };
+        let mut done = self.apply_as_ordered(batch).await;
+        if let Err(Stop::Incarnation(row)) = done {
+            done = match self.adopt(batch, row.incarnation).await {
+                Ok(true) => self.apply_as_ordered(batch).await,
+                Ok(false) => Err(Stop::Incarnation(row)),
+                Err(stop) => Err(stop),
+            };
+        }
         match done {
             Ok(row) => Ok(row.ack(Outcome::Complete)),
             Err(Stop::Gap(row)) => self.early(batch, row).await,
             Err(stop) => self.stopped(Part::of(batch), stop).await,
+        }
+    }
+
+    async fn apply_as_ordered(&self, batch: &Batch) -> Result<InboxRow, Stop> {
+        match self.order_of(&batch.origin) {
+            Order::Strict => self.apply_split(Part::of(batch)).await,
+            Order::Lanes(lanes) => self.apply_lanes(batch, lanes).await,
+            Order::None => self.apply_unordered(batch).await,
         }
     }
 
@@ -163,6 +174,9 @@ impl<DB: Storage> Inner<DB> {
     pub(super) async fn stopped(&self, part: Part<'_>, stop: Stop) -> Result<Ack, ReceiveError> {
         let (error, paused) = match stop {
             Stop::Gap(row) => return Ok(row.ack(Outcome::Gap)),
+            Stop::Incarnation(row) => {
+                return Ok(row.ack(Outcome::Incarnation { follows: row.incarnation }));
+            }
             Stop::Refused(reason) => return Err(ReceiveError::Refused(reason)),
             Stop::Broken(error) => return Err(ReceiveError::Storage(error)),
             Stop::Failed(_, failure) => return Err(ReceiveError::Refused(failure.to_string())),
@@ -292,7 +306,7 @@ impl<DB: Storage> Inner<DB> {
     ) -> Result<(InboxRow, News<'a>), Stop> {
         let first = self.first_row(part);
         let row = DB::lock_inbox(tx, &self.name, part.origin, first).await?;
-        check_incarnation(&row, part.origin)?;
+        row.check_incarnation(part.origin)?;
         check_end(&row, part)?;
         let news = match compare(&row, part.messages, part.through, part.last) {
             News::Apply(fresh, after) => {
@@ -345,18 +359,6 @@ pub(super) fn check_end(row: &InboxRow, part: Part<'_>) -> Result<(), Stop> {
             "version {} of stream {:?} ended at position {end}: this relay has an older \
              definition of the stream than the one that is in force",
             part.origin.version, part.origin.stream
-        ))),
-    }
-}
-
-/// Positions mean nothing across incarnations.
-pub(super) fn check_incarnation(row: &InboxRow, origin: &Origin) -> Result<(), Stop> {
-    match row.incarnation == origin.incarnation {
-        true => Ok(()),
-        false => Err(Stop::Refused(format!(
-            "{} began a new incarnation {} (known: {}): its log may not continue what was applied \
-             here",
-            origin.source, origin.incarnation, row.incarnation
         ))),
     }
 }

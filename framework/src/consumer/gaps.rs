@@ -10,13 +10,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    Inner, OnGap,
-    apply::{Part, check_incarnation},
-    builder::Order,
-    start::beginning,
-    stop::Stop,
-};
+use super::{Inner, OnGap, apply::Part, builder::Order, start::beginning, stop::Stop};
 use crate::{
     Error, Result, Storage, begin,
     inbox::{News, compare},
@@ -111,7 +105,7 @@ impl<DB: Storage> Inner<DB> {
         let mut tx = begin(&self.pool).await?;
         let first = self.first_row(Part::of(batch));
         let row = DB::lock_inbox(&mut tx, &self.name, origin, first).await?;
-        check_incarnation(&row, origin)?;
+        row.check_incarnation(origin)?;
         if let News::Apply(..) = compare(&row, &batch.messages, batch.through, batch.last) {
             return Ok((row, Held::Follows));
         }
@@ -269,7 +263,8 @@ impl<DB: Storage> Inner<DB> {
                 }
             } else {
                 let (origin, through) = (Arc::new(origin.clone()), last.position);
-                let batch = Batch { origin, messages, through, last, handover: handover.clone() };
+                let handover = handover.clone();
+                let batch = Batch { origin, messages, through, last, handover, continues: None };
                 self.apply_batch(&batch).await?
             };
             if ack.last == row.last {

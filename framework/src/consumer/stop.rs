@@ -31,6 +31,8 @@ impl fmt::Display for Failure {
 pub(super) enum Stop {
     /// It does not follow what was applied.
     Gap(InboxRow),
+    /// It is of another incarnation of its source than the one that is followed here.
+    Incarnation(InboxRow),
     /// Our database is away or busy.
     Transient(Error),
     /// So many keys are parked that the consumer must be broken.

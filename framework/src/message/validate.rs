@@ -104,6 +104,10 @@ const RESERVED: &[&str] = &[
     "oldshards",
     "oldtopics",
     "oldthrough",
+    "formerincarnation",
+    "formeragreed",
+    "formerlast",
+    "formerlastid",
 ];
 
 fn refuse(what: &'static str, value: &str, rule: &'static str) -> MessageError {

@@ -2,10 +2,11 @@
 //! of the message that stands there.
 
 use sqlx::Pool;
+use uuid::Uuid;
 
 use crate::{
     Result, Storage,
-    message::{Link, Position},
+    message::{Continues, Link, Position},
     storage::{Checkpoint, PageLimit},
     transport::Ack,
 };
@@ -18,21 +19,72 @@ pub(super) enum Verified {
     Diverged(String),
 }
 
-/// Finds the checkpoint that `ack` speaks of.
-pub(super) async fn verify<DB: Storage>(pool: &Pool<DB>, ack: &Ack) -> Result<Verified> {
+/// Finds the checkpoint that `ack` speaks of; `acked` is one that was confirmed before.
+pub(super) async fn verify<DB: Storage>(
+    pool: &Pool<DB>,
+    ack: &Ack,
+    acked: &Checkpoint,
+) -> Result<Verified> {
+    if let Some(problem) = disagreement(pool, ack).await? {
+        return Ok(Verified::Diverged(problem));
+    }
+    // What lies between its last message and its watermark the consumer has only been told of:
+    // it is looked at again, unless this log is known to hold nothing there.
+    let at = match ack.last == acked.last {
+        true => ack.watermark.min(acked.cursor.position),
+        false => ack.last.position,
+    };
+    let cursor = DB::locate(pool, at).await?;
+    Ok(Verified::Here(Checkpoint { cursor, last: ack.last }))
+}
+
+/// What of a consumer's answer does not agree with this log.
+async fn disagreement<DB: Storage>(pool: &Pool<DB>, ack: &Ack) -> Result<Option<String>> {
     let head = DB::head(pool).await?;
     if ack.watermark > head {
-        return Ok(Verified::Diverged(format!(
+        return Ok(Some(format!(
             "the consumer has applied up to position {}, this log ends at {head}: this \
              database was restored from a backup, or it is not the one the consumer knows",
             ack.watermark
         )));
     }
-    if let Some(problem) = mismatch(pool, ack.last).await? {
-        return Ok(Verified::Diverged(problem));
-    }
-    let cursor = DB::locate(pool, ack.watermark).await?;
-    Ok(Verified::Here(Checkpoint { cursor, last: ack.last }))
+    mismatch(pool, ack.last).await
+}
+
+/// How this log continues what a consumer of another incarnation has applied.
+pub(super) enum Continuation {
+    /// From here.
+    At(Continues),
+    /// It does not, and this is why.
+    Unknown(String),
+}
+
+/// Finds out how this log continues what a consumer has applied that follows `former`.
+pub(super) async fn continuation<DB: Storage>(
+    pool: &Pool<DB>,
+    former: Uuid,
+    ack: &Ack,
+) -> Result<Continuation> {
+    let known = DB::former_incarnations(pool).await?;
+    let Some(agreed) = known.iter().find(|known| known.incarnation == former) else {
+        return Ok(Continuation::Unknown(format!(
+            "the consumer follows incarnation {former}, which this database does not know: if it \
+             lost that one when a backup was restored, name it: `syncline stream rebase --lost \
+             {former}`"
+        )));
+    };
+    let agreed = agreed.agreed;
+    let known = match ack.last.is_anchor() {
+        true => ack.last.position <= agreed,
+        false => {
+            ack.last.position <= DB::head(pool).await? && mismatch(pool, ack.last).await?.is_none()
+        }
+    };
+    Ok(Continuation::At(match known {
+        // It may have gone on in this log past the agreed position.
+        true => Continues { former, agreed: agreed.max(ack.last.position), last: ack.last },
+        false => Continues { former, agreed, last: Link::anchor(ack.watermark.min(agreed)) },
+    }))
 }
 
 /// Says so when another message stands at `link` than it names.

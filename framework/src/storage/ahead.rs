@@ -80,6 +80,14 @@ pub trait AheadStore: Base {
         through: Position,
     ) -> Result<()>;
 
+    /// Forgets messages after `position`: the source has lost them.
+    async fn forget_ahead(
+        tx: &mut Transaction<'_, Self>,
+        consumer: &str,
+        origin: &Origin,
+        position: Position,
+    ) -> Result<()>;
+
     /// How many messages of `origin` there are, and the bytes of those that wait.
     async fn ahead_size(
         tx: &mut Transaction<'_, Self>,

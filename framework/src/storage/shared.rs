@@ -199,10 +199,12 @@ pub(super) use shared_stores;
 
 mod ahead;
 mod held;
+mod incarnation;
 mod reads;
 mod route;
 pub(super) use ahead::ahead_store;
 pub(super) use held::held_store;
+pub(super) use incarnation::{TERMS, incarnation_store};
 pub(super) use reads::shared_reads;
 pub(super) use route::{RouteColumns, route_row, route_stores};
 

@@ -101,6 +101,25 @@ macro_rules! ahead_store {
                 Ok(())
             }
 
+            async fn forget_ahead(
+                tx: &mut Transaction<'_, Self>,
+                consumer: &str,
+                origin: &Origin,
+                position: Position,
+            ) -> Result<()> {
+                sqlx::query(sql!($dir, "ahead_forget"))
+                    .bind(consumer)
+                    .bind(&origin.source)
+                    .bind(&origin.stream)
+                    .bind(origin.version)
+                    .bind(origin.shard)
+                    .bind(position.0)
+                    .execute(&mut **tx)
+                    .await
+                    .map_err(Error::database("forget messages that the source has lost"))?;
+                Ok(())
+            }
+
             async fn ahead_size(
                 tx: &mut Transaction<'_, Self>,
                 consumer: &str,

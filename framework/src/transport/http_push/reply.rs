@@ -23,7 +23,7 @@ fn acknowledge(ack: Ack) -> Response {
     let body = axum::Json(ack);
     match ack.outcome {
         Outcome::Complete => body.into_response(),
-        Outcome::Gap => (StatusCode::CONFLICT, body).into_response(),
+        Outcome::Gap | Outcome::Incarnation { .. } => (StatusCode::CONFLICT, body).into_response(),
         Outcome::Paused { retry_after_ms } => {
             let seconds = retry_after_ms.div_ceil(1000).max(1).to_string();
             let later = [(header::RETRY_AFTER, seconds)];

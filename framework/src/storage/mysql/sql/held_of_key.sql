@@ -3,4 +3,4 @@ SELECT id, CONVERT(consumer USING utf8mb4), CONVERT(source USING utf8mb4), CONVE
        TIMESTAMPDIFF(MICROSECOND, '1970-01-01', held_at) DIV 1000, CONVERT(edited_by USING utf8mb4), TIMESTAMPDIFF(MICROSECOND, '1970-01-01', edited_at) DIV 1000
 FROM syncline_held
 WHERE consumer = ? AND source = ? AND `key` = ? AND (NOT dead OR ?)
-ORDER BY position LIMIT ?
+ORDER BY position, id LIMIT ?

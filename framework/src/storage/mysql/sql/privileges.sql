@@ -90,3 +90,11 @@ SELECT source FROM syncline_seen WHERE FALSE;
 INSERT INTO syncline_seen (consumer, source, id) SELECT 'x', 'x', 'x' FROM DUAL WHERE FALSE;
 
 DELETE FROM syncline_seen WHERE FALSE;
+
+SELECT term FROM syncline_term WHERE FALSE;
+
+INSERT INTO syncline_term (head) SELECT 0 FROM DUAL WHERE FALSE;
+
+DELETE FROM syncline_term WHERE FALSE;
+
+SELECT agreed FROM syncline_incarnation WHERE FALSE;

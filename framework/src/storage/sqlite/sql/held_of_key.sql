@@ -3,4 +3,4 @@ SELECT id, consumer, source, key, message_id, topic, position,
        held_at, edited_by, edited_at
 FROM syncline_held
 WHERE consumer = $1 AND source = $2 AND key = $3 AND (NOT dead OR $4)
-ORDER BY position LIMIT $5
+ORDER BY position, id LIMIT $5
