@@ -1,7 +1,6 @@
 //! The relay: for each route, read the log, publish, and move the checkpoint over what was
 //! acknowledged. It runs inside a service; any number of processes share the work by leases.
 
-mod backoff;
 mod head;
 mod position;
 mod route;
@@ -19,7 +18,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
 use crate::{
-    Error, Result, Storage, Stream,
+    Error, Result, Storage, Stream, backoff,
     message::{Origin, Position, check_source, check_stream},
     storage::{PageLimit, check_schema},
     transport::Publisher,

@@ -7,6 +7,8 @@
 //!
 //! `docs/adding-a-transport.md` has the checklist; `testing::transport_suite` is the proof.
 
+#[cfg(any(feature = "http-feed", feature = "http-push"))]
+pub mod http;
 #[cfg(feature = "http-push")]
 pub mod http_push;
 pub mod in_process;

@@ -18,13 +18,14 @@ use tokio_util::task::TaskTracker;
 
 use super::{
     Principal, SOURCE_HEADER, STREAM_HEADER,
-    answer::media_type,
-    problem::Problem,
     sign::{Signed, only},
 };
 use crate::{
     message::{BATCH_CONTENT_TYPE, Batch, decode_batch},
-    transport::{Ack, Outcome, Receive, ReceiveError},
+    transport::{
+        Ack, Outcome, Receive, ReceiveError,
+        http::{Problem, media_type},
+    },
 };
 
 /// How long a refused body is still read, so that the sender sees the answer instead of a
