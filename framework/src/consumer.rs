@@ -18,12 +18,13 @@ use async_trait::async_trait;
 use sqlx::Pool;
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use uuid::Uuid;
 
 use crate::{
     BatchHandler, Compensate, Error, Handler, Result, Storage,
-    message::{Batch, Origin, Position, TopicPattern, check_stream},
-    storage::check_schema,
-    transport::{Ack, Receive, ReceiveError},
+    message::{Batch, LINK, Origin, Position, TopicPattern, check_stream},
+    storage::{InboxRow, check_schema},
+    transport::{Ack, Reached, Receive, ReceiveError},
 };
 
 pub use compensation::REJECTED;
@@ -289,6 +290,24 @@ impl<DB: Storage> Receive for Consumer<DB> {
             Err(error) => Err(ReceiveError::Refused(format!("the consumer failed: {error}"))),
         }
     }
+
+    async fn reached(
+        &self,
+        source: &str,
+        stream: &str,
+        shard: i32,
+    ) -> Result<Option<Reached>, ReceiveError> {
+        let Inner { name, pool, .. } = &*self.0;
+        // The row's key is without the incarnation, which the row tells.
+        let (source, stream) = (source.to_owned(), stream.to_owned());
+        let origin = Origin { source, incarnation: Uuid::nil(), stream, shard };
+        let row = DB::inbox(pool, name, &origin).await?;
+        Ok(row.map(|InboxRow { incarnation, watermark, last }| Reached {
+            incarnation,
+            watermark,
+            last,
+        }))
+    }
 }
 
 impl<DB: Storage> Inner<DB> {
@@ -302,6 +321,10 @@ impl<DB: Storage> Inner<DB> {
     }
 
     fn action(&self, topic: &str) -> Option<&Action<DB>> {
+        // It only keeps the messages linked: there is nothing to handle.
+        if topic == LINK {
+            return Some(&Action::Ignore);
+        }
         self.actions.iter().find(|(pattern, _)| pattern.matches(topic)).map(|(_, action)| action)
     }
 }

@@ -16,7 +16,7 @@ use uuid::Uuid;
 pub use cloudevents::{BATCH_CONTENT_TYPE, DecodeError, decode_batch, encode_batch};
 pub use cloudevents::{decode_envelope, encode_envelope};
 pub use envelope::{Batch, Envelope, Link, Origin, Position};
-pub use topic::TopicPattern;
+pub use topic::{LINK, REJECTED, TopicPattern};
 pub use validate::{Limits, MessageError, check_source, check_stream};
 
 /// The content type of a JSON payload.
@@ -89,6 +89,11 @@ impl Message {
     ) -> Result<Self, MessageError> {
         let data = serde_json::to_vec(payload).map_err(MessageError::Payload)?;
         Ok(Self::new(topic, JSON, data))
+    }
+
+    /// Stands for hidden messages up to the one with this id: nothing else of them is told.
+    pub(crate) fn link(id: Uuid) -> Self {
+        Self { time: DateTime::UNIX_EPOCH, ..Self::new(LINK, "text/plain", "").id(id) }
     }
 
     /// Sets the ordering key (1 to 255 bytes, no control characters).

@@ -1,6 +1,7 @@
 //! The relay: for each route, read the log, publish, and move the checkpoint over what was
 //! acknowledged. It runs inside a service; any number of processes share the work by leases.
 
+mod feed;
 mod head;
 mod position;
 mod route;
@@ -21,7 +22,7 @@ use crate::{
     Error, Result, Storage, Stream, backoff,
     message::{Origin, Position, check_source, check_stream},
     storage::{PageLimit, check_schema},
-    transport::Publisher,
+    transport::{Feed, Publisher},
 };
 
 /// Sends one stream to one target.
@@ -197,7 +198,8 @@ impl<DB: Storage> RelayBuilder<DB> {
         DB::check_durable(&self.pool).await?;
         let incarnation = DB::incarnation(&self.pool).await?;
         // Connections of its own: a service that exhausts its pool does not stop the relay.
-        let connections = 3 + 2 * u32::try_from(self.routes.len()).unwrap_or(8).min(8);
+        let connections =
+            3 + 2 * u32::try_from(self.routes.len()).unwrap_or(8).min(8) + feed::READERS as u32;
         let (head, _) = watch::channel(DB::head(&self.pool).await?);
         let shared = Arc::new(Shared {
             pool: DB::relay_pool(&self.pool, connections),
@@ -209,24 +211,28 @@ impl<DB: Storage> RelayBuilder<DB> {
         });
         let tasks = TaskTracker::new();
         tasks.spawn(head::run(Arc::clone(&shared)));
+        let origin = |stream: &Stream| {
+            let (source, stream) = (self.source.clone(), stream.name().to_owned());
+            Arc::new(Origin { source, incarnation, stream, shard: 0 })
+        };
+        let lines = self
+            .streams
+            .iter()
+            .map(|stream| feed::Line { stream: stream.clone(), origin: origin(stream) });
+        let feed = Arc::new(feed::LogFeed::new(Arc::clone(&shared), lines.collect()));
         for route in self.routes {
             let Some(stream) = self.streams.iter().find(|stream| stream.name() == route.stream)
             else {
                 continue;
             };
-            let origin = Arc::new(Origin {
-                source: self.source.clone(),
-                incarnation,
-                stream: route.stream.clone(),
-                shard: 0,
-            });
+            let origin = origin(stream);
             shared.tell(&route.name, None, RouteState::Standby);
             let sender = route::Sender::new(Arc::clone(&shared), route, stream.clone(), origin);
             tasks.spawn(sender.run());
         }
         tasks.close();
         let (stop, status) = (shared.stop.clone(), shared as Arc<dyn Status>);
-        Ok(RelayHandle { stop, tasks, status })
+        Ok(RelayHandle { stop, tasks, status, feed })
     }
 
     fn check(&self) -> Result<()> {
@@ -309,12 +315,29 @@ pub struct RelayHandle {
     stop: CancellationToken,
     tasks: TaskTracker,
     status: Arc<dyn Status>,
+    feed: Arc<dyn Feed>,
 }
 
 impl RelayHandle {
     /// What each route is doing in this process.
     pub fn status(&self) -> Vec<RouteStatus> {
         self.status.status()
+    }
+
+    /// What consumers may pull: every declared stream, routes or not. It serves as long as the
+    /// relay runs.
+    ///
+    /// ```
+    /// # #[cfg(feature = "http-feed")]
+    /// # fn example(relay: &syncline::RelayHandle, token: syncline::transport::http_feed::Token)
+    /// # -> Result<axum::Router, Box<dyn std::error::Error>> {
+    /// use syncline::transport::http_feed::{FeedServer, Reader};
+    /// let reader = Reader::new(&token, "users", ["user.*"])?;
+    /// let feed = FeedServer::new(relay.feed()).reader(reader).router();
+    /// # Ok(axum::Router::new().nest("/feed", feed)) }
+    /// ```
+    pub fn feed(&self) -> Arc<dyn Feed> {
+        Arc::clone(&self.feed)
     }
 
     /// Waits for the batches under way, saves the checkpoints and gives the leases back.

@@ -5,10 +5,16 @@
 //! to a [`Receive`] (the consumer), acknowledging only after it returned. Transports give
 //! at-least-once delivery in any order; the inbox makes one effect of it.
 //!
+//! Where the consumer asks for what it wants, a [`Feed`] is what the other side serves, and the
+//! [`Subscriber`] goes there.
+//!
 //! `docs/adding-a-transport.md` has the checklist; `testing::transport_suite` is the proof.
 
+mod feed;
 #[cfg(any(feature = "http-feed", feature = "http-push"))]
 pub mod http;
+#[cfg(feature = "http-feed")]
+pub mod http_feed;
 #[cfg(feature = "http-push")]
 pub mod http_push;
 pub mod in_process;
@@ -18,8 +24,11 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::message::{Batch, Link, Position};
+
+pub use feed::{Feed, FeedError, FeedPage, FeedRequest, PageSize};
 
 /// How far the receiving side has durably got, and whether it wants more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,6 +116,17 @@ pub enum ReceiveError {
     Storage(#[from] crate::Error),
 }
 
+/// How far a receiver has durably got in one shard of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reached {
+    /// The life of the source's database that the watermark belongs to.
+    pub incarnation: Uuid,
+    /// Everything up to here was applied, or is held durably.
+    pub watermark: Position,
+    /// The last message at or below the watermark.
+    pub last: Link,
+}
+
 /// What takes batches in: a consumer.
 #[async_trait]
 pub trait Receive: Send + Sync + 'static {
@@ -115,6 +135,18 @@ pub trait Receive: Send + Sync + 'static {
     /// # Errors
     /// [`ReceiveError`]; nothing may be acknowledged then.
     async fn receive(&self, batch: Batch) -> Result<Ack, ReceiveError>;
+
+    /// How far this shard of `stream` of `source` has durably got; none before the first
+    /// message. A subscriber that pulls asks it where to go on.
+    ///
+    /// # Errors
+    /// [`ReceiveError::Storage`] when it cannot be told now.
+    async fn reached(
+        &self,
+        source: &str,
+        stream: &str,
+        shard: i32,
+    ) -> Result<Option<Reached>, ReceiveError>;
 }
 
 /// Takes batches off the wire.

@@ -7,7 +7,6 @@ use crate::{
     Result, Storage,
     message::{Link, Position},
     storage::{Checkpoint, PageLimit},
-    transport::Ack,
 };
 
 /// A consumer's watermark, held against this log.
@@ -18,21 +17,24 @@ pub(super) enum Verified {
     Diverged(String),
 }
 
-/// Finds the checkpoint that `ack` speaks of.
-pub(super) async fn verify<DB: Storage>(pool: &Pool<DB>, ack: &Ack) -> Result<Verified> {
+/// Finds the checkpoint that a consumer speaks of: its watermark, and its last message.
+pub(super) async fn verify<DB: Storage>(
+    pool: &Pool<DB>,
+    watermark: Position,
+    last: Link,
+) -> Result<Verified> {
     let head = DB::head(pool).await?;
-    if ack.watermark > head {
+    if watermark > head {
         return Ok(Verified::Diverged(format!(
-            "the consumer has applied up to position {}, this log ends at {head}: this \
-             database was restored from a backup, or it is not the one the consumer knows",
-            ack.watermark
+            "the consumer has applied up to position {watermark}, this log ends at {head}: this \
+             database was restored from a backup, or it is not the one the consumer knows"
         )));
     }
-    if let Some(problem) = mismatch(pool, ack.last).await? {
+    if let Some(problem) = mismatch(pool, last).await? {
         return Ok(Verified::Diverged(problem));
     }
-    let cursor = DB::locate(pool, ack.watermark).await?;
-    Ok(Verified::Here(Checkpoint { cursor, last: ack.last }))
+    let cursor = DB::locate(pool, watermark).await?;
+    Ok(Verified::Here(Checkpoint { cursor, last }))
 }
 
 /// Says so when another message stands at `link` than it names.

@@ -239,7 +239,7 @@ impl<DB: Storage> Run<'_, DB> {
             self.acked = end;
             return Ok(());
         }
-        match verify(&self.sender.shared.pool, &ack).await? {
+        match verify(&self.sender.shared.pool, ack.watermark, ack.last).await? {
             Verified::Diverged(error) => self.diverged(error).await,
             // The consumer knew it already, and more.
             Verified::Here(_) if complete => {

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::{
     Error,
     message::{Batch, Envelope, Link, Message, Origin, Position},
-    transport::{Ack, Outcome, Receive, ReceiveError},
+    transport::{Ack, Outcome, Reached, Receive, ReceiveError},
 };
 
 /// How a [`ReferenceReceiver`] behaves.
@@ -130,6 +130,22 @@ impl ReferenceReceiver {
 
 #[async_trait]
 impl Receive for ReferenceReceiver {
+    async fn reached(
+        &self,
+        source: &str,
+        stream: &str,
+        shard: i32,
+    ) -> Result<Option<Reached>, ReceiveError> {
+        let state = self.state();
+        let is = |of: &Origin| of.source == source && of.stream == stream && of.shard == shard;
+        let found = state.reached.iter().find(|(origin, _)| is(origin));
+        Ok(found.map(|(origin, (watermark, last))| Reached {
+            incarnation: origin.incarnation,
+            watermark: *watermark,
+            last: *last,
+        }))
+    }
+
     async fn receive(&self, batch: Batch) -> Result<Ack, ReceiveError> {
         self.state().arrived.push(batch.clone());
         self.arrived.send_modify(|arrived| *arrived += 1);

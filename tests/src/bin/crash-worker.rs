@@ -12,7 +12,7 @@ use syncline::{
     enqueue,
     message::Batch,
     transport::{
-        Ack, Receive, ReceiveError, Subscriber,
+        Ack, Reached, Receive, ReceiveError, Subscriber,
         http_push::{Principal, PushListener, PushPublisher, PushReceiver, Secret},
     },
 };
@@ -150,5 +150,14 @@ impl<DB: Kit> Receive for Counted<DB> {
     async fn receive(&self, batch: Batch) -> Result<Ack, ReceiveError> {
         println!("received {}", batch.messages.len());
         self.0.receive(batch).await
+    }
+
+    async fn reached(
+        &self,
+        source: &str,
+        stream: &str,
+        shard: i32,
+    ) -> Result<Option<Reached>, ReceiveError> {
+        self.0.reached(source, stream, shard).await
     }
 }
