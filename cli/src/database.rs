@@ -3,7 +3,8 @@
 use std::{str::FromStr, time::Duration};
 
 use sqlx::{
-    ConnectOptions, Connection, PgPool, SqlitePool,
+    ConnectOptions, Connection, MySqlPool, PgPool, SqlitePool,
+    mysql::{MySqlConnectOptions, MySqlPoolOptions},
     postgres::{PgConnectOptions, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqlitePoolOptions},
 };
@@ -25,6 +26,7 @@ pub(crate) enum Missing {
 
 /// A database that answered, with its name for people: without the password.
 pub(crate) enum Database {
+    MySql(MySqlPool, String),
     Postgres(PgPool, String),
     Sqlite(SqlitePool, String),
 }
@@ -35,14 +37,31 @@ impl Database {
             Failure::usage("no database: give --database-url or set DATABASE_URL")
         })?;
         match url.split_once(':').map(|(scheme, _)| scheme) {
+            Some("mysql" | "mariadb") => mysql(url).await,
             Some("postgres" | "postgresql") => postgres(url).await,
             Some("sqlite") => sqlite(url, missing).await,
             _ => Err(Failure::usage(
-                "the database URL must begin with postgres:// or sqlite: \
+                "the database URL must begin with postgres://, mysql:// or sqlite: \
                  (such as postgres://user@host:5432/name or sqlite:file.db)",
             )),
         }
     }
+}
+
+async fn mysql(url: &str) -> Result<Database, Failure> {
+    let options = MySqlConnectOptions::from_str(url).map_err(wrong_url)?;
+    let Some(database) = options.get_database() else {
+        return Err(Failure::usage("the database URL names no database: mysql://user@host/name"));
+    };
+    let name = format!(
+        "mysql://{}@{}:{}/{database}",
+        options.get_username(),
+        options.get_host(),
+        options.get_port(),
+    );
+    reach(&options, &name).await?;
+    let pool = MySqlPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(PATIENCE);
+    Ok(Database::MySql(pool.connect_lazy_with(options), name))
 }
 
 async fn postgres(url: &str) -> Result<Database, Failure> {

@@ -86,9 +86,9 @@ pub(crate) async fn run<DB: Storage>(
 async fn durability<DB: Storage>(pool: &Pool<DB>) -> Check {
     match DB::check_durable(pool).await {
         Ok(()) => Check::ok("durability", "a confirmed commit survives a power cut"),
-        Err(Error::NotDurable { setting, found, remedy }) => {
-            Check::failed("durability", format!("{setting} is {found}"), Some(remedy))
-        }
+        Err(
+            Error::NotDurable { setting, found, remedy } | Error::Unfit { setting, found, remedy },
+        ) => Check::failed("durability", format!("{setting} is {found}"), Some(remedy)),
         Err(error) => Check::failed("durability", error.to_string(), None),
     }
 }

@@ -96,7 +96,8 @@ impl From<Error> for Failure {
             Error::NotMigrated
             | Error::SchemaOlder { .. }
             | Error::SchemaNewer { .. }
-            | Error::HistoryEdited { .. } => Kind::Schema,
+            | Error::HistoryEdited { .. }
+            | Error::MigrationInterrupted { .. } => Kind::Schema,
             error if error.is_transient() => Kind::Unreachable,
             _ => Kind::Failed,
         };

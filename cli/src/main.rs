@@ -27,7 +27,7 @@ use output::Output;
 #[derive(Parser)]
 #[command(name = "syncline", version, after_help = EXIT_CODES)]
 struct Cli {
-    /// The service's database: postgres://user@host/name or sqlite:file.db
+    /// The service's database: postgres://user@host/name, mysql://user@host/name or sqlite:file.db
     #[arg(long, global = true, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
     database_url: Option<String>,
     /// Write one JSON document for programs; errors go to stderr as JSON, too
@@ -86,6 +86,7 @@ async fn run(cli: &Cli, output: &mut Output) -> Result<Outcome, Failure> {
         _ => Missing::Refuse,
     };
     match Database::connect(cli.database_url.as_deref(), missing).await? {
+        Database::MySql(pool, name) => command(&cli.command, &pool, &name, output).await,
         Database::Postgres(pool, name) => command(&cli.command, &pool, &name, output).await,
         Database::Sqlite(pool, name) => command(&cli.command, &pool, &name, output).await,
     }

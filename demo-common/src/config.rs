@@ -45,7 +45,7 @@ pub struct Config {
     /// Where to listen; port 0 takes a free one.
     #[arg(long, env = "LISTEN")]
     pub listen: Option<SocketAddr>,
-    /// This service's database, `sqlite://FILE` or `postgres://...`.
+    /// This service's database, `sqlite://FILE`, `postgres://...` or `mysql://...`.
     #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
     pub database_url: Option<String>,
     /// The other service's push endpoint.

@@ -10,8 +10,9 @@ use axum::{
     http::{Method, StatusCode, Uri},
 };
 use sqlx::{
-    Database as SqlxDatabase, Pool, Postgres, Sqlite,
+    Database as SqlxDatabase, MySql, Pool, Postgres, Sqlite,
     migrate::{Migrate, Migration, MigrationType, Migrator},
+    mysql::{MySqlConnectOptions, MySqlPoolOptions},
     postgres::{PgConnectOptions, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
@@ -37,6 +38,8 @@ pub enum Database {
     Sqlite(Pool<Sqlite>),
     /// PostgreSQL.
     Postgres(Pool<Postgres>),
+    /// MariaDB or MySQL.
+    MySql(Pool<MySql>),
 }
 
 /// Connects to the database that `url` names.
@@ -63,8 +66,15 @@ pub async fn connect(url: &str) -> anyhow::Result<Database> {
         let pool = pool.connect_with(options).await;
         let pool = pool.with_context(|| format!("cannot reach PostgreSQL at {place}"))?;
         Ok(Database::Postgres(pool))
+    } else if url.starts_with("mysql:") || url.starts_with("mariadb:") {
+        let options: MySqlConnectOptions = url.parse().context("DATABASE_URL")?;
+        let place = format!("{}:{}", options.get_host(), options.get_port());
+        let pool = MySqlPoolOptions::new().max_connections(16).acquire_timeout(wait);
+        let pool = pool.connect_with(options).await;
+        let pool = pool.with_context(|| format!("cannot reach MariaDB at {place}"))?;
+        Ok(Database::MySql(pool))
     } else {
-        bail!("DATABASE_URL must begin with sqlite: or postgres:")
+        bail!("DATABASE_URL must begin with sqlite:, postgres: or mysql:")
     }
 }
 

@@ -16,7 +16,7 @@ use sqlx::Pool;
 use tokio_util::sync::CancellationToken;
 
 pub use api::{App, router};
-pub use store::{MIGRATIONS, Store};
+pub use store::Store;
 pub use sync::{PEER, SOURCE, consumer, relay};
 pub use tries::Tries;
 
@@ -31,6 +31,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     let url = config.database_url.as_deref().unwrap_or("sqlite://demo-login.db");
     match demo_common::connect(url).await? {
         Database::Sqlite(pool) => serve(config, pool, stop).await,
+        Database::MySql(pool) => serve(config, pool, stop).await,
         Database::Postgres(pool) => serve(config, pool, stop).await,
     }
 }
@@ -40,7 +41,7 @@ where
     DB: Store,
     DB::Connection: sqlx::migrate::Migrate,
 {
-    demo_common::migrate(&pool, MIGRATIONS).await?;
+    demo_common::migrate(&pool, DB::TABLES).await?;
     let passwords = Passwords::new(config.hash_cost)?;
     let consumer = consumer(pool.clone())?;
     let retries = consumer.start().await?;

@@ -1,19 +1,21 @@
-//! This service's table. The statements are the same on both databases.
+//! This service's table. The statements differ by their placeholders, which have no numbers in
+//! MySQL: values are bound in its order.
+
+mod mysql;
 
 use async_trait::async_trait;
 use demo_common::{Hashed, email_key};
-use sqlx::{Pool, Postgres, Sqlite, Transaction};
+use sqlx::{MySql, Pool, Postgres, Sqlite, Transaction};
 use syncline::Storage;
 
 use crate::account::Account;
 
-/// The tables, made at start-up.
-pub const MIGRATIONS: &[(&str, &str)] =
-    &[("accounts", include_str!("../migrations/0001_accounts.sql"))];
-
 /// What this service asks of its database.
 #[async_trait]
 pub trait Store: Storage {
+    /// The tables, made at start-up.
+    const TABLES: &'static [(&'static str, &'static str)];
+
     /// An account, as committed.
     async fn get(pool: &Pool<Self>, user_id: &str) -> sqlx::Result<Option<Account>>;
 
@@ -30,25 +32,31 @@ pub trait Store: Storage {
     async fn remove(tx: &mut Transaction<'_, Self>, user_id: &str) -> sqlx::Result<()>;
 }
 
-const GET: &str =
-    "SELECT user_id, name, email, password_hash, version FROM accounts WHERE user_id = $1";
-const VERSION: &str = "SELECT version FROM accounts WHERE user_id = $1";
-const OWNER: &str = "SELECT user_id FROM accounts WHERE email_key = $1";
-const PUT: &str = "INSERT INTO accounts (user_id, name, email, email_key, password_hash, version)
-    VALUES ($1, $2, $3, $4, $5, $6)
-    ON CONFLICT (user_id) DO UPDATE SET name = excluded.name, email = excluded.email,
-        email_key = excluded.email_key, password_hash = excluded.password_hash,
-        version = excluded.version
-    WHERE accounts.version < excluded.version";
-const REMOVE: &str = "DELETE FROM accounts WHERE user_id = $1";
+/// The statements of PostgreSQL and SQLite.
+mod standard {
+    pub(super) const TABLES: &[(&str, &str)] =
+        &[("accounts", include_str!("../migrations/0001_accounts.sql"))];
+    pub(super) const GET: &str =
+        "SELECT user_id, name, email, password_hash, version FROM accounts WHERE user_id = $1";
+    pub(super) const VERSION: &str = "SELECT version FROM accounts WHERE user_id = $1";
+    pub(super) const OWNER: &str = "SELECT user_id FROM accounts WHERE email_key = $1";
+    pub(super) const ADD: &str = "INSERT INTO accounts
+        (name, email, email_key, password_hash, version, user_id) VALUES ($1, $2, $3, $4, $5, $6)";
+    pub(super) const CHANGE: &str = "UPDATE accounts
+        SET name = $1, email = $2, email_key = $3, password_hash = $4, version = $5
+        WHERE user_id = $6";
+    pub(super) const REMOVE: &str = "DELETE FROM accounts WHERE user_id = $1";
+}
 
 macro_rules! store {
-    ($db:ty) => {
+    ($db:ty, $sql:ident) => {
         #[async_trait]
         impl Store for $db {
+            const TABLES: &'static [(&'static str, &'static str)] = $sql::TABLES;
+
             async fn get(pool: &Pool<Self>, user_id: &str) -> sqlx::Result<Option<Account>> {
                 let row: Option<(String, String, String, String, i64)> =
-                    sqlx::query_as(GET).bind(user_id).fetch_optional(pool).await?;
+                    sqlx::query_as($sql::GET).bind(user_id).fetch_optional(pool).await?;
                 Ok(row.map(|(user_id, name, email, hash, version)| Account {
                     user_id,
                     name,
@@ -62,7 +70,7 @@ macro_rules! store {
                 tx: &mut Transaction<'_, Self>,
                 user_id: &str,
             ) -> sqlx::Result<Option<i64>> {
-                sqlx::query_scalar(VERSION).bind(user_id).fetch_optional(&mut **tx).await
+                sqlx::query_scalar($sql::VERSION).bind(user_id).fetch_optional(&mut **tx).await
             }
 
             async fn owner(
@@ -70,29 +78,35 @@ macro_rules! store {
                 email: &str,
             ) -> sqlx::Result<Option<String>> {
                 let key = email_key(email);
-                sqlx::query_scalar(OWNER).bind(key).fetch_optional(&mut **tx).await
+                sqlx::query_scalar($sql::OWNER).bind(key).fetch_optional(&mut **tx).await
             }
 
             async fn put(tx: &mut Transaction<'_, Self>, account: &Account) -> sqlx::Result<()> {
-                sqlx::query(PUT)
-                    .bind(&account.user_id)
+                let put = match Self::version(tx, &account.user_id).await? {
+                    None => $sql::ADD,
+                    Some(known) if known < account.version => $sql::CHANGE,
+                    Some(_) => return Ok(()),
+                };
+                sqlx::query(put)
                     .bind(&account.name)
                     .bind(&account.email)
                     .bind(email_key(&account.email))
                     .bind(&account.password_hash.0)
                     .bind(account.version)
+                    .bind(&account.user_id)
                     .execute(&mut **tx)
                     .await?;
                 Ok(())
             }
 
             async fn remove(tx: &mut Transaction<'_, Self>, user_id: &str) -> sqlx::Result<()> {
-                sqlx::query(REMOVE).bind(user_id).execute(&mut **tx).await?;
+                sqlx::query($sql::REMOVE).bind(user_id).execute(&mut **tx).await?;
                 Ok(())
             }
         }
     };
 }
 
-store!(Postgres);
-store!(Sqlite);
+store!(MySql, mysql);
+store!(Postgres, standard);
+store!(Sqlite, standard);

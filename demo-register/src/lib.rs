@@ -14,7 +14,7 @@ use sqlx::Pool;
 use tokio_util::sync::CancellationToken;
 
 pub use api::{App, router};
-pub use store::{MIGRATIONS, Store};
+pub use store::Store;
 pub use sync::{PEER, SOURCE, consumer, relay};
 
 const LISTEN: SocketAddr =
@@ -28,6 +28,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> anyhow::Result<()> 
     let url = config.database_url.as_deref().unwrap_or("sqlite://demo-register.db");
     match demo_common::connect(url).await? {
         Database::Sqlite(pool) => serve(config, pool, stop).await,
+        Database::MySql(pool) => serve(config, pool, stop).await,
         Database::Postgres(pool) => serve(config, pool, stop).await,
     }
 }
@@ -37,7 +38,7 @@ where
     DB: Store,
     DB::Connection: sqlx::migrate::Migrate,
 {
-    demo_common::migrate(&pool, MIGRATIONS).await?;
+    demo_common::migrate(&pool, DB::TABLES).await?;
     let passwords = Passwords::new(config.hash_cost)?;
     let consumer = consumer(pool.clone())?;
     let retries = consumer.start().await?;

@@ -1,18 +1,21 @@
-//! This service's tables. The statements are the same on both databases but for the row lock.
+//! This service's tables. The statements differ by the row lock, which SQLite has not, and by the
+//! placeholders, which have no numbers in MySQL: values are bound in its order.
+
+mod mysql;
 
 use async_trait::async_trait;
 use demo_common::Hashed;
-use sqlx::{Pool, Postgres, Row, Sqlite, Transaction};
+use sqlx::{MySql, Pool, Postgres, Row, Sqlite, Transaction};
 use syncline::Storage;
 
 use crate::user::{Status, User};
 
-/// The tables, made at start-up.
-pub const MIGRATIONS: &[(&str, &str)] = &[("users", include_str!("../migrations/0001_users.sql"))];
-
 /// What this service asks of its database.
 #[async_trait]
 pub trait Store: Storage {
+    /// The tables, made at start-up.
+    const TABLES: &'static [(&'static str, &'static str)];
+
     /// A user, as committed.
     async fn get(pool: &Pool<Self>, id: &str) -> sqlx::Result<Option<User>>;
 
@@ -60,24 +63,35 @@ pub struct Values {
     pub password_hash: Hashed,
 }
 
-const GET: &str = "SELECT id, name, email, password_hash, status, reason, version, last_version
-    FROM users WHERE id = $1";
+/// The statements of PostgreSQL and SQLite.
+mod standard {
+    pub(super) const TABLES: &[(&str, &str)] =
+        &[("users", include_str!("../migrations/0001_users.sql"))];
+    pub(super) const GET: &str =
+        "SELECT id, name, email, password_hash, status, reason, version, last_version
+        FROM users WHERE id = $1";
+    pub(super) const ADD: &str = "INSERT INTO users
+        (name, email, password_hash, status, reason, version, last_version, id)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (id) DO NOTHING";
+    pub(super) const SAVE: &str =
+        "UPDATE users SET name = $1, email = $2, password_hash = $3, status = $4,
+        reason = $5, version = $6, last_version = $7 WHERE id = $8";
+    pub(super) const REMOVE: &str = "DELETE FROM users WHERE id = $1";
+    pub(super) const SENT: &str = "INSERT INTO user_versions
+        (user_id, version, message_id, name, email, password_hash)
+        VALUES ($1, $2, $3, $4, $5, $6)";
+    pub(super) const ACCEPTED: &str =
+        "SELECT version FROM user_versions WHERE user_id = $1 AND message_id = $2";
+    pub(super) const FORGET_OLDER: &str =
+        "DELETE FROM user_versions WHERE user_id = $1 AND version < $2";
+    pub(super) const REFUSED: &str = "SELECT user_id FROM user_versions WHERE message_id = $1";
+    pub(super) const FORGET: &str = "DELETE FROM user_versions WHERE message_id = $1";
+    pub(super) const NEWEST: &str = "SELECT version, name, email, password_hash
+        FROM user_versions WHERE user_id = $1 ORDER BY version DESC LIMIT 1";
+}
 const GET_FOR_UPDATE: &str =
     "SELECT id, name, email, password_hash, status, reason, version, last_version
     FROM users WHERE id = $1 FOR UPDATE";
-const ADD: &str = "INSERT INTO users
-    (id, name, email, password_hash, status, reason, version, last_version)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (id) DO NOTHING";
-const SAVE: &str = "UPDATE users SET name = $2, email = $3, password_hash = $4, status = $5,
-    reason = $6, version = $7, last_version = $8 WHERE id = $1";
-const REMOVE: &str = "DELETE FROM users WHERE id = $1";
-const SENT: &str = "INSERT INTO user_versions
-    (user_id, version, message_id, name, email, password_hash) VALUES ($1, $2, $3, $4, $5, $6)";
-const ACCEPTED: &str = "SELECT version FROM user_versions WHERE user_id = $1 AND message_id = $2";
-const FORGET_OLDER: &str = "DELETE FROM user_versions WHERE user_id = $1 AND version < $2";
-const REFUSED: &str = "DELETE FROM user_versions WHERE message_id = $1 RETURNING user_id";
-const NEWEST: &str = "SELECT version, name, email, password_hash FROM user_versions
-    WHERE user_id = $1 ORDER BY version DESC LIMIT 1";
 
 macro_rules! user {
     ($row:expr) => {{
@@ -103,7 +117,6 @@ macro_rules! user {
 macro_rules! write_user {
     ($sql:expr, $user:expr, $tx:expr) => {
         sqlx::query($sql)
-            .bind(&$user.id)
             .bind(&$user.name)
             .bind(&$user.email)
             .bind(&$user.password_hash.0)
@@ -115,18 +128,20 @@ macro_rules! write_user {
             .bind(&$user.reason)
             .bind($user.version)
             .bind($user.last_version)
+            .bind(&$user.id)
             .execute(&mut **$tx)
-            .await?
-            .rows_affected()
+            .await
     };
 }
 
 macro_rules! store {
-    ($db:ty, $lock:expr) => {
+    ($db:ty, $sql:ident, $lock:expr) => {
         #[async_trait]
         impl Store for $db {
+            const TABLES: &'static [(&'static str, &'static str)] = $sql::TABLES;
+
             async fn get(pool: &Pool<Self>, id: &str) -> sqlx::Result<Option<User>> {
-                let row = sqlx::query(GET).bind(id).fetch_optional(pool).await?;
+                let row = sqlx::query($sql::GET).bind(id).fetch_optional(pool).await?;
                 row.map(|row| user!(row)).transpose()
             }
 
@@ -136,16 +151,20 @@ macro_rules! store {
             }
 
             async fn add(tx: &mut Transaction<'_, Self>, user: &User) -> sqlx::Result<bool> {
-                Ok(write_user!(ADD, user, tx) == 1)
+                match write_user!($sql::ADD, user, tx) {
+                    Ok(done) => Ok(done.rows_affected() == 1),
+                    // MySQL, where only this statement is undone.
+                    Err(sqlx::Error::Database(error)) if error.is_unique_violation() => Ok(false),
+                    Err(error) => Err(error),
+                }
             }
 
             async fn save(tx: &mut Transaction<'_, Self>, user: &User) -> sqlx::Result<()> {
-                write_user!(SAVE, user, tx);
-                Ok(())
+                write_user!($sql::SAVE, user, tx).map(drop)
             }
 
             async fn remove(tx: &mut Transaction<'_, Self>, id: &str) -> sqlx::Result<bool> {
-                let done = sqlx::query(REMOVE).bind(id).execute(&mut **tx).await?;
+                let done = sqlx::query($sql::REMOVE).bind(id).execute(&mut **tx).await?;
                 Ok(done.rows_affected() == 1)
             }
 
@@ -154,7 +173,7 @@ macro_rules! store {
                 user: &User,
                 message: &str,
             ) -> sqlx::Result<()> {
-                sqlx::query(SENT)
+                sqlx::query($sql::SENT)
                     .bind(&user.id)
                     .bind(user.version)
                     .bind(message)
@@ -171,10 +190,14 @@ macro_rules! store {
                 id: &str,
                 message: &str,
             ) -> sqlx::Result<Option<i64>> {
-                let version = sqlx::query_scalar(ACCEPTED).bind(id).bind(message);
+                let version = sqlx::query_scalar($sql::ACCEPTED).bind(id).bind(message);
                 let version: Option<i64> = version.fetch_optional(&mut **tx).await?;
                 if let Some(version) = version {
-                    sqlx::query(FORGET_OLDER).bind(id).bind(version).execute(&mut **tx).await?;
+                    sqlx::query($sql::FORGET_OLDER)
+                        .bind(id)
+                        .bind(version)
+                        .execute(&mut **tx)
+                        .await?;
                 }
                 Ok(version)
             }
@@ -183,11 +206,14 @@ macro_rules! store {
                 tx: &mut Transaction<'_, Self>,
                 message: &str,
             ) -> sqlx::Result<Option<(String, Option<Values>)>> {
-                let id: Option<String> =
-                    sqlx::query_scalar(REFUSED).bind(message).fetch_optional(&mut **tx).await?;
+                let id: Option<String> = sqlx::query_scalar($sql::REFUSED)
+                    .bind(message)
+                    .fetch_optional(&mut **tx)
+                    .await?;
                 let Some(id) = id else { return Ok(None) };
+                sqlx::query($sql::FORGET).bind(message).execute(&mut **tx).await?;
                 let row: Option<(i64, String, String, String)> =
-                    sqlx::query_as(NEWEST).bind(&id).fetch_optional(&mut **tx).await?;
+                    sqlx::query_as($sql::NEWEST).bind(&id).fetch_optional(&mut **tx).await?;
                 let newest = row.map(|(version, name, email, hash)| Values {
                     version,
                     name,
@@ -200,5 +226,6 @@ macro_rules! store {
     };
 }
 
-store!(Postgres, GET_FOR_UPDATE);
-store!(Sqlite, GET);
+store!(MySql, mysql, mysql::GET_FOR_UPDATE);
+store!(Postgres, standard, GET_FOR_UPDATE);
+store!(Sqlite, standard, standard::GET);

@@ -6,6 +6,7 @@ mod compensation;
 mod invoke;
 mod retry;
 mod settle;
+mod start;
 mod stop;
 
 use std::{
@@ -18,10 +19,9 @@ use async_trait::async_trait;
 use sqlx::Pool;
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use uuid::Uuid;
 
 use crate::{
-    BatchHandler, Compensate, Error, Handler, Result, Storage,
+    BatchHandler, Compensate, Error, Handler, Result, Start, Storage,
     message::{Batch, LINK, Origin, Position, TopicPattern, check_stream},
     storage::{InboxRow, check_schema},
     transport::{Ack, Reached, Receive, ReceiveError},
@@ -83,9 +83,24 @@ pub struct ConsumerBuilder<DB: Storage> {
     on_dead: OnDead,
     timeout: Duration,
     max_parked: i64,
+    start: Start,
 }
 
 impl<DB: Storage> ConsumerBuilder<DB> {
+    /// Where a subscription to a stream begins that this consumer has none of yet (at the
+    /// beginning of the log, unless set).
+    ///
+    /// With [`Start::Now`] it begins with the first batch that it is sent, whatever came before
+    /// it; with [`Start::Position`] after that position, which is one of the source's log. From
+    /// then on a message that is missing is missed, and sent again. Give a new route the same
+    /// start ([`Route::start`](crate::Route::start)), so that the source does not read its whole
+    /// log for nothing; with `Now` it is the route that says when now is.
+    #[must_use]
+    pub fn start_at(mut self, start: Start) -> Self {
+        self.start = start;
+        self
+    }
+
     /// Handles messages of `topic` (a topic, `user.*` or `*`) one at a time. Of several
     /// patterns that match, the first one given counts.
     #[must_use]
@@ -181,6 +196,7 @@ impl<DB: Storage> ConsumerBuilder<DB> {
             on_dead: self.on_dead,
             timeout: self.timeout,
             max_parked: self.max_parked,
+            start: self.start,
             turns: Mutex::default(),
         })))
     }
@@ -225,6 +241,7 @@ struct Inner<DB: Storage> {
     on_dead: OnDead,
     timeout: Duration,
     max_parked: i64,
+    start: Start,
     turns: Mutex<HashMap<Origin, Turn>>,
 }
 
@@ -249,6 +266,7 @@ impl<DB: Storage> Consumer<DB> {
             on_dead: OnDead::default(),
             timeout: Duration::from_secs(30),
             max_parked: 100,
+            start: Start::Beginning,
         }
     }
 
@@ -291,18 +309,11 @@ impl<DB: Storage> Receive for Consumer<DB> {
         }
     }
 
-    async fn reached(
-        &self,
-        source: &str,
-        stream: &str,
-        shard: i32,
-    ) -> Result<Option<Reached>, ReceiveError> {
+    async fn reached(&self, origin: &Origin) -> Result<Option<Reached>, ReceiveError> {
         let Inner { name, pool, .. } = &*self.0;
         // The row's key is without the incarnation, which the row tells.
-        let (source, stream) = (source.to_owned(), stream.to_owned());
-        let origin = Origin { source, incarnation: Uuid::nil(), stream, shard };
-        let row = DB::inbox(pool, name, &origin).await?;
-        Ok(row.map(|InboxRow { incarnation, watermark, last }| Reached {
+        let row = DB::inbox(pool, name, origin).await?;
+        Ok(row.map(|InboxRow { incarnation, watermark, last, .. }| Reached {
             incarnation,
             watermark,
             last,

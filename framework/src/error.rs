@@ -53,9 +53,17 @@ pub enum Error {
         /// Which migration.
         version: i64,
     },
-    /// Applying or taking back a migration failed; that migration was rolled back.
+    /// Applying or taking back a migration failed.
     #[error("migration failed: {0}")]
     Migration(String),
+    /// A migration was cut off half way (MySQL and MariaDB, where DDL commits by itself).
+    #[error(
+        "migration {version} is half done: run `syncline migrate up` to finish it, or call `syncline::migrate(&pool)` at start"
+    )]
+    MigrationInterrupted {
+        /// Which migration.
+        version: i64,
+    },
     /// Taking a migration back would lose messages; nothing was changed.
     #[error(
         "taking back migration {version} ({name}) would lose {count} messages that are unsent or held: let the relay and the consumers finish, settle the dead letters, or force it"
@@ -78,6 +86,21 @@ pub enum Error {
         /// What to set.
         remedy: &'static str,
     },
+    /// The server or its role is none that messages can be given their order on.
+    #[error("{setting} is {found}: {remedy}")]
+    Unfit {
+        /// Which setting.
+        setting: &'static str,
+        /// Its value.
+        found: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// A handler went on after the server had ended its transaction; nothing more was committed.
+    #[error(
+        "the handler's transaction was over before it returned: it must return the error of a deadlock instead of going on, and neither commit nor change tables"
+    )]
+    TransactionLost,
     /// The log does not hold what a seal or a checkpoint says it holds.
     #[error("the log is broken at position {position}: {problem}; run `syncline doctor`")]
     LogBroken {
@@ -119,7 +142,9 @@ fn missing_table(error: &sqlx::Error) -> bool {
     let Some(error) = error.as_database_error() else { return false };
     let table = error.message().contains("syncline_");
     match error.code().as_deref() {
-        Some("42P01" | "42S02") => table,
+        Some("42P01") => table,
+        // It names the database first, which may be called so, too.
+        Some("42S02") => error.message().contains(".syncline_"),
         _ => table && error.message().starts_with("no such table"),
     }
 }
@@ -134,6 +159,8 @@ pub(crate) fn is_transient(error: &sqlx::Error) -> bool {
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed
         | sqlx::Error::BeginFailed => true,
+        #[cfg(feature = "mysql")]
+        sqlx::Error::Database(error) if is_transient_mysql(&**error) => true,
         sqlx::Error::Database(error) => match error.code().as_deref() {
             // PostgreSQL: connection (08), resources and disk (53), serialization failure,
             // deadlock, cancelled by shutdown or start-up, lock not available, system error.
@@ -152,6 +179,39 @@ pub(crate) fn is_transient(error: &sqlx::Error) -> bool {
         },
         _ => false,
     }
+}
+
+/// The server's own number of an error; its SQLSTATE often says nothing.
+#[cfg(feature = "mysql")]
+pub(crate) fn mysql_number(error: &sqlx::Error) -> Option<u16> {
+    let error = error.as_database_error()?;
+    let error = error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>()?;
+    Some(error.number())
+}
+
+/// The transient ones whose SQLSTATE does not say it. After a lock wait time-out InnoDB has undone
+/// only the statement; whoever gets a transient error repeats the whole transaction all the same.
+#[cfg(feature = "mysql")]
+fn is_transient_mysql(error: &(dyn sqlx::error::DatabaseError + 'static)) -> bool {
+    let Some(error) = error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>() else {
+        return false;
+    };
+    matches!(
+        error.number(),
+        // Too many connections, of a user, or used up; shutting down, killed, idle for too long.
+        1040 | 1203 | 1226 | 1053 | 1317 | 1927 | 4031
+        // Disk full, table full, no space for logs or temporary files, an error at commit.
+        | 1021 | 1114 | 1026 | 3 | 1180
+        // Out of memory or threads.
+        | 1037 | 1038 | 1041 | 1135
+        // Lock wait time-out, locks used up, deadlock, changed since it was read, too many
+        // transactions; the table or the statement changed under us.
+        | 1205 | 1206 | 1213 | 1020 | 1637 | 1412 | 1615
+        // Took too long (MariaDB, MySQL).
+        | 1969 | 3024
+        // Read-only after a fail-over; the group refused.
+        | 1290 | 1792 | 1836 | 3101
+    )
 }
 
 /// Whether a handler's error is the database's, and transient.

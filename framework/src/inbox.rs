@@ -31,15 +31,24 @@ pub(crate) fn compare<'a>(
     through: Position,
     last: Link,
 ) -> News<'a> {
+    let follows = |prev: Link| {
+        prev == row.last
+            // One of the two only knows that nothing is missing up to its position.
+            || (prev.is_anchor()
+                && (row.last.position..=row.watermark).contains(&prev.position))
+            || (row.last.is_anchor() && prev.position <= row.last.position)
+    };
     let known = messages.partition_point(|message| message.position <= row.watermark);
     let fresh = &messages[known..];
     let after = |last: Link| InboxRow { watermark: row.watermark.max(through), last, ..*row };
     match fresh.first() {
-        Some(first) if first.prev == row.last => News::Apply(fresh, after(last)),
+        Some(first) if follows(first.prev) => News::Apply(fresh, after(last)),
         Some(_) => News::Gap,
         // Progress moves the watermark only where its last message is the one applied, so
         // that it can never step over a lost one.
-        None if last == row.last => News::Apply(fresh, after(last)),
+        None if follows(last) => {
+            News::Apply(fresh, after(if last.is_anchor() { row.last } else { last }))
+        }
         None if last.position > row.watermark => News::Gap,
         None => News::Apply(fresh, *row),
     }
@@ -59,7 +68,8 @@ mod tests {
     }
 
     fn row(watermark: i64, last: i64) -> InboxRow {
-        InboxRow { incarnation: Uuid::nil(), watermark: Position(watermark), last: link(last) }
+        let (watermark, last) = (Position(watermark), link(last));
+        InboxRow { incarnation: Uuid::nil(), watermark, last, ended: None }
     }
 
     fn batch(prev: i64, positions: &[i64], through: i64) -> Batch {
@@ -67,6 +77,7 @@ mod tests {
             source: "/s".into(),
             incarnation: Uuid::nil(),
             stream: "s".into(),
+            version: 1,
             shard: 0,
         });
         let mut last = link(prev);
@@ -79,7 +90,7 @@ mod tests {
                 message: Message::new("t", "text/plain", "").id(link(position).id),
             })
             .collect();
-        Batch { origin, messages, through: Position(through), last }
+        Batch { origin, messages, through: Position(through), last, handover: None }
     }
 
     fn compare_batch<'a>(row: &InboxRow, batch: &'a Batch) -> News<'a> {
@@ -118,6 +129,40 @@ mod tests {
         assert_eq!(positions(&compare_batch(&row(3, 3), &batch(5, &[], 9))), None);
         let progress = batch(3, &[], 9);
         assert_eq!(positions(&compare_batch(&row(3, 3), &progress)), Some((vec![], 9, 3)));
+    }
+
+    #[test]
+    fn an_anchor_fits_where_nothing_can_be_missing() {
+        let anchored = |prev: i64, positions: &[i64], through| {
+            let mut batch = batch(prev, positions, through);
+            match batch.messages.first_mut() {
+                Some(first) => first.prev.id = Uuid::nil(),
+                None => batch.last.id = Uuid::nil(),
+            }
+            batch
+        };
+        // The source began at 5: who has applied up to there, or seen that nothing was there.
+        for row in [row(5, 5), row(7, 3)] {
+            assert_eq!(
+                positions(&compare_batch(&row, &anchored(5, &[8], 9))),
+                Some((vec![8], 9, 8))
+            );
+        }
+        let idle = anchored(5, &[], 9);
+        assert_eq!(positions(&compare_batch(&row(7, 3), &idle)), Some((vec![], 9, 3)));
+        // Who is behind it, or has applied something after it that the source does not name.
+        for row in [row(4, 4), row(7, 6)] {
+            assert_eq!(positions(&compare_batch(&row, &anchored(5, &[8], 9))), None);
+        }
+        // The consumer began at 5: whatever the message before names at or below it.
+        let began = InboxRow { last: Link::anchor(Position(5)), ..row(6, 5) };
+        for prev in [2, 5] {
+            let news = positions(&compare_batch(&began, &batch(prev, &[8], 8)));
+            assert_eq!(news, Some((vec![8], 8, 8)));
+        }
+        assert_eq!(positions(&compare_batch(&began, &batch(7, &[8], 8))), None);
+        // From START nothing fits but the first message.
+        assert_eq!(positions(&compare_batch(&row(5, 5), &anchored(0, &[8], 8))), None);
     }
 
     #[test]

@@ -44,7 +44,7 @@ pub use message::{Envelope, Message};
 pub use outbox::{Receipt, enqueue, enqueue_all};
 pub use relay::{Relay, RelayHandle, Route};
 pub use storage::{Storage, begin, migrate};
-pub use stream::Stream;
+pub use stream::{Start, Stream};
 
 /// The README's example is compiled and run with the doc tests.
 #[cfg(all(doctest, feature = "sqlite"))]

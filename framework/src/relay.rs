@@ -1,35 +1,52 @@
 //! The relay: for each route, read the log, publish, and move the checkpoint over what was
 //! acknowledged. It runs inside a service; any number of processes share the work by leases.
 
+mod assign;
+mod carried;
+mod define;
 mod feed;
 mod head;
+mod pages;
 mod position;
 mod route;
+mod saver;
+mod share;
+mod status;
+mod window;
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use serde::Serialize;
 use sqlx::Pool;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
 use crate::{
-    Error, Result, Storage, Stream, backoff,
-    message::{Origin, Position, check_source, check_stream},
+    Error, Result, Start, Storage, Stream, backoff,
+    message::{Position, check_source, check_stream},
     storage::{PageLimit, check_schema},
     transport::{Feed, Publisher},
 };
+
+use pages::Pages;
+use saver::Saver;
+use share::{Line, Share};
+use status::Board;
+pub use status::{RouteState, RouteStatus};
+
+/// Progress of idle shards is told no faster than this, all routes of a process together.
+const PROGRESS_GAP: Duration = Duration::from_millis(100);
 
 /// Sends one stream to one target.
 pub struct Route {
     name: String,
     stream: String,
     publisher: Arc<dyn Publisher>,
+    start: Start,
 }
 
 impl Route {
@@ -40,7 +57,19 @@ impl Route {
         stream: impl Into<String>,
         publisher: impl Publisher,
     ) -> Self {
-        Self { name: name.into(), stream: stream.into(), publisher: Arc::new(publisher) }
+        let (name, stream, publisher) = (name.into(), stream.into(), Arc::new(publisher));
+        Self { name, stream, publisher, start: Start::Beginning }
+    }
+
+    /// Where the route begins when it is new; one that was there goes on at its checkpoint.
+    ///
+    /// It saves reading what nobody wants. What the consumer applies is its own to say
+    /// ([`ConsumerBuilder::start_at`](crate::consumer::ConsumerBuilder::start_at)): one that
+    /// wants the log from its beginning gets it, wherever the route began.
+    #[must_use]
+    pub fn start(mut self, start: Start) -> Self {
+        self.start = start;
+        self
     }
 }
 
@@ -63,8 +92,13 @@ pub struct RelayOptions {
     /// The longest pause between two tries of a target that fails (30 s).
     pub max_backoff: Duration,
     /// How long a checkpoint may lag behind what was acknowledged (100 ms): after a crash so
-    /// much is sent again.
+    /// much is sent again. The checkpoints of all routes are saved together.
     pub checkpoint_every: Duration,
+    /// How long after the log moved a shard that has nothing to send tells its consumer so (5 s).
+    pub progress_every: Duration,
+    /// How much of the log is kept in memory for other shards and routes that are at about the
+    /// same place, in bytes (16 MiB).
+    pub cache_bytes: usize,
 }
 
 impl Default for RelayOptions {
@@ -78,6 +112,8 @@ impl Default for RelayOptions {
             idle: Duration::from_secs(1),
             max_backoff: Duration::from_secs(30),
             checkpoint_every: Duration::from_millis(100),
+            progress_every: Duration::from_secs(5),
+            cache_bytes: 16 << 20,
         }
     }
 }
@@ -86,42 +122,6 @@ impl RelayOptions {
     fn page(&self) -> PageLimit {
         PageLimit { rows: i64::from(self.batch_messages), bytes: self.batch_bytes }
     }
-}
-
-/// What a route is doing.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(tag = "state", rename_all = "snake_case")]
-pub enum RouteState {
-    /// Another process has the route's lease, or nobody yet.
-    Standby,
-    /// It has sent everything that it knows of.
-    Idle,
-    /// Batches are under way.
-    Sending,
-    /// The target failed; the route waits and tries again.
-    Backoff {
-        /// So many failures in a row.
-        failures: u32,
-        /// The last one.
-        error: String,
-    },
-    /// The target has applied what is not in this log: one of the two databases was restored
-    /// from a backup. The route looks again now and then, and sends nothing.
-    Diverged {
-        /// What was found.
-        error: String,
-    },
-}
-
-/// A route, as [`RelayHandle::status`] tells it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct RouteStatus {
-    /// Its name.
-    pub route: String,
-    /// The last acknowledged position.
-    pub position: Position,
-    /// What it is doing.
-    pub state: RouteState,
 }
 
 /// Builds a relay; made by [`Relay::builder`].
@@ -197,39 +197,50 @@ impl<DB: Storage> RelayBuilder<DB> {
         check_schema(&self.pool).await?;
         DB::check_durable(&self.pool).await?;
         let incarnation = DB::incarnation(&self.pool).await?;
+        let mut defined = HashMap::new();
+        for stream in &self.streams {
+            defined.insert(stream.name(), define::define(&self.pool, stream).await?);
+        }
+        let rows = DB::shards(&self.pool).await?;
+        let (mut lines, mut shards) = (Vec::new(), 0);
+        for route in self.routes {
+            let Some(defined) = defined.get(route.stream.as_str()).cloned() else { continue };
+            define::open(&self.pool, &route, &defined, &rows).await?;
+            shards += defined.versions.last().map_or(1, |version| version.shards.unsigned_abs());
+            lines.push(Line { route, defined });
+        }
         // Connections of its own: a service that exhausts its pool does not stop the relay.
-        let connections =
-            3 + 2 * u32::try_from(self.routes.len()).unwrap_or(8).min(8) + feed::READERS as u32;
+        let connections = 3 + 2 * shards.min(8) + feed::READERS;
         let (head, _) = watch::channel(DB::head(&self.pool).await?);
         let shared = Arc::new(Shared {
             pool: DB::relay_pool(&self.pool, connections),
             holder: Uuid::now_v7(),
             options: self.options,
             head,
+            pages: Pages::new(self.options.page(), self.options.cache_bytes),
+            saver: Saver::default(),
+            progress: Mutex::new(Instant::now()),
             stop: CancellationToken::new(),
-            status: Mutex::new(Vec::new()),
+            saved: CancellationToken::new(),
+            board: Board::default(),
         });
+        for row in DB::shards(&shared.pool).await? {
+            let ours = lines.iter().any(|line| line.route.name == row.key.route);
+            if ours && !row.closed {
+                let position = Some(row.checkpoint.cursor.position);
+                shared.board.tell(&row.key, position, RouteState::Standby);
+            }
+        }
         let tasks = TaskTracker::new();
         tasks.spawn(head::run(Arc::clone(&shared)));
-        let origin = |stream: &Stream| {
-            let (source, stream) = (self.source.clone(), stream.name().to_owned());
-            Arc::new(Origin { source, incarnation, stream, shard: 0 })
-        };
-        let lines = self
-            .streams
-            .iter()
-            .map(|stream| feed::Line { stream: stream.clone(), origin: origin(stream) });
-        let feed = Arc::new(feed::LogFeed::new(Arc::clone(&shared), lines.collect()));
-        for route in self.routes {
-            let Some(stream) = self.streams.iter().find(|stream| stream.name() == route.stream)
-            else {
-                continue;
-            };
-            let origin = origin(stream);
-            shared.tell(&route.name, None, RouteState::Standby);
-            let sender = route::Sender::new(Arc::clone(&shared), route, stream.clone(), origin);
-            tasks.spawn(sender.run());
-        }
+        let names = self.streams.iter().map(|stream| stream.name().to_owned()).collect();
+        let feed = feed::LogFeed::new(Arc::clone(&shared), self.source.clone(), incarnation, names);
+        let save = Arc::clone(&shared);
+        tasks.spawn(async move {
+            save.saver.run::<DB>(&save.pool, save.options.checkpoint_every, &save.saved).await;
+        });
+        let share = Share::new(Arc::clone(&shared), self.source, incarnation, lines);
+        tasks.spawn(share.run());
         tasks.close();
         let (stop, status) = (shared.stop.clone(), shared as Arc<dyn Status>);
         Ok(RelayHandle { stop, tasks, status, feed })
@@ -281,31 +292,37 @@ struct Shared<DB: Storage> {
     options: RelayOptions,
     /// The last position given out, as far as this process knows.
     head: watch::Sender<Position>,
+    pages: Pages,
+    saver: Saver,
+    /// When progress was told last, or will be.
+    progress: Mutex<Instant>,
     stop: CancellationToken,
-    status: Mutex<Vec<RouteStatus>>,
+    /// The senders have ended: nothing is left to be saved.
+    saved: CancellationToken,
+    board: Board,
 }
 
 impl<DB: Storage> Shared<DB> {
-    /// Tells what a route is doing; `None` keeps the position.
-    fn tell(&self, route: &str, position: Option<Position>, state: RouteState) {
-        let mut all = self.status.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = all.iter_mut().find(|status| status.route == route) {
-            known.position = position.unwrap_or(known.position);
-            known.state = state;
-        } else {
-            let position = position.unwrap_or_default();
-            all.push(RouteStatus { route: route.to_owned(), position, state });
-        }
+    /// When a shard may tell its progress.
+    fn progress_slot(&self) -> Instant {
+        let mut last = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = (Instant::now() + self.options.progress_every).max(*last + PROGRESS_GAP);
+        *last
     }
 }
 
 trait Status: Send + Sync {
     fn status(&self) -> Vec<RouteStatus>;
+    fn pages_read(&self) -> u64;
 }
 
 impl<DB: Storage> Status for Shared<DB> {
     fn status(&self) -> Vec<RouteStatus> {
-        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.board.all()
+    }
+
+    fn pages_read(&self) -> u64 {
+        self.pages.reads()
     }
 }
 
@@ -319,7 +336,7 @@ pub struct RelayHandle {
 }
 
 impl RelayHandle {
-    /// What each route is doing in this process.
+    /// What each shard of each route is doing in this process, in order.
     pub fn status(&self) -> Vec<RouteStatus> {
         self.status.status()
     }
@@ -338,6 +355,12 @@ impl RelayHandle {
     /// ```
     pub fn feed(&self) -> Arc<dyn Feed> {
         Arc::clone(&self.feed)
+    }
+
+    /// How many pages of the log this process has read from the database: all its routes and
+    /// shards that are at about the same place share one.
+    pub fn pages_read(&self) -> u64 {
+        self.status.pages_read()
     }
 
     /// Waits for the batches under way, saves the checkpoints and gives the leases back.

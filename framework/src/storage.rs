@@ -7,9 +7,12 @@
 mod begin;
 mod held;
 mod migrate;
+#[cfg(feature = "mysql")]
+mod mysql;
 #[cfg(feature = "postgres")]
 mod postgres;
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod route;
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 mod shared;
 #[cfg(feature = "sqlite")]
 mod sqlite;
@@ -32,15 +35,35 @@ pub use migrate::{
     AppliedMigration, MigrationState, MigrationStatus, Steps, check_schema, migrate, migrate_down,
     plan, status,
 };
+pub use route::{
+    Checkpoint, MemberStore, NewShard, RouteRow, RouteStore, Save, ShardKey, StreamStore,
+    StreamVersion,
+};
 
 /// A database that Syncline runs on.
 pub trait Storage:
-    OutboxStore + LogStore + LeaseStore + RouteStore + InboxStore + HeldStore + Inspect
+    OutboxStore
+    + LogStore
+    + LeaseStore
+    + RouteStore
+    + StreamStore
+    + MemberStore
+    + InboxStore
+    + HeldStore
+    + Inspect
 {
 }
 
 impl<DB> Storage for DB where
-    DB: OutboxStore + LogStore + LeaseStore + RouteStore + InboxStore + HeldStore + Inspect
+    DB: OutboxStore
+        + LogStore
+        + LeaseStore
+        + RouteStore
+        + StreamStore
+        + MemberStore
+        + InboxStore
+        + HeldStore
+        + Inspect
 {
 }
 
@@ -56,15 +79,27 @@ pub trait Base: sqlx::Database<Connection: sqlx::migrate::Migrate> {
     /// cannot fail later for having read first).
     async fn begin_write(pool: Pool<Self>) -> sqlx::Result<Transaction<'static, Self>>;
 
+    /// Fails with [`Error::TransactionLost`](crate::Error::TransactionLost) when the transaction
+    /// that `begin_write` began is over although nobody ended it through `tx`. A database that
+    /// refuses every statement after such an end need not look.
+    async fn still_open(_tx: &mut Transaction<'_, Self>) -> Result<()> {
+        Ok(())
+    }
+
     /// A pool of its own for the relay, with the settings that sealing needs.
     fn relay_pool(pool: &Pool<Self>, connections: u32) -> Pool<Self>;
 
-    /// Takes `steps` under a lock against other runs, all of them or none, and returns the
-    /// versions.
+    /// Takes `steps` under a lock against other runs, all of them or none (or, where DDL commits
+    /// by itself, so that the next run finishes them), and returns the versions.
     async fn run_migrations(pool: &Pool<Self>, steps: Steps) -> Result<Vec<i64>>;
 
     /// The applied migrations in order of version; empty without a history table.
     async fn applied_migrations(pool: &Pool<Self>) -> Result<Vec<AppliedMigration>>;
+
+    /// A migration that was cut off half way, where DDL commits by itself; the next run finishes it.
+    async fn interrupted_migration(_pool: &Pool<Self>) -> Result<Option<i64>> {
+        Ok(None)
+    }
 
     /// How many messages that are unsent or held would go with migration `version`; writers
     /// wait from here on. `first`: it is the first one to be taken back in this run.
@@ -147,7 +182,8 @@ pub trait LogStore: Base {
     /// The incarnation of this database.
     async fn incarnation(pool: &Pool<Self>) -> Result<Uuid>;
 
-    /// Refuses settings under which a commit can be lost at a power cut.
+    /// Refuses settings under which a commit can be lost at a power cut, and servers on which
+    /// positions cannot be given out.
     async fn check_durable(pool: &Pool<Self>) -> Result<()>;
 
     /// Something that notices commits of other processes.
@@ -187,36 +223,19 @@ pub trait LeaseStore: Base {
         ttl: Duration,
     ) -> Result<Option<Lease>>;
 
+    /// [`LeaseStore::acquire`] for many leases in one transaction; one answer each.
+    async fn acquire_all(
+        pool: &Pool<Self>,
+        names: &[String],
+        holder: Uuid,
+        ttl: Duration,
+    ) -> Result<Vec<Option<Lease>>>;
+
     /// Gives the lease back, if it is still held.
     async fn release(pool: &Pool<Self>, lease: &Lease) -> Result<()>;
 }
 
-/// Where a route stands in its stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Checkpoint {
-    /// The log up to here was acknowledged.
-    pub cursor: Cursor,
-    /// The stream's last message at or below it.
-    pub last: Link,
-}
-
-/// The durable checkpoints of routes.
-#[async_trait]
-pub trait RouteStore: Base {
-    /// The checkpoint of `route`, which is created at the log's beginning when it is new.
-    /// An error when the route carried another stream.
-    async fn open_route(pool: &Pool<Self>, route: &str, stream: &str) -> Result<Checkpoint>;
-
-    /// Moves the checkpoint, if `lease` is still this route's; false when it is not.
-    async fn save_checkpoint(
-        pool: &Pool<Self>,
-        route: &str,
-        lease: &Lease,
-        to: &Checkpoint,
-    ) -> Result<bool>;
-}
-
-/// A consumer's state of one (source, stream, shard).
+/// A consumer's state of one (source, stream, version, shard).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InboxRow {
     /// The source's life that the watermark belongs to.
@@ -225,6 +244,8 @@ pub struct InboxRow {
     pub watermark: Position,
     /// The last message at or below the watermark.
     pub last: Link,
+    /// Where this version of the stream ended, once a newer one has begun here.
+    pub ended: Option<Position>,
 }
 
 /// The watermark inbox.
@@ -266,6 +287,12 @@ pub struct RouteLag {
     pub route: String,
     /// Its stream.
     pub stream: String,
+    /// The version of the stream's definition.
+    pub version: i32,
+    /// The shard.
+    pub shard: i32,
+    /// Whether an operator paused the route.
+    pub paused: bool,
     /// The checkpoint.
     pub position: Position,
     /// Messages of the log (of all topics) after the checkpoint.
@@ -306,7 +333,7 @@ pub trait Inspect: Base {
     /// Messages that are committed and not sealed.
     async fn unsealed(pool: &Pool<Self>) -> Result<i64>;
 
-    /// Every route's lag.
+    /// The lag of every shard of every route; not of those that are closed.
     async fn route_lags(pool: &Pool<Self>) -> Result<Vec<RouteLag>>;
 
     /// Dead letters (or, with `all`, every held message), the oldest first, after held id `after`.

@@ -1,40 +1,80 @@
 //! Streams: which topics go together. A stream is declared at the source and does not depend
 //! on where it goes.
 
-use std::sync::Arc;
-
 use crate::{
     Error, Result,
-    message::{Batch, Envelope, Link, Origin, TopicPattern, check_stream},
-    storage::{Checkpoint, LogRow},
+    message::{Position, TopicPattern, check_stream},
 };
 
-/// A stream: a name and its topics.
+/// The most shards that a stream may have.
+const MAX_SHARDS: i32 = 1_024;
+
+/// Where a subscription or a route begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Start {
+    /// At the first message of the log.
+    #[default]
+    Beginning,
+    /// With what comes after now.
+    Now,
+    /// After this position of the source's log.
+    Position(Position),
+}
+
+/// A stream: a name, its topics, and a number of virtual shards.
 ///
-/// The topics are part of what consumers rely on: a changed set is a new stream with a new
-/// name.
+/// Messages of one ordering key are in one shard ([`shard_of`](crate::message::shard_of)), and
+/// each shard of a route is sent on its own, by whichever relay process has its lease. Messages
+/// of different shards are in no order towards each other.
+///
+/// The definition is kept at the source. A relay that starts with changed topics or shards makes
+/// a new *version*: the old one carries what is in the log by then, the new one what follows,
+/// and consumers apply the old one to its end first. See [`Stream::replaces`] for going back.
 ///
 /// ```
 /// use syncline::Stream;
-/// let users = Stream::new("users").topic("user.*").topic("account.closed");
+/// let users = Stream::new("users").topic("user.*").topic("account.closed").shards(16);
 /// assert!(users.carries("user.registered"));
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stream {
     name: String,
     topics: Vec<TopicPattern>,
+    shards: i32,
+    replaces: Option<i32>,
 }
 
 impl Stream {
-    /// A stream without topics yet.
+    /// A stream without topics yet, of one shard.
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), topics: Vec::new() }
+        Self { name: name.into(), topics: Vec::new(), shards: 1, replaces: None }
     }
 
     /// Adds a topic, a prefix (`user.*`) or all (`*`).
     #[must_use]
     pub fn topic(mut self, pattern: impl Into<TopicPattern>) -> Self {
         self.topics.push(pattern.into());
+        self
+    }
+
+    /// Divides the stream into `shards` (1 to 1,024; 1 unless set) by the hash of the ordering
+    /// key, so that relay processes can share it and a consumer can apply shards side by side.
+    #[must_use]
+    pub fn shards(mut self, shards: i32) -> Self {
+        self.shards = shards;
+        self
+    }
+
+    /// Lets this definition replace `version` although the stream had this very definition
+    /// before.
+    ///
+    /// A definition that was in force earlier is taken for an old process that still runs beside
+    /// the new ones: it does not carry the stream and says so. To go back to such a definition on
+    /// purpose, name the version in force (`syncline stream show` tells it). It has no effect
+    /// later, so it may stay in the code.
+    #[must_use]
+    pub fn replaces(mut self, version: i32) -> Self {
+        self.replaces = Some(version);
         self
     }
 
@@ -48,35 +88,37 @@ impl Stream {
         self.topics.iter().any(|pattern| pattern.matches(topic))
     }
 
+    /// How many shards it has.
+    pub fn shard_count(&self) -> i32 {
+        self.shards
+    }
+
+    /// The topic patterns as they are stored: in order, each once.
+    pub(crate) fn patterns(&self) -> Vec<String> {
+        let mut patterns: Vec<_> = self.topics.iter().map(|t| t.as_str().to_owned()).collect();
+        patterns.sort_unstable();
+        patterns.dedup();
+        patterns
+    }
+
+    pub(crate) fn replaced(&self) -> Option<i32> {
+        self.replaces
+    }
+
     pub(crate) fn check(&self) -> Result<()> {
+        let blank =
+            |t: &TopicPattern| t.as_str().is_empty() || t.as_str().contains(char::is_whitespace);
         let problem = if let Err(error) = check_stream(&self.name) {
             error.to_string()
         } else if self.topics.is_empty() {
             "it has no topics".to_owned()
+        } else if self.topics.iter().any(blank) {
+            "a topic is empty or has blanks".to_owned()
+        } else if !(1..=MAX_SHARDS).contains(&self.shards) {
+            format!("it has {} shards; 1 to {MAX_SHARDS} are allowed", self.shards)
         } else {
             return Ok(());
         };
         Err(Error::Definition { what: "stream", name: self.name.clone(), problem })
-    }
-
-    /// Makes a batch of `rows`, which follow `from` in the log: filtered and linked.
-    pub(crate) fn batch(
-        &self,
-        origin: &Arc<Origin>,
-        from: &Checkpoint,
-        rows: Vec<LogRow>,
-    ) -> Batch {
-        let mut last = from.last;
-        let through = rows.last().map_or(from.cursor.position, |row| row.cursor.position);
-        let messages = rows
-            .into_iter()
-            .filter(|row| self.carries(&row.message.topic))
-            .map(|row| {
-                let position = row.cursor.position;
-                let prev = std::mem::replace(&mut last, Link { position, id: row.message.id });
-                Envelope { origin: Arc::clone(origin), position, prev, message: row.message }
-            })
-            .collect();
-        Batch { origin: Arc::clone(origin), messages, through, last }
     }
 }

@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::message::{Batch, Link, Position};
+use crate::message::{Batch, Link, Origin, Position};
 
 pub use feed::{Feed, FeedError, FeedPage, FeedRequest, PageSize};
 
@@ -136,17 +136,12 @@ pub trait Receive: Send + Sync + 'static {
     /// [`ReceiveError`]; nothing may be acknowledged then.
     async fn receive(&self, batch: Batch) -> Result<Ack, ReceiveError>;
 
-    /// How far this shard of `stream` of `source` has durably got; none before the first
+    /// How far this origin has durably got, in whatever incarnation; none before its first
     /// message. A subscriber that pulls asks it where to go on.
     ///
     /// # Errors
     /// [`ReceiveError::Storage`] when it cannot be told now.
-    async fn reached(
-        &self,
-        source: &str,
-        stream: &str,
-        shard: i32,
-    ) -> Result<Option<Reached>, ReceiveError>;
+    async fn reached(&self, origin: &Origin) -> Result<Option<Reached>, ReceiveError>;
 }
 
 /// Takes batches off the wire.

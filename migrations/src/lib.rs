@@ -25,11 +25,16 @@ macro_rules! migrations {
     };
 }
 
+/// For MariaDB 10.6, MySQL 8.0.16, or newer. DDL commits by itself there: each statement ends with
+/// `;` and an empty line, and is run and noted on its own.
+pub const MYSQL: &[Migration] = migrations!("mysql": 1 "log", 2 "routes", 3 "inbox", 4 "shards");
+
 /// For PostgreSQL 14 or newer.
-pub const POSTGRES: &[Migration] = migrations!("postgres": 1 "log", 2 "routes", 3 "inbox");
+pub const POSTGRES: &[Migration] =
+    migrations!("postgres": 1 "log", 2 "routes", 3 "inbox", 4 "shards");
 
 /// For SQLite 3.42 or newer.
-pub const SQLITE: &[Migration] = migrations!("sqlite": 1 "log", 2 "routes", 3 "inbox");
+pub const SQLITE: &[Migration] = migrations!("sqlite": 1 "log", 2 "routes", 3 "inbox", 4 "shards");
 
 #[cfg(test)]
 mod tests {
@@ -39,6 +44,7 @@ mod tests {
     fn every_database_has_the_same_migrations_in_order() {
         let names = |set: &[Migration]| set.iter().map(|m| (m.version, m.name)).collect::<Vec<_>>();
         assert_eq!(names(POSTGRES), names(SQLITE));
+        assert_eq!(names(POSTGRES), names(MYSQL));
         for (index, migration) in POSTGRES.iter().enumerate() {
             assert_eq!(migration.version, index as i64 + 1);
         }

@@ -1,6 +1,8 @@
 //! The tables and statements of the campaigns: counters at the source, and what was applied
 //! of them at the consumer.
 
+mod mysql;
+
 use async_trait::async_trait;
 use sqlx::{Executor, Pool, Postgres, Sqlite, Transaction};
 use syncline::Storage;

@@ -88,6 +88,7 @@ fn batches(keys: &[&str]) -> Vec<Batch> {
         source: "/register".to_owned(),
         incarnation: Uuid::from_u128(7),
         stream: "users".to_owned(),
+        version: 1,
         shard: 0,
     });
     let mut prev = Link::START;
@@ -102,6 +103,7 @@ fn batches(keys: &[&str]) -> Vec<Batch> {
             messages: vec![envelope],
             through: prev.position,
             last: prev,
+            handover: None,
         }
     };
     keys.iter().zip(1..).map(batch).collect()

@@ -4,4 +4,5 @@
 
 pub mod kit;
 pub mod letters;
+pub mod relays;
 pub mod servers;

@@ -1,13 +1,17 @@
 //! Databases for tests: every test gets its own.
 
-use std::env;
+use std::{env, str::FromStr};
 
-use sqlx::{AssertSqlSafe, ConnectOptions, Executor, postgres::PgConnectOptions};
+use sqlx::{
+    AssertSqlSafe, ConnectOptions, Executor, mysql::MySqlConnectOptions, postgres::PgConnectOptions,
+};
 use tempfile::TempDir;
 use uuid::Uuid;
 
 /// Where tests find a PostgreSQL server: a superuser's URL.
 pub const POSTGRES: &str = "SYNCLINE_TEST_POSTGRES";
+/// Where tests find a MariaDB or MySQL server: a superuser's URL.
+pub const MARIADB: &str = "SYNCLINE_TEST_MARIADB";
 /// The servers that are switched off by name, separated by commas.
 pub const SKIP: &str = "SYNCLINE_TEST_SKIP";
 
@@ -17,25 +21,46 @@ pub const SKIP: &str = "SYNCLINE_TEST_SKIP";
 /// When there is no server and it was not switched off: a test that did not run must not
 /// look like one that passed.
 pub async fn postgres_database() -> Option<String> {
-    if env::var(SKIP).is_ok_and(|skip| skip.split(',').any(|name| name.trim() == "postgres")) {
-        println!("skipped: PostgreSQL is switched off by {SKIP}");
+    let server = server("postgres", POSTGRES, "postgres://postgres@127.0.0.1:5432/postgres")?;
+    // template0: nobody can be connected to it, which would make this fail.
+    Some(create::<PgConnectOptions>(&server, " TEMPLATE template0").await)
+}
+
+/// A new, empty MariaDB (or MySQL) database's URL; none when it was switched off by name.
+///
+/// # Panics
+/// As [`postgres_database`].
+pub async fn mariadb_database() -> Option<String> {
+    let server = server("mariadb", MARIADB, "mysql://root@127.0.0.1:3306/mysql")?;
+    Some(create::<MySqlConnectOptions>(&server, "").await)
+}
+
+fn server(name: &str, variable: &str, example: &str) -> Option<String> {
+    if env::var(SKIP).is_ok_and(|skip| skip.split(',').any(|skipped| skipped.trim() == name)) {
+        println!("skipped: {name} is switched off by {SKIP}");
         return None;
     }
-    let server = env::var(POSTGRES).unwrap_or_else(|_| {
+    let server = env::var(variable).unwrap_or_else(|_| {
         panic!(
-            "no PostgreSQL: set {POSTGRES} to a superuser's URL such as \
-             postgres://postgres@127.0.0.1:5432/postgres, or run script/test; \
-             {SKIP}=postgres switches these tests off"
+            "no {name}: set {variable} to a superuser's URL such as {example}, or run \
+             script/test; {SKIP}={name} switches these tests off"
         )
     });
+    Some(server)
+}
+
+async fn create<O>(server: &str, how: &str) -> String
+where
+    O: ConnectOptions<Connection: Sized> + FromStr<Err: std::fmt::Debug>,
+    for<'c> &'c mut O::Connection: Executor<'c>,
+{
     let name = format!("syncline_test_{}", Uuid::now_v7().simple());
-    let options: PgConnectOptions = server.parse().expect("the server's URL");
-    let mut connection =
-        options.connect().await.unwrap_or_else(|error| panic!("cannot reach {POSTGRES}: {error}"));
-    // template0: nobody can be connected to it, which would make this fail.
-    let create = AssertSqlSafe(format!("CREATE DATABASE {name} TEMPLATE template0"));
+    let options: O = server.parse().expect("the server's URL");
+    let connection = options.connect().await;
+    let mut connection = connection.unwrap_or_else(|error| panic!("cannot reach it: {error}"));
+    let create = AssertSqlSafe(format!("CREATE DATABASE {name}{how}"));
     connection.execute(create).await.expect("create a database");
-    Some(with_database(&server, &name))
+    with_database(server, &name)
 }
 
 /// The directory and the URL of a new SQLite database, which is made when it is first opened.
@@ -47,7 +72,7 @@ pub fn sqlite_database() -> (TempDir, String) {
 }
 
 /// `url` with another database name.
-fn with_database(url: &str, name: &str) -> String {
+pub fn with_database(url: &str, name: &str) -> String {
     let (base, query) = match url.split_once('?') {
         Some((base, query)) => (base, format!("?{query}")),
         None => (url, String::new()),

@@ -4,10 +4,10 @@
 use std::{future::Future, pin::pin, task::Context, time::Duration};
 
 use futures::task::noop_waker;
-use sqlx::{Pool, Postgres, Sqlite};
+use sqlx::{MySql, Pool, Postgres, Sqlite};
 use syncline_tests::{
     kit::Kit,
-    servers::{postgres_database, sqlite_database},
+    servers::{mariadb_database, postgres_database, sqlite_database},
 };
 
 /// Polls `future` so many times, a little apart, and drops it.
@@ -55,14 +55,18 @@ async fn the_next_user_of_the_connection_is_clean_on_postgres() {
     check::<Postgres>(&url).await;
 }
 
-/// Shows that the tests above can fail: the plain `begin` of the pool leaves a transaction
-/// open. When sqlx mends it, this test fails, and the guard can go.
 #[tokio::test(flavor = "multi_thread")]
-async fn plain_begin_has_the_hazard_on_postgres() {
-    let Some(url) = postgres_database().await else { return };
-    let one = Postgres::connect(&url, 1).await.expect("connect");
-    let other = Postgres::connect(&url, 1).await.expect("connect");
-    Postgres::prepare(&one).await.expect("prepare");
+async fn the_next_user_of_the_connection_is_clean_on_mariadb() {
+    let Some(url) = mariadb_database().await else { return };
+    check::<MySql>(&url).await;
+}
+
+/// Shows that the tests above can fail: the plain `begin` of the pool leaves a transaction
+/// open. When sqlx mends it, these tests fail, and the guard can go.
+async fn plain_begin_has_the_hazard<DB: Kit>(url: &str) {
+    let one: Pool<DB> = DB::connect(url, 1).await.expect("connect");
+    let other: Pool<DB> = DB::connect(url, 1).await.expect("connect");
+    DB::prepare(&one).await.expect("prepare");
     for times in 0..200 {
         poll_and_drop(one.begin(), times % 8).await;
         if !next_user_is_clean(&one, &other, "key 1").await {
@@ -71,4 +75,16 @@ async fn plain_begin_has_the_hazard_on_postgres() {
         }
     }
     panic!("the hazard is gone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn plain_begin_has_the_hazard_on_postgres() {
+    let Some(url) = postgres_database().await else { return };
+    plain_begin_has_the_hazard::<Postgres>(&url).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn plain_begin_has_the_hazard_on_mariadb() {
+    let Some(url) = mariadb_database().await else { return };
+    plain_begin_has_the_hazard::<MySql>(&url).await;
 }

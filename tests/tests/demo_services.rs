@@ -1,4 +1,4 @@
-//! Both demo services over loopback HTTP, on SQLite and on PostgreSQL: the story in small, bad
+//! Both demo services over loopback HTTP, on every database: the story in small, bad
 //! input, and what an abuser of the login meets.
 
 use std::{net::TcpListener, time::Duration};
@@ -7,7 +7,7 @@ use clap::Parser;
 use demo_common::Config;
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
-use syncline_tests::servers::{postgres_database, sqlite_database};
+use syncline_tests::servers::{mariadb_database, postgres_database, sqlite_database};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -178,6 +178,25 @@ async fn a_user_registered_at_one_logs_in_at_the_other_on_sqlite() {
 async fn a_user_registered_at_one_logs_in_at_the_other_on_postgres() {
     let (Some(a), Some(b)) = (postgres_database().await, postgres_database().await) else { return };
     story([&a, &b]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_registered_at_one_logs_in_at_the_other_on_mariadb() {
+    let (Some(a), Some(b)) = (mariadb_database().await, mariadb_database().await) else { return };
+    story([&a, &b]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_registered_on_mariadb_logs_in_on_sqlite() {
+    let Some(a) = mariadb_database().await else { return };
+    let (_two, b) = sqlite_database();
+    story([&a, &b]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_input_gets_a_problem_that_says_what_to_do_on_mariadb() {
+    let (Some(a), Some(b)) = (mariadb_database().await, mariadb_database().await) else { return };
+    bad_input([&a, &b]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

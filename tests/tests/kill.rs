@@ -9,10 +9,10 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use sqlx::{Pool, Postgres, Sqlite};
+use sqlx::{MySql, Pool, Postgres, Sqlite};
 use syncline_tests::{
     kit::{Kit, check_applied},
-    servers::{postgres_database, sqlite_database},
+    servers::{mariadb_database, postgres_database, sqlite_database},
 };
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
@@ -157,4 +157,12 @@ async fn nothing_is_lost_or_twice_on_postgres() {
         return;
     };
     campaign::<Postgres>(&source, &target).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_or_twice_on_mariadb() {
+    let (Some(source), Some(target)) = (mariadb_database().await, mariadb_database().await) else {
+        return;
+    };
+    campaign::<MySql>(&source, &target).await;
 }

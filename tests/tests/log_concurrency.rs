@@ -3,14 +3,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use sqlx::{Connection, Pool, Postgres, Sqlite};
+use sqlx::{Connection, MySql, Pool, Postgres, Sqlite};
 use syncline::{
     Message, begin, enqueue,
     storage::{Cursor, Lease, LogRow, PageLimit},
 };
 use syncline_tests::{
     kit::{KEYS, Kit, check_applied},
-    servers::{postgres_database, sqlite_database},
+    servers::{mariadb_database, postgres_database, sqlite_database},
 };
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -156,6 +156,21 @@ async fn postgres_log_holds_every_committed_message_once_in_order() {
     let message = Message::json("counter.raised", &1).expect("JSON").key(OPEN);
     let _ = enqueue(&mut open, &message).await.expect("enqueue");
     stress(pool, Some(open)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mariadb_log_holds_every_committed_message_once_in_order() {
+    let Some(url) = mariadb_database().await else { return };
+    let pool = MySql::connect(&url, 40).await.expect("connect");
+    syncline::migrate(&pool).await.expect("migrate");
+    MySql::prepare(&pool).await.expect("prepare");
+    // Purge cannot pass this old snapshot.
+    let mut reader = pool.begin_with("START TRANSACTION WITH CONSISTENT SNAPSHOT").await;
+    let mut open = begin(&pool).await.expect("begin");
+    let message = Message::json("counter.raised", &1).expect("JSON").key(OPEN);
+    let _ = enqueue(&mut open, &message).await.expect("enqueue");
+    stress(pool, Some(open)).await;
+    reader.as_mut().expect("begin").ping().await.expect("the snapshot was open");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,4 +1,4 @@
-//! Migrations on both databases: safe to repeat, to run twice at once, to cancel; nothing is
+//! Migrations on every database: safe to repeat, to run twice at once, to cancel; nothing is
 //! half-applied, nothing edited or newer is touched, nothing unsent is dropped.
 
 #![allow(clippy::unwrap_used)]
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::{
-    AssertSqlSafe, PgPool, Pool, Postgres, Sqlite, SqlitePool,
+    AssertSqlSafe, MySql, MySqlPool, PgPool, Pool, Postgres, Sqlite, SqlitePool,
     migrate::{Migration, MigrationType, Migrator},
     postgres::PgPoolOptions,
 };
@@ -17,7 +17,7 @@ use syncline::{
 };
 use syncline_tests::{
     letters::Recipient,
-    servers::{postgres_database, sqlite_database},
+    servers::{mariadb_database, postgres_database, sqlite_database},
 };
 
 /// What the tests ask of a database besides.
@@ -44,14 +44,22 @@ macro_rules! sql {
         }
     };
 }
+sql!(MySql, MySqlPool);
 sql!(Postgres, PgPool);
 sql!(Sqlite, SqlitePool);
 
-/// Runs each case on both databases.
-macro_rules! on_both {
+/// Runs each case on every database.
+macro_rules! on_each {
     ($($case:ident),* $(,)?) => {$(
         mod $case {
             use super::*;
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn mariadb() {
+                if let Some(url) = mariadb_database().await {
+                    super::super::$case::<MySql>(&url).await;
+                }
+            }
 
             #[tokio::test(flavor = "multi_thread")]
             async fn postgres() {
@@ -69,16 +77,16 @@ macro_rules! on_both {
     )*};
 }
 
-mod both {
+mod each {
     use super::*;
-    on_both!(
+    on_each!(
         up_down_and_up_again,
         runs_at_once_apply_each_step_once,
         an_edited_history_is_refused,
         a_newer_schema_is_refused,
         an_older_schema_is_refused,
         a_missing_schema_is_refused,
-        a_failed_run_leaves_nothing,
+        a_failed_run_leaves_nothing_that_is_in_the_way,
         unsent_messages_are_not_dropped,
         held_messages_are_not_dropped,
         the_services_own_migrations_are_left_alone,
@@ -94,23 +102,23 @@ const NOT: MigrationState = MigrationState::Pending;
 
 async fn up_down_and_up_again<DB: Sql>(url: &str) {
     let pool = DB::open(url).await;
-    assert_eq!(states(&status(&pool).await.unwrap()), [(1, NOT), (2, NOT), (3, NOT)]);
-    assert_eq!(plan(&pool, Steps::Up).await.unwrap().len(), 3);
-    assert_eq!(migrate(&pool).await.unwrap(), [1, 2, 3]);
+    assert_eq!(states(&status(&pool).await.unwrap()), [(1, NOT), (2, NOT), (3, NOT), (4, NOT)]);
+    assert_eq!(plan(&pool, Steps::Up).await.unwrap().len(), 4);
+    assert_eq!(migrate(&pool).await.unwrap(), [1, 2, 3, 4]);
     assert_eq!(migrate(&pool).await.unwrap(), [] as [i64; 0]);
     check_schema(&pool).await.unwrap();
     let incarnation = DB::incarnation(&pool).await.unwrap();
 
     let down: Vec<_> = plan(&pool, Steps::Down { to: 1, force: false }).await.unwrap();
-    assert_eq!(down.iter().map(|m| m.version).collect::<Vec<_>>(), [3, 2]);
-    assert_eq!(migrate_down(&pool, 1, false).await.unwrap(), [3, 2]);
-    assert_eq!(states(&status(&pool).await.unwrap()), [(1, UP), (2, NOT), (3, NOT)]);
-    assert_eq!(migrate(&pool).await.unwrap(), [2, 3]);
+    assert_eq!(down.iter().map(|m| m.version).collect::<Vec<_>>(), [4, 3, 2]);
+    assert_eq!(migrate_down(&pool, 1, false).await.unwrap(), [4, 3, 2]);
+    assert_eq!(states(&status(&pool).await.unwrap()), [(1, UP), (2, NOT), (3, NOT), (4, NOT)]);
+    assert_eq!(migrate(&pool).await.unwrap(), [2, 3, 4]);
 
-    assert_eq!(migrate_down(&pool, 0, false).await.unwrap(), [3, 2, 1]);
+    assert_eq!(migrate_down(&pool, 0, false).await.unwrap(), [4, 3, 2, 1]);
     assert_eq!(migrate_down(&pool, 0, false).await.unwrap(), [] as [i64; 0]);
     assert!(DB::run(&pool, "SELECT 1 FROM syncline_migrations").await.is_err());
-    assert_eq!(migrate(&pool).await.unwrap(), [1, 2, 3]);
+    assert_eq!(migrate(&pool).await.unwrap(), [1, 2, 3, 4]);
     // The new tables are a new log.
     assert_ne!(DB::incarnation(&pool).await.unwrap(), incarnation);
 }
@@ -125,7 +133,7 @@ async fn runs_at_once_apply_each_step_once<DB: Sql>(url: &str) {
     for run in runs.collect::<Vec<_>>() {
         applied.extend(run.await.unwrap().unwrap());
     }
-    assert_eq!(applied, [1, 2, 3]);
+    assert_eq!(applied, [1, 2, 3, 4]);
     check_schema(&DB::open(url).await).await.unwrap();
 }
 
@@ -189,17 +197,30 @@ async fn a_missing_schema_is_refused<DB: Sql>(url: &str) {
     assert!(matches!(error, Error::NotMigrated), "{error}");
 }
 
-async fn a_failed_run_leaves_nothing<DB: Sql>(url: &str) {
+async fn a_failed_run_leaves_nothing_that_is_in_the_way<DB: Sql>(url: &str) {
     let pool = DB::open(url).await;
     DB::run(&pool, "CREATE TABLE syncline_timer (mine integer)").await.unwrap();
     let error = migrate(&pool).await.unwrap_err();
     assert!(matches!(error, Error::Migration(_)), "{error}");
     assert!(error.to_string().contains("syncline_timer"), "{error}");
+    if DB::LABEL == "MySQL/MariaDB" {
+        // Each statement commits by itself: what was done stays, the next run goes on there, and
+        // does not take a table that it has not made for its own.
+        for _ in 0..2 {
+            let error = check_schema(&pool).await.unwrap_err();
+            assert!(matches!(error, Error::MigrationInterrupted { version: 3 }), "{error}");
+            let again = migrate(&pool).await.unwrap_err();
+            assert!(again.to_string().contains("syncline_timer"), "{again}");
+        }
+        DB::run(&pool, "DROP TABLE syncline_timer").await.unwrap();
+        assert_eq!(migrate(&pool).await.unwrap(), [3]);
+        return check_schema(&pool).await.unwrap();
+    }
     for table in ["SELECT 1 FROM syncline_node", "SELECT 1 FROM syncline_migrations"] {
         assert!(DB::run(&pool, table).await.is_err(), "{table}");
     }
     DB::run(&pool, "DROP TABLE syncline_timer").await.unwrap();
-    assert_eq!(migrate(&pool).await.unwrap(), [1, 2, 3]);
+    assert_eq!(migrate(&pool).await.unwrap(), [1, 2, 3, 4]);
 }
 
 async fn unsent_messages_are_not_dropped<DB: Sql>(url: &str) {
@@ -216,7 +237,7 @@ async fn unsent_messages_are_not_dropped<DB: Sql>(url: &str) {
     // Nothing was taken back, not the newer migration either.
     check_schema(&pool).await.unwrap();
     // Version 3 goes without a word: there is nothing held.
-    assert_eq!(migrate_down(&pool, 2, false).await.unwrap(), [3]);
+    assert_eq!(migrate_down(&pool, 2, false).await.unwrap(), [4, 3]);
     assert_eq!(migrate_down(&pool, 1, true).await.unwrap(), [2]);
     let error = migrate_down(&pool, 0, false).await.unwrap_err();
     assert!(matches!(error, Error::WouldLose { version: 1, count: 1, .. }), "{error}");
@@ -230,7 +251,7 @@ async fn held_messages_are_not_dropped<DB: Sql>(url: &str) {
     let error = migrate_down(&pool, 2, false).await.unwrap_err();
     assert!(matches!(error, Error::WouldLose { version: 3, count: 2, .. }), "{error}");
     check_schema(&pool).await.unwrap();
-    assert_eq!(migrate_down(&pool, 2, true).await.unwrap(), [3]);
+    assert_eq!(migrate_down(&pool, 2, true).await.unwrap(), [4, 3]);
 }
 
 async fn the_services_own_migrations_are_left_alone<DB: Sql>(url: &str) {
@@ -263,7 +284,7 @@ async fn a_run_that_was_cancelled_holds_no_lock() {
     other.rollback().await.unwrap();
     let again = PgPool::connect(&url).await.unwrap();
     let run = tokio::time::timeout(Duration::from_secs(20), migrate(&again)).await;
-    assert_eq!(run.expect("the lock is free").unwrap(), [1, 2, 3]);
+    assert_eq!(run.expect("the lock is free").unwrap(), [1, 2, 3, 4]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -310,7 +331,7 @@ async fn a_writer_is_waited_for_even_by_an_impatient_connection() {
     tokio::time::sleep(Duration::from_millis(400)).await;
     assert!(!run.is_finished());
     writer.rollback().await.unwrap();
-    assert_eq!(run.await.unwrap().unwrap(), [1, 2, 3]);
+    assert_eq!(run.await.unwrap().unwrap(), [1, 2, 3, 4]);
 }
 
 /// A row that commits behind a seal is unsealed, and one that is sealed is not.

@@ -3,16 +3,16 @@
 
 use std::time::Duration;
 
-use sqlx::{Executor, PgPool, Pool, Postgres, Sqlite};
+use sqlx::{Executor, MySql, MySqlPool, PgPool, Pool, Postgres, Sqlite};
 use syncline::{
     Consumer, Envelope, HandlerError, Message, Stream, Verdict, begin, enqueue, handler_fn,
     message::{Batch, Link, Origin, Position},
-    storage::{Checkpoint, Cursor, InboxRow, InboxStore, Lease, PageLimit, RouteStore},
+    storage::{Checkpoint, Cursor, InboxRow, Lease, NewShard, PageLimit, Save, ShardKey},
     transport::Receive,
 };
 use syncline_tests::{
     kit::{Kit, check_applied},
-    servers::{postgres_database, sqlite_database},
+    servers::{mariadb_database, postgres_database, sqlite_database},
 };
 use uuid::Uuid;
 
@@ -25,9 +25,28 @@ async fn postgres() -> Option<PgPool> {
     Some(pool)
 }
 
+async fn mariadb() -> Option<MySqlPool> {
+    let pool = MySql::connect(&mariadb_database().await?, 12).await.expect("connect");
+    syncline::migrate(&pool).await.expect("migrate");
+    Some(pool)
+}
+
 async fn acquire<DB: Kit>(pool: &Pool<DB>, name: &str, ttl: Duration) -> Lease {
     let lease = DB::acquire(pool, name, Uuid::now_v7(), ttl).await.expect("acquire");
     lease.expect("the lease is free")
+}
+
+/// The checkpoint of route `r`, which is made when it is new.
+async fn open<DB: Kit>(pool: &Pool<DB>) -> Checkpoint {
+    let key = ShardKey::new("r", 1, 0);
+    let new = NewShard { key: key.clone(), at: Position::START, closed: false };
+    DB::create_shards(pool, "s", &[new]).await.expect("create");
+    DB::shard(pool, &key).await.expect("read").expect("it is there").checkpoint
+}
+
+async fn save<DB: Kit>(pool: &Pool<DB>, lease: &Lease, to: Checkpoint) -> bool {
+    let save = Save { key: ShardKey::new("r", 1, 0), lease: lease.clone(), to, closed: false };
+    DB::save_checkpoints(pool, &[save]).await.expect("save")[0]
 }
 
 fn raised(n: i64) -> Message {
@@ -40,26 +59,102 @@ async fn log<DB: Kit>(pool: &Pool<DB>, lease: &Lease) -> Vec<i64> {
     rows.iter().map(|row| row.message.decode().expect("a number")).collect()
 }
 
-#[tokio::test]
-async fn reading_by_id_greater_than_last_loses_what_commits_late() {
-    let Some(pool) = postgres().await else { return };
-    let lease = acquire(&pool, "seal", LONG).await;
-    let mut first = begin(&pool).await.expect("begin");
+/// Two writers commit in the other order than they enqueued; `by_id` reads the sequence values
+/// after one.
+async fn read_by_id<DB: Kit>(pool: &Pool<DB>, by_id: impl AsyncFn(i64) -> Vec<i64>) {
+    let lease = acquire(pool, "seal", LONG).await;
+    let mut first = begin(pool).await.expect("begin");
     let _ = enqueue(&mut first, &raised(1)).await.expect("enqueue");
-    let mut second = begin(&pool).await.expect("begin");
+    let mut second = begin(pool).await.expect("begin");
     let _ = enqueue(&mut second, &raised(2)).await.expect("enqueue");
     second.commit().await.expect("commit");
 
-    let by_id = async |last: i64| -> Vec<i64> {
-        let sql = "SELECT seq FROM syncline_outbox WHERE seq > $1 ORDER BY seq";
-        sqlx::query_scalar(sql).bind(last).fetch_all(&pool).await.expect("read")
-    };
     let mut naive = by_id(0).await;
-    assert_eq!(log(&pool, &lease).await, [2]);
+    assert_eq!(log(pool, &lease).await, [2]);
     first.commit().await.expect("commit");
     naive.extend(by_id(naive[0]).await);
     assert_eq!(naive.len(), 1, "the mutant has lost a message");
-    assert_eq!(log(&pool, &lease).await, [2, 1], "the log has not");
+    assert_eq!(log(pool, &lease).await, [2, 1], "the log has not");
+}
+
+#[tokio::test]
+async fn reading_by_id_greater_than_last_loses_what_commits_late() {
+    if let Some(pool) = postgres().await {
+        let sql = "SELECT seq FROM syncline_outbox WHERE seq > $1 ORDER BY seq";
+        let rows = async |last| sqlx::query_scalar(sql).bind(last).fetch_all(&pool).await;
+        read_by_id(&pool, async |last: i64| rows(last).await.expect("read")).await;
+    }
+    if let Some(pool) = mariadb().await {
+        let sql = "SELECT seq FROM syncline_outbox WHERE seq > ? ORDER BY seq";
+        let rows = async |last| sqlx::query_scalar(sql).bind(last).fetch_all(&pool).await;
+        read_by_id(&pool, async |last: i64| rows(last).await.expect("read")).await;
+    }
+}
+
+/// Seals while writers commit: the reading of what has no position takes half a second a row, as
+/// it may on a busy server. Returns the log. `locking`: rows are locked, and locked ones skipped.
+async fn seal_slowly(pool: &MySqlPool, locking: bool) -> Vec<i64> {
+    let lease = acquire(pool, "seal", LONG).await;
+    MySql::prepare(pool).await.expect("prepare");
+    let mut late = begin(pool).await.expect("begin");
+    MySql::raise(&mut late, "key 0").await.expect("raise");
+    let _ = enqueue(&mut late, &raised(1)).await.expect("enqueue");
+    let mut other = begin(pool).await.expect("begin");
+    let _ = enqueue(&mut other, &raised(100)).await.expect("enqueue");
+    other.commit().await.expect("commit");
+
+    let writers = async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        late.commit().await.expect("commit");
+        // The next one of the key: it waited for the first one's row.
+        let mut next = begin(pool).await.expect("begin");
+        MySql::raise(&mut next, "key 0").await.expect("raise");
+        let _ = enqueue(&mut next, &raised(2)).await.expect("enqueue");
+        next.commit().await.expect("commit");
+    };
+    let sealer = async {
+        let real = include_str!("../../framework/src/storage/mysql/sql/seal_rows.sql");
+        let slow = real.replace("position = 0", "position = 0 AND SLEEP(0.5) = 0");
+        let sql = if locking { format!("{slow} FOR UPDATE SKIP LOCKED") } else { slow };
+        let mut tx = begin(pool).await.expect("begin");
+        let head: i64 =
+            sqlx::query_scalar(include_str!("../../framework/src/storage/mysql/sql/seal_lock.sql"))
+                .fetch_one(&mut *tx)
+                .await
+                .expect("lock the head");
+        let rows: Vec<i64> = sqlx::query_scalar(sqlx::AssertSqlSafe(sql))
+            .bind(&lease.name)
+            .bind(lease.holder)
+            .bind(lease.epoch)
+            .bind(10_i64)
+            .fetch_all(&mut *tx)
+            .await
+            .expect("read");
+        sqlx::query(include_str!("../../framework/src/storage/mysql/sql/seal.sql"))
+            .bind(serde_json::to_string(&rows).expect("JSON"))
+            .bind(head)
+            .execute(&mut *tx)
+            .await
+            .expect("seal");
+        sqlx::query(include_str!("../../framework/src/storage/mysql/sql/seal_head.sql"))
+            .bind(head + rows.len() as i64)
+            .execute(&mut *tx)
+            .await
+            .expect("move the head");
+        tx.commit().await.expect("commit");
+    };
+    tokio::join!(writers, sealer);
+    log(pool, &lease).await
+}
+
+#[tokio::test]
+async fn skip_locked_sealing_breaks_the_order_of_a_key() {
+    let Some(real) = mariadb().await else { return };
+    let real = seal_slowly(&real, false).await;
+    assert_eq!(real, [100, 1, 2], "the plain read keeps the key's order");
+    let Some(mutant) = mariadb().await else { return };
+    let mutant = seal_slowly(&mutant, true).await;
+    assert_eq!(mutant, [100, 2, 1], "the mutant should have taken the later one first");
 }
 
 /// Two sealers, each at first with an id of its own if `locked`; then the schedule that the
@@ -125,7 +220,7 @@ async fn relay_that_dies<DB: Kit>(pool: &Pool<DB>, checkpoint_first: bool) -> Ve
     log(pool, &lease).await;
     let mut published = Vec::new();
     for dies in [true, false] {
-        let at = DB::open_route(pool, "r", "s").await.expect("open");
+        let at = open(pool).await;
         let rows = DB::read(pool, at.cursor, PAGE).await.expect("read");
         let Some(last) = rows.last() else { break };
         let last = Link { position: last.cursor.position, id: last.message.id };
@@ -135,7 +230,7 @@ async fn relay_that_dies<DB: Kit>(pool: &Pool<DB>, checkpoint_first: bool) -> Ve
             publish();
         }
         if checkpoint_first || !dies {
-            assert!(DB::save_checkpoint(pool, "r", &route, &to).await.expect("save"));
+            assert!(save(pool, &route, to).await);
         }
         if checkpoint_first && !dies {
             publish();
@@ -150,6 +245,9 @@ async fn a_checkpoint_before_the_publish_loses_a_message() {
         let (_directory, url) = sqlite_database();
         let pool = Sqlite::connect(&url, 4).await.expect("connect");
         syncline::migrate(&pool).await.expect("migrate");
+        let published = relay_that_dies(&pool, checkpoint_first).await;
+        assert_eq!(published.is_empty(), checkpoint_first, "{published:?}");
+        let Some(pool) = mariadb().await else { continue };
         let published = relay_that_dies(&pool, checkpoint_first).await;
         assert_eq!(published.is_empty(), checkpoint_first, "{published:?}");
     }
@@ -167,19 +265,20 @@ async fn batch<DB: Kit>(pool: &Pool<DB>, lease: &Lease) -> Batch {
         source: "/mutants".into(),
         incarnation: DB::incarnation(pool).await.expect("incarnation"),
         stream: Stream::new("s").name().into(),
+        version: 1,
         shard: 0,
     });
     let last = Link { position: Position(1), id: message.id };
     let envelope =
         Envelope { origin: origin.clone(), position: last.position, prev: Link::START, message };
-    Batch { origin, messages: vec![envelope], through: last.position, last }
+    Batch { origin, messages: vec![envelope], through: last.position, last, handover: None }
 }
 
-async fn note(
-    tx: &mut sqlx::Transaction<'_, Sqlite>,
+async fn note<DB: Kit>(
+    tx: &mut sqlx::Transaction<'_, DB>,
     message: &Envelope,
 ) -> Result<Verdict, HandlerError> {
-    Sqlite::note(tx, message.key.as_deref().unwrap_or_default(), message.decode()?).await?;
+    DB::note(tx, message.key.as_deref().unwrap_or_default(), message.decode()?).await?;
     Ok(Verdict::Done)
 }
 
@@ -188,7 +287,17 @@ async fn an_inbox_outside_the_transaction_applies_twice() {
     let (_directory, url) = sqlite_database();
     let pool = Sqlite::connect(&url, 4).await.expect("connect");
     syncline::migrate(&pool).await.expect("migrate");
-    Sqlite::prepare(&pool).await.expect("prepare");
+    apply_outside(pool, async |pool| pool.execute("DELETE FROM applied").await.map(drop)).await;
+    if let Some(pool) = mariadb().await {
+        apply_outside(pool, async |pool| pool.execute("DELETE FROM applied").await.map(drop)).await;
+    }
+}
+
+async fn apply_outside<DB: Kit>(
+    pool: Pool<DB>,
+    begin_again: impl AsyncFn(&Pool<DB>) -> sqlx::Result<()>,
+) {
+    DB::prepare(&pool).await.expect("prepare");
     let batch = batch(&pool, &acquire(&pool, "seal", LONG).await).await;
     let counters = [("key 0".to_owned(), 1)];
 
@@ -198,9 +307,10 @@ async fn an_inbox_outside_the_transaction_applies_twice() {
             incarnation: batch.origin.incarnation,
             watermark: Position::START,
             last: Link::START,
+            ended: None,
         };
         let mut tx = begin(&pool).await.expect("begin");
-        let row = Sqlite::lock_inbox(&mut tx, "mutant", &batch.origin, first).await.expect("lock");
+        let row = DB::lock_inbox(&mut tx, "mutant", &batch.origin, first).await.expect("lock");
         if row.watermark < batch.through {
             note(&mut tx, &batch.messages[0]).await.expect("note");
         }
@@ -210,13 +320,13 @@ async fn an_inbox_outside_the_transaction_applies_twice() {
         }
         let mut tx = begin(&pool).await.expect("begin");
         let done = InboxRow { watermark: batch.through, last: batch.last, ..row };
-        Sqlite::save_inbox(&mut tx, "mutant", &batch.origin, done).await.expect("save");
+        DB::save_inbox(&mut tx, "mutant", &batch.origin, done).await.expect("save");
         tx.commit().await.expect("commit");
     }
-    let applied = Sqlite::applied(&pool).await.expect("applied");
+    let applied = DB::applied(&pool).await.expect("applied");
     check_applied(&counters, &applied).expect_err("the mutant has applied twice");
 
-    pool.execute("DELETE FROM applied").await.expect("begin again");
+    begin_again(&pool).await.expect("begin again");
     let consumer = Consumer::builder("real", pool.clone())
         .handler("*", handler_fn(|tx, message| Box::pin(note(tx, message))))
         .build()
@@ -224,28 +334,35 @@ async fn an_inbox_outside_the_transaction_applies_twice() {
     for _ in 0..2 {
         consumer.receive(batch.clone()).await.expect("an answer");
     }
-    let applied = Sqlite::applied(&pool).await.expect("applied");
+    let applied = DB::applied(&pool).await.expect("applied");
     check_applied(&counters, &applied).expect("the consumer applies once");
 }
 
 #[tokio::test]
 async fn a_checkpoint_without_the_epoch_check_goes_back() {
-    let Some(pool) = postgres().await else { return };
-    let old = acquire(&pool, "route/r", Duration::from_millis(100)).await;
-    Postgres::open_route(&pool, "r", "s").await.expect("open");
+    let mutant = "UPDATE syncline_route SET position = 3 WHERE name = 'r'";
+    if let Some(pool) = postgres().await {
+        wake_late(&pool, async |pool| pool.execute(mutant).await.map(drop)).await;
+    }
+    if let Some(pool) = mariadb().await {
+        wake_late(&pool, async |pool| pool.execute(mutant).await.map(drop)).await;
+    }
+}
+
+async fn wake_late<DB: Kit>(pool: &Pool<DB>, mutant: impl AsyncFn(&Pool<DB>) -> sqlx::Result<()>) {
+    let old = acquire(pool, "route/r", Duration::from_millis(100)).await;
+    open(pool).await;
     tokio::time::sleep(Duration::from_millis(200)).await;
-    let new = acquire(&pool, "route/r", LONG).await;
+    let new = acquire(pool, "route/r", LONG).await;
     let at = |position| Checkpoint {
         cursor: Cursor { position: Position(position), seal: position, seq: position },
         last: Link { position: Position(position), id: Uuid::now_v7() },
     };
-    assert!(Postgres::save_checkpoint(&pool, "r", &new, &at(9)).await.expect("save"));
+    assert!(save(pool, &new, at(9)).await);
     // The paused relay wakes up late.
-    assert!(!Postgres::save_checkpoint(&pool, "r", &old, &at(3)).await.expect("save"));
-    let position =
-        async || Postgres::open_route(&pool, "r", "s").await.expect("open").cursor.position;
+    assert!(!save(pool, &old, at(3)).await);
+    let position = async || open(pool).await.cursor.position;
     assert_eq!(position().await, Position(9));
-    let mutant = "UPDATE syncline_route SET position = 3 WHERE name = 'r'";
-    pool.execute(mutant).await.expect("the mutant's update");
+    mutant(pool).await.expect("the mutant's update");
     assert_eq!(position().await, Position(3), "the mutant's checkpoint went back");
 }

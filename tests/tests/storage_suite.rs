@@ -1,8 +1,11 @@
 //! Every database passes the one conformance suite.
 
-use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, postgres::PgPoolOptions};
+use sqlx::{
+    MySql, MySqlPool, PgPool, Postgres, Sqlite, SqlitePool, mysql::MySqlPoolOptions,
+    postgres::PgPoolOptions,
+};
 use syncline::testing::storage_suite;
-use syncline_tests::servers::{postgres_database, sqlite_database};
+use syncline_tests::servers::{mariadb_database, postgres_database, sqlite_database};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sqlite_passes_the_suite() {
@@ -29,4 +32,19 @@ async fn postgres_passes_the_suite() {
         pool
     };
     assert!(storage_suite::run::<Postgres, _, _>(fresh).await > 20);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mariadb_passes_the_suite() {
+    if mariadb_database().await.is_none() {
+        return;
+    }
+    let fresh = async || -> MySqlPool {
+        let url = mariadb_database().await.expect("MariaDB is not switched off");
+        let pool = MySqlPoolOptions::new().max_connections(20).connect(&url).await;
+        let pool = pool.expect("connect");
+        syncline::migrate(&pool).await.expect("migrate");
+        pool
+    };
+    assert!(storage_suite::run::<MySql, _, _>(fresh).await > 20);
 }

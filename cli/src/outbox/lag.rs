@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use sqlx::Pool;
-use syncline::Storage;
+use syncline::{Storage, storage::RouteLag};
 
 use crate::{
     failure::{Failure, Outcome},
@@ -32,6 +32,9 @@ pub(crate) async fn run<DB: Storage>(
                 json!({
                     "route": route.route,
                     "stream": route.stream,
+                    "version": route.version,
+                    "shard": route.shard,
+                    "paused": route.paused,
                     "position": route.position,
                     "behind": route.behind,
                     "oldest": route.oldest,
@@ -52,17 +55,26 @@ pub(crate) async fn run<DB: Storage>(
                 [
                     route.route.clone(),
                     route.stream.clone(),
+                    shard(route),
                     route.position.to_string(),
                     route.behind.to_string(),
                     text::ago(route.oldest),
                     text::ago(Some(route.updated_at)),
                 ]
             });
-            let header = ["route", "stream", "position", "behind", "oldest", "checkpoint"];
+            let header = ["route", "stream", "shard", "position", "behind", "oldest", "checkpoint"];
             output.table(header, rows)?;
         }
     }
     let worst = routes.iter().map(|route| route.behind).max().unwrap_or(0);
     let late = args.max_behind.is_some_and(|max| worst > max);
     Ok(if late { Outcome::Not } else { Outcome::Done })
+}
+
+/// The shard, with the version of its stream where that is not the first.
+pub(crate) fn shard(route: &RouteLag) -> String {
+    match route.version {
+        1 => route.shard.to_string(),
+        version => format!("{} of v{version}", route.shard),
+    }
 }

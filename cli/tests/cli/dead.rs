@@ -1,8 +1,8 @@
 //! `syncline dead`.
 
-use crate::on_both;
+use crate::on_each;
 
-on_both!(
+on_each!(
     redriven_letters_are_applied_in_order,
     a_dropped_letter_lets_the_others_flow,
     what_is_not_there

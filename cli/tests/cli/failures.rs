@@ -1,7 +1,7 @@
 //! What an operator can get wrong, and what can be wrong with a database.
 
-use sqlx::{Connection, PgConnection, PgPool, SqlitePool};
-use syncline_tests::servers::{postgres_database, sqlite_database};
+use sqlx::{Connection, MySqlPool, PgConnection, PgPool, SqlitePool};
+use syncline_tests::servers::{mariadb_database, postgres_database, sqlite_database};
 
 use crate::syncline;
 
@@ -13,7 +13,9 @@ fn a_wrong_url_is_a_usage_error_and_shows_no_password() {
         "",
         "  ",
         "users.db",
-        &format!("mysql://root:{SECRET}@127.0.0.1/x"),
+        &format!("oracle://root:{SECRET}@127.0.0.1/x"),
+        &format!("mysql://root:{SECRET}@127.0.0.1/"),
+        &format!("mysql://root:{SECRET}@127.0.0.1/x?ssl-mode=perhaps"),
         &format!("postgres://root:{SECRET}@127.0.0.1:port/x"),
         &format!("postgres://root:{SECRET}@[bad/x"),
         &format!("postgres://root:{SECRET}@127.0.0.1/x?sslmode=perhaps"),
@@ -29,6 +31,11 @@ fn a_wrong_url_is_a_usage_error_and_shows_no_password() {
 
 #[test]
 fn an_unreachable_server_has_its_own_exit_code_and_shows_no_password() {
+    let url = format!("mysql://root:{SECRET}@127.0.0.1:1/users");
+    let run = syncline(&url, "doctor").expect(3);
+    assert!(run.stderr.contains("cannot reach mysql://root@127.0.0.1:1/users"), "{}", run.stderr);
+    assert!(!run.stderr.contains(SECRET), "{}", run.stderr);
+
     let url = format!("postgres://root:{SECRET}@127.0.0.1:1/users?password={SECRET}");
     let run = syncline(&url, "doctor").expect(3);
     assert!(
@@ -132,11 +139,35 @@ async fn doctor_names_missing_privileges_and_doubtful_settings() {
 }
 
 #[tokio::test]
+async fn doctor_names_missing_privileges_on_mariadb() {
+    let Some(url) = mariadb_database().await else { return };
+    syncline(&url, "migrate up").expect(0);
+    let pool = MySqlPool::connect(&url).await.unwrap();
+    let user = format!("r{}", &uuid::Uuid::now_v7().simple().to_string()[16..]);
+    let sql =
+        format!("CREATE USER {user}@'%' IDENTIFIED BY '{SECRET}'; GRANT SELECT ON * TO {user}@'%'");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&pool).await.unwrap();
+    let host = url.split_once('@').unwrap().1;
+    let doctor = syncline(&format!("mysql://{user}:{SECRET}@{host}"), "doctor").expect(1);
+    assert!(!doctor.stdout.contains(SECRET), "{}", doctor.stdout);
+    for said in ["UPDATE on syncline_outbox", "durability", "max_allowed_packet", "version 3"] {
+        assert!(doctor.stdout.contains(said), "{}", doctor.stdout);
+    }
+    let drop = format!("DROP USER {user}@'%'");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(drop)).execute(&pool).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_wrong_database_name_or_password_is_the_servers_to_say() {
     let Some(url) = postgres_database().await else { return };
     let (server, _) = url.rsplit_once('/').unwrap();
     let run = syncline(&format!("{server}/no_such_database"), "doctor").expect(3);
     assert!(run.stderr.contains("does not exist"), "{}", run.stderr);
+    if let Some(url) = mariadb_database().await {
+        let (server, _) = url.rsplit_once('/').unwrap();
+        let run = syncline(&format!("{server}/no_such_database"), "doctor").expect(3);
+        assert!(run.stderr.contains("no_such_database"), "{}", run.stderr);
+    }
     let mut connection = PgConnection::connect(&url).await.unwrap();
     connection.ping().await.unwrap();
 }

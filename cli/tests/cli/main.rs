@@ -1,4 +1,4 @@
-//! The built program, as an operator and as a script sees it, on both databases.
+//! The built program, as an operator and as a script sees it, on every database.
 
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
@@ -11,7 +11,7 @@ use std::process::{Command, Output, Stdio};
 
 use async_trait::async_trait;
 use serde_json::Value;
-use sqlx::{PgPool, Pool, Postgres, Sqlite, SqlitePool};
+use sqlx::{MySql, MySqlPool, PgPool, Pool, Postgres, Sqlite, SqlitePool};
 use syncline::Storage;
 
 /// How one run of the program ended.
@@ -86,13 +86,21 @@ macro_rules! open {
         }
     };
 }
+open!(MySql, MySqlPool);
 open!(Postgres, PgPool);
 open!(Sqlite, SqlitePool);
 
-/// Runs each case on both databases.
-macro_rules! on_both {
+/// Runs each case on every database.
+macro_rules! on_each {
     ($($case:ident),* $(,)?) => {$(
         mod $case {
+            #[tokio::test(flavor = "multi_thread")]
+            async fn mariadb() {
+                if let Some(url) = syncline_tests::servers::mariadb_database().await {
+                    super::case::$case::<sqlx::MySql>(&url).await;
+                }
+            }
+
             #[tokio::test(flavor = "multi_thread")]
             async fn postgres() {
                 if let Some(url) = syncline_tests::servers::postgres_database().await {
@@ -108,4 +116,4 @@ macro_rules! on_both {
         }
     )*};
 }
-use on_both;
+use on_each;

@@ -1,8 +1,8 @@
 //! `syncline migrate` and `syncline doctor`.
 
-use crate::on_both;
+use crate::on_each;
 
-on_both!(
+on_each!(
     the_whole_way_up_and_down,
     two_processes_at_once,
     edited_and_newer_tables_are_refused,
@@ -25,7 +25,10 @@ mod case {
             syncline(url, "doctor").expect(4);
         }
         let up = syncline(url, "migrate up").expect(0);
-        assert_eq!(up.stdout, "applied 1 log\napplied 2 routes\napplied 3 inbox\n");
+        assert_eq!(
+            up.stdout,
+            "applied 1 log\napplied 2 routes\napplied 3 inbox\napplied 4 shards\n"
+        );
         assert!(syncline(url, "migrate up").expect(0).stdout.contains("nothing to do"));
         assert_eq!(syncline(url, "--json migrate up").expect(0).json(), json!({"applied": []}));
         assert_eq!(syncline(url, "migrate plan").expect(0).stdout, "-- nothing to do\n");
@@ -38,18 +41,18 @@ mod case {
         assert_eq!(doctor["ok"], true);
 
         let plan = syncline(url, "migrate plan --down").expect(0).stdout;
-        assert!(plan.contains("-- 3 inbox, down\nDROP TABLE syncline_compensated;"), "{plan}");
-        assert!(!plan.contains("routes"), "{plan}");
+        assert!(plan.contains("-- 4 shards, down\n"), "{plan}");
+        assert!(!plan.contains("-- 3 inbox"), "{plan}");
         let plan = syncline(url, "migrate plan --down --to 0 --json").expect(0).json();
-        assert_eq!(plan["steps"][2]["name"], "log");
+        assert_eq!(plan["steps"][3]["name"], "log");
 
-        assert_eq!(syncline(url, "migrate down").expect(0).stdout, "took back 3 inbox\n");
+        assert_eq!(syncline(url, "migrate down").expect(0).stdout, "took back 4 shards\n");
         let status = syncline(url, "migrate status").expect(4);
-        assert!(status.stdout.contains("version 2, this program needs 3"), "{}", status.stdout);
+        assert!(status.stdout.contains("version 3, this program needs 4"), "{}", status.stdout);
         let plan = syncline(url, "migrate plan").expect(0).stdout;
-        assert!(plan.contains("-- 3 inbox, up") && plan.contains("CREATE TABLE syncline_inbox"));
+        assert!(plan.contains("-- 4 shards, up") && plan.contains("CREATE TABLE syncline_stream"));
         let down = syncline(url, "migrate down --to 0 --json").expect(0).json();
-        assert_eq!(down, json!({"taken_back": [2, 1]}));
+        assert_eq!(down, json!({"taken_back": [3, 2, 1]}));
         assert_eq!(syncline(url, "migrate down").expect(0).stdout, "nothing to take back\n");
         syncline(url, "doctor").expect(4);
     }
@@ -67,7 +70,7 @@ mod case {
             let run = Run::from(run.wait_with_output().expect("it ends")).expect(0);
             applied += run.json()["applied"].as_array().map_or(0, Vec::len);
         }
-        assert_eq!(applied, 3);
+        assert_eq!(applied, 4);
         syncline(url, "migrate status").expect(0);
     }
 

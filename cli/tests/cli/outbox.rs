@@ -1,8 +1,8 @@
 //! `syncline outbox`.
 
-use crate::on_both;
+use crate::on_each;
 
-on_both!(lag_and_tail, tail_goes_on, a_reader_that_goes_away_is_no_failure);
+on_each!(lag_and_tail, tail_goes_on, a_reader_that_goes_away_is_no_failure);
 
 mod case {
     use std::{
@@ -13,7 +13,11 @@ mod case {
 
     use serde_json::{Value, json};
     use sqlx::Pool;
-    use syncline::{Message, begin, enqueue_all};
+    use syncline::{
+        Message, begin, enqueue_all,
+        message::Position,
+        storage::{NewShard, ShardKey},
+    };
 
     use crate::{Open, Run, command, syncline};
 
@@ -54,7 +58,9 @@ mod case {
         commit(&pool, &[text, Message::new("user.raw", "application/json", "{ \"a\":\n1e400 }")])
             .await;
         seal(&pool).await;
-        DB::open_route(&pool, "login", "users").await.unwrap();
+        let key = ShardKey::new("login", 1, 0);
+        let new = NewShard { key, at: Position::START, closed: false };
+        DB::create_shards(&pool, "users", &[new]).await.unwrap();
 
         let lag = syncline(url, "outbox lag --json").expect(0).json();
         let route = &lag["routes"][0];

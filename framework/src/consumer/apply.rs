@@ -12,7 +12,7 @@ use super::{
 use crate::{
     Error, Result, Storage, begin,
     inbox::{News, compare},
-    message::{Batch, Envelope, Link, Origin, Position},
+    message::{Batch, Envelope, HandOver, Link, Origin, Position},
     storage::{HeldReason, Holding, InboxRow},
     transport::{Ack, Outcome, ReceiveError},
 };
@@ -36,6 +36,7 @@ pub(super) struct Part<'a> {
     pub(super) messages: &'a [Envelope],
     pub(super) through: Position,
     pub(super) last: Link,
+    pub(super) handover: Option<&'a HandOver>,
 }
 
 impl<'a> Part<'a> {
@@ -46,7 +47,8 @@ impl<'a> Part<'a> {
             Some(last) if range.end < batch.messages.len() => (last.position, last.link()),
             _ => (batch.through, batch.last),
         };
-        Self { origin: &batch.origin, messages, through, last }
+        let handover = batch.handover.as_deref();
+        Self { origin: &batch.origin, messages, through, last, handover }
     }
 }
 
@@ -112,7 +114,7 @@ impl<DB: Storage> Inner<DB> {
             Some(row) => Some(row),
             None => DB::inbox(&self.pool, &self.name, &batch.origin).await?,
         };
-        let row = row.unwrap_or(first_row(&batch.origin));
+        let row = row.unwrap_or(self.first_row(Part::of(batch, 0..batch.messages.len())));
         Ok(row.ack(Outcome::Paused { retry_after_ms: PAUSE_MS }))
     }
 
@@ -182,7 +184,7 @@ impl<DB: Storage> Inner<DB> {
         tx: &mut Transaction<'_, DB>,
         part: Part<'a>,
     ) -> Result<(InboxRow, News<'a>), Stop> {
-        let first = first_row(part.origin);
+        let first = self.first_row(part);
         let row = DB::lock_inbox(tx, &self.name, part.origin, first).await?;
         if row.incarnation != part.origin.incarnation {
             return Err(Stop::Refused(format!(
@@ -226,11 +228,6 @@ impl<DB: Storage> Inner<DB> {
         }
         Ok(locked)
     }
-}
-
-/// What a subscription starts with: the beginning of the log.
-fn first_row(origin: &Origin) -> InboxRow {
-    InboxRow { incarnation: origin.incarnation, watermark: Position::START, last: Link::START }
 }
 
 /// The key that is parked with a message: its own, or one that no other message has.

@@ -57,7 +57,12 @@ impl<DB: Storage> Inner<DB> {
         };
         let call = AssertUnwindSafe(call).catch_unwind();
         let failure = match tokio::time::timeout(self.timeout, call).await {
-            Ok(Ok(Ok(Verdict::Done))) => return Ok(()),
+            Ok(Ok(Ok(Verdict::Done))) => match DB::still_open(tx).await {
+                Ok(()) => return Ok(()),
+                // Nothing may be committed on top of what was lost.
+                Err(error) if error.is_transient() => return Err(Stop::Transient(error)),
+                Err(error) => Failure::Error(error.to_string()),
+            },
             Ok(Ok(Ok(Verdict::Retry(after)))) => Failure::Retry(after),
             Ok(Ok(Ok(Verdict::Reject(reason)))) => Failure::Reject(reason),
             Ok(Ok(Err(error))) if is_transient_handler_error(&*error) => {

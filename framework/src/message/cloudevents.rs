@@ -15,7 +15,7 @@ use serde::{
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::{Batch, Envelope, Link, Message, Origin, Position};
+use super::{Batch, Envelope, HandOver, Link, Message, Origin, Position, TopicPattern};
 
 /// The content type of an encoded batch.
 pub const BATCH_CONTENT_TYPE: &str = "application/cloudevents-batch+json";
@@ -92,7 +92,7 @@ pub fn decode_batch(bytes: &[u8]) -> Result<Batch, DecodeError> {
         let id = event.id.to_string();
         let fail = |problem| DecodeError::Event { index, id, problem };
         if !event.is_of(&origin) {
-            return Err(fail("it is of another source, incarnation, stream or shard"));
+            return Err(fail("it is of another source, incarnation, stream, version or shard"));
         }
         let envelope = match event.into_envelope(Arc::clone(&origin)) {
             Ok(envelope) => envelope,
@@ -112,7 +112,8 @@ pub fn decode_batch(bytes: &[u8]) -> Result<Batch, DecodeError> {
             problem: "its `last` is not the last message, or lies past `through`",
         });
     }
-    Ok(Batch { origin, messages, through, last })
+    let handover = progress.handover.map(Arc::new);
+    Ok(Batch { origin, messages, through, last, handover })
 }
 
 /// Reads what [`encode_envelope`] writes.
@@ -166,7 +167,7 @@ struct Progress<'a>(&'a Batch);
 
 impl Serialize for Progress<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Batch { origin, through, last, .. } = self.0;
+        let Batch { origin, through, last, handover, .. } = self.0;
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("specversion", "1.0")?;
         map.serialize_entry("id", &format_args!("{}:{}:{}", origin.stream, origin.shard, through))?;
@@ -175,6 +176,12 @@ impl Serialize for Progress<'_> {
         map.serialize_entry("through", &through.to_string())?;
         map.serialize_entry("last", &last.position.to_string())?;
         map.serialize_entry("lastid", &last.id)?;
+        if let Some(HandOver { shards, topics, through }) = handover.as_deref() {
+            let topics: Vec<&str> = topics.iter().map(TopicPattern::as_str).collect();
+            map.serialize_entry("oldshards", shards)?;
+            map.serialize_entry("oldtopics", &topics.join(" "))?;
+            map.serialize_entry("oldthrough", &through.to_string())?;
+        }
         map.end()
     }
 }
@@ -183,6 +190,10 @@ fn write_origin<M: SerializeMap>(map: &mut M, origin: &Origin) -> Result<(), M::
     map.serialize_entry("source", &origin.source)?;
     map.serialize_entry("incarnation", &origin.incarnation)?;
     map.serialize_entry("stream", &origin.stream)?;
+    // Absent for the first version: a peer from before there were versions knows no other.
+    if origin.version != 1 {
+        map.serialize_entry("streamversion", &origin.version)?;
+    }
     map.serialize_entry("shard", &origin.shard)
 }
 
@@ -193,6 +204,7 @@ struct Event<'a> {
     source: Cow<'a, str>,
     incarnation: Uuid,
     stream: Cow<'a, str>,
+    version: i32,
     shard: i32,
     key: Option<String>,
     time: Option<DateTime<Utc>>,
@@ -202,6 +214,7 @@ struct Event<'a> {
     prev: Option<Link>,
     through: Option<Position>,
     last: Option<Link>,
+    handover: Option<HandOver>,
     headers: BTreeMap<String, String>,
     data: Option<Bytes>,
 }
@@ -212,6 +225,7 @@ impl Event<'_> {
             source: self.source.to_string(),
             incarnation: self.incarnation,
             stream: self.stream.to_string(),
+            version: self.version,
             shard: self.shard,
         }
     }
@@ -220,6 +234,7 @@ impl Event<'_> {
         self.source == origin.source
             && self.incarnation == origin.incarnation
             && self.stream == origin.stream
+            && self.version == origin.version
             && self.shard == origin.shard
     }
 
@@ -259,7 +274,9 @@ impl<'de> Visitor<'de> for EventVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Event<'de>, A::Error> {
         let (mut id, mut kind, mut source, mut stream) = (None, None, None, None);
-        let (mut incarnation, mut shard, mut specversion) = (None, None, None);
+        let (mut incarnation, mut version, mut shard) = (None, 1, None);
+        let (mut old_shards, mut old_topics, mut old_through) = (None, None, None);
+        let mut specversion = None;
         let (mut key, mut time, mut content_type, mut schema_version) = (None, None, None, 1);
         let (mut position, mut through) = (None, None);
         let (mut prev, mut prev_id, mut last, mut last_id) = (None, None, None, None);
@@ -273,6 +290,10 @@ impl<'de> Visitor<'de> for EventVisitor {
                 "stream" => stream = Some(map.next_value::<Text<'de>>()?.0),
                 "incarnation" => incarnation = Some(map.next_value()?),
                 "shard" => shard = Some(map.next_value()?),
+                "streamversion" => version = map.next_value()?,
+                "oldshards" => old_shards = Some(map.next_value()?),
+                "oldtopics" => old_topics = Some(map.next_value::<Text<'de>>()?.0),
+                "oldthrough" => old_through = Some(read_position(&mut map)?),
                 "subject" => key = map.next_value()?,
                 "time" => time = map.next_value()?,
                 "datacontenttype" => content_type = map.next_value()?,
@@ -303,12 +324,20 @@ impl<'de> Visitor<'de> for EventVisitor {
         let link = |position: Option<Position>, id: Option<Uuid>| {
             Some(Link { position: position?, id: id? })
         };
+        let handover = match (old_shards, old_topics, old_through) {
+            (Some(shards), Some(topics), Some(through)) => {
+                let topics = topics.split_whitespace().map(TopicPattern::from).collect();
+                Some(HandOver { shards, topics, through })
+            }
+            _ => None,
+        };
         Ok(Event {
             id: id.ok_or_else(|| de::Error::missing_field("id"))?,
             kind: kind.ok_or_else(|| de::Error::missing_field("type"))?,
             source: source.ok_or_else(|| de::Error::missing_field("source"))?,
             incarnation: incarnation.ok_or_else(|| de::Error::missing_field("incarnation"))?,
             stream: stream.ok_or_else(|| de::Error::missing_field("stream"))?,
+            version,
             shard: shard.ok_or_else(|| de::Error::missing_field("shard"))?,
             key,
             time,
@@ -318,6 +347,7 @@ impl<'de> Visitor<'de> for EventVisitor {
             prev: link(prev, prev_id),
             through,
             last: link(last, last_id),
+            handover,
             headers,
             data,
         })
@@ -350,6 +380,7 @@ mod tests {
             source: "/shop/orders".into(),
             incarnation: Uuid::from_u128(7),
             stream: "orders".into(),
+            version: 2,
             shard: 0,
         });
         let first =
@@ -369,7 +400,9 @@ mod tests {
                 message: second,
             },
         ];
-        Batch { origin, messages, through: Position(12), last }
+        let topics = vec![TopicPattern::from("order.*"), TopicPattern::from("note")];
+        let handover = Arc::new(HandOver { shards: 4, topics, through: Position(2) });
+        Batch { origin, messages, through: Position(12), last, handover: Some(handover) }
     }
 
     #[test]
@@ -409,6 +442,10 @@ mod tests {
         assert!(broken(|b| b.messages[1].prev.id = Uuid::nil()));
         assert!(broken(|b| b.last = Link::START));
         assert!(broken(|b| b.through = Position(1)));
+        assert!(broken(|b| {
+            let other = Origin { version: 1, ..(*b.origin).clone() };
+            b.messages[0].origin = Arc::new(other);
+        }));
         assert!(broken(|b| {
             let other = Origin { source: "/other".into(), ..(*b.origin).clone() };
             b.messages[0].origin = Arc::new(other);

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::Message;
+use super::{Message, TopicPattern};
 
 /// A place in a source's log: dense and increasing from 1; 0 is before the first message.
 #[derive(
@@ -38,9 +38,20 @@ pub struct Link {
 impl Link {
     /// Before the first message of a stream.
     pub const START: Self = Self { position: Position::START, id: Uuid::nil() };
+
+    /// Stands for the last message at or below `position`, which is not known: nothing of the
+    /// stream that matters lies at or below it, as where a subscription begins.
+    pub const fn anchor(position: Position) -> Self {
+        Self { position, id: Uuid::nil() }
+    }
+
+    /// Whether it names a position and no message.
+    pub const fn is_anchor(&self) -> bool {
+        self.id.is_nil()
+    }
 }
 
-/// Where messages come from: links hold within one (source, incarnation, stream, shard).
+/// Where messages come from: links hold within one (source, incarnation, stream, version, shard).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Origin {
     /// CloudEvents `source`: the service, as a URI reference such as `/shop/orders`.
@@ -49,6 +60,8 @@ pub struct Origin {
     pub incarnation: Uuid,
     /// The stream's name.
     pub stream: String,
+    /// The version of the stream's definition, from 1.
+    pub version: i32,
     /// The stream's virtual shard, from 0.
     pub shard: i32,
 }
@@ -93,6 +106,20 @@ pub struct Batch {
     pub through: Position,
     /// The stream's last message at or below `through`.
     pub last: Link,
+    /// From which version of the stream this one took over; none for the first.
+    pub handover: Option<Arc<HandOver>>,
+}
+
+/// Where a version of a stream took over from the one before it. A message of the new version
+/// waits until the old one was applied to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HandOver {
+    /// How many shards the old version has.
+    pub shards: i32,
+    /// Its topics.
+    pub topics: Vec<TopicPattern>,
+    /// The last position that the old version carries.
+    pub through: Position,
 }
 
 impl Batch {

@@ -103,6 +103,10 @@ const RESERVED: &[&str] = &[
     "through",
     "last",
     "lastid",
+    "streamversion",
+    "oldshards",
+    "oldtopics",
+    "oldthrough",
 ];
 
 fn refuse(what: &'static str, value: &str, rule: &'static str) -> MessageError {

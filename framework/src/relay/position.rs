@@ -39,7 +39,8 @@ pub(super) async fn verify<DB: Storage>(
 
 /// Says so when another message stands at `link` than it names.
 async fn mismatch<DB: Storage>(pool: &Pool<DB>, link: Link) -> Result<Option<String>> {
-    if link == Link::START {
+    // An anchor names no message.
+    if link.is_anchor() {
         return Ok(None);
     }
     let before = DB::locate(pool, Position((link.position.0 - 1).max(0))).await?;

@@ -1,6 +1,6 @@
 //! The migrations' runner. All steps of a run, and their entries in the history, commit in
 //! one transaction under a lock: a failed run leaves nothing behind, and of two runs at once
-//! the second finds everything done.
+//! the second finds everything done. MySQL has a runner of its own, for DDL commits by itself there.
 
 use chrono::{DateTime, Utc};
 use sqlx::{
@@ -85,7 +85,8 @@ pub struct MigrationStatus {
 ///
 /// # Errors
 /// [`Error::SchemaNewer`], [`Error::HistoryEdited`]: nothing was done.
-/// [`Error::Migration`], [`Error::Database`]: the run was rolled back as a whole.
+/// [`Error::Migration`], [`Error::Database`]: the run was rolled back as a whole; on MySQL and
+/// MariaDB it stopped, and the next one goes on where it did.
 ///
 /// ```
 /// # #[cfg(feature = "sqlite")]
@@ -95,7 +96,7 @@ pub struct MigrationStatus {
 /// # Ok(()) }
 /// ```
 pub async fn migrate<DB: Base>(pool: &Pool<DB>) -> Result<Vec<i64>> {
-    if plan(pool, Steps::Up).await?.is_empty() {
+    if plan(pool, Steps::Up).await?.is_empty() && DB::interrupted_migration(pool).await?.is_none() {
         return Ok(Vec::new());
     }
     DB::run_migrations(pool, Steps::Up).await
@@ -109,7 +110,7 @@ pub async fn migrate<DB: Base>(pool: &Pool<DB>) -> Result<Vec<i64>> {
 /// are held, unless `force`.
 pub async fn migrate_down<DB: Base>(pool: &Pool<DB>, to: i64, force: bool) -> Result<Vec<i64>> {
     let steps = Steps::Down { to, force };
-    if plan(pool, steps).await?.is_empty() {
+    if plan(pool, steps).await?.is_empty() && DB::interrupted_migration(pool).await?.is_none() {
         return Ok(Vec::new());
     }
     DB::run_migrations(pool, steps).await
@@ -137,7 +138,7 @@ pub async fn status<DB: Base>(pool: &Pool<DB>) -> Result<Vec<MigrationStatus>> {
 ///
 /// # Errors
 /// [`Error::NotMigrated`], [`Error::SchemaOlder`], [`Error::SchemaNewer`],
-/// [`Error::HistoryEdited`], [`Error::Database`].
+/// [`Error::HistoryEdited`], [`Error::MigrationInterrupted`], [`Error::Database`].
 ///
 /// ```
 /// # #[cfg(feature = "sqlite")]
@@ -149,6 +150,9 @@ pub async fn status<DB: Base>(pool: &Pool<DB>) -> Result<Vec<MigrationStatus>> {
 pub async fn check_schema<DB: Base>(pool: &Pool<DB>) -> Result<()> {
     let status = status(pool).await?;
     check_history::<DB>(&status)?;
+    if let Some(version) = DB::interrupted_migration(pool).await? {
+        return Err(Error::MigrationInterrupted { version });
+    }
     let found = status.iter().filter(|m| m.state == MigrationState::Applied);
     match (found.map(|m| m.version).max(), newest::<DB>()) {
         (None, _) => Err(Error::NotMigrated),
@@ -164,16 +168,7 @@ pub(super) async fn take<DB: Base>(
     steps: Steps,
 ) -> Result<Vec<i64>> {
     connection.ensure_migrations_table(HISTORY).await.map_err(failed)?;
-    let applied = connection.list_applied_migrations(HISTORY).await.map_err(failed)?;
-    let applied = applied.into_iter().map(|m| AppliedMigration {
-        version: m.version,
-        name: String::new(),
-        checksum: m.checksum.into_owned(),
-        at: DateTime::default(),
-    });
-    let status = compare::<DB>(applied.collect());
-    check_history::<DB>(&status)?;
-    let todo = pending::<DB>(&status, steps);
+    let todo = todo::<DB>(connection, steps).await?;
     for step in &todo {
         match steps {
             Steps::Up => {
@@ -192,8 +187,26 @@ pub(super) async fn take<DB: Base>(
     Ok(todo.iter().map(|step| step.version).collect())
 }
 
+/// What `steps` are, by the history as it is under the lock.
+#[cfg_attr(not(any(feature = "mysql", feature = "postgres", feature = "sqlite")), allow(dead_code))]
+pub(super) async fn todo<DB: Base>(
+    connection: &mut DB::Connection,
+    steps: Steps,
+) -> Result<Vec<&'static Migration>> {
+    let applied = connection.list_applied_migrations(HISTORY).await.map_err(failed)?;
+    let applied = applied.into_iter().map(|m| AppliedMigration {
+        version: m.version,
+        name: String::new(),
+        checksum: m.checksum.into_owned(),
+        at: DateTime::default(),
+    });
+    let status = compare::<DB>(applied.collect());
+    check_history::<DB>(&status)?;
+    Ok(pending::<DB>(&status, steps))
+}
+
 /// Before a step is taken back: whether messages would go with its tables.
-async fn refuse_loss<DB: Base>(
+pub(super) async fn refuse_loss<DB: Base>(
     connection: &mut DB::Connection,
     step: &Migration,
     first: bool,
@@ -204,11 +217,15 @@ async fn refuse_loss<DB: Base>(
     }
 }
 
-fn embedded(step: &Migration, kind: MigrationType, sql: &'static str) -> sqlx::migrate::Migration {
+pub(super) fn embedded(
+    step: &Migration,
+    kind: MigrationType,
+    sql: &'static str,
+) -> sqlx::migrate::Migration {
     sqlx::migrate::Migration::new(step.version, step.name.into(), kind, sql.into_sql_str(), false)
 }
 
-fn failed(error: MigrateError) -> Error {
+pub(super) fn failed(error: MigrateError) -> Error {
     match error {
         MigrateError::Execute(source) => Error::Database { action: "migrate", source },
         MigrateError::ExecuteMigration(source, version) => {

@@ -12,19 +12,23 @@ use sqlx::{PgPool, Pool, Postgres, Row, Transaction, postgres::PgPoolOptions};
 use uuid::Uuid;
 
 use super::shared::{
-    TIMER, from_millis, held_store, inbox_row, millis, shared_stores, split_subject, sql,
-    timer_subject,
+    InboxColumns, RouteColumns, TIMER, from_millis, held_store, inbox_row, lease_store, millis,
+    route_row, route_stores, shared_reads, shared_stores, split_subject, sql, timer_subject,
 };
 use super::{
-    AppliedMigration, Base, Checkpoint, Cursor, HeldMessage, HeldReason, HeldStore, Holding,
-    InboxRow, InboxStore, Lease, LeaseStore, RouteStore, Steps,
+    AppliedMigration, Base, Cursor, HeldMessage, HeldReason, HeldStore, Holding, InboxRow,
+    InboxStore, Lease, LeaseStore, LogStore, MemberStore, NewShard, PageLimit, RouteLag, RouteRow,
+    RouteStore, Save, ShardKey, Steps, StreamStore, StreamVersion,
 };
 use crate::{
-    Error, Result,
-    message::{Envelope, Link, Origin, Position, encode_envelope},
+    Error, Result, begin,
+    message::{Envelope, Origin, Position, encode_envelope},
 };
 
+lease_store!(Postgres, "postgres");
 shared_stores!(Postgres, "postgres");
+shared_reads!(Postgres, "postgres");
+route_stores!(Postgres, "postgres");
 held_store!(Postgres, "postgres");
 
 #[async_trait]
@@ -50,7 +54,7 @@ impl Base for Postgres {
     }
 
     async fn applied_migrations(pool: &PgPool) -> Result<Vec<AppliedMigration>> {
-        migrate::applied(pool).await
+        applied_migrations(pool).await
     }
 
     async fn lost_with(

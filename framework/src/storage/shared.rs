@@ -1,5 +1,6 @@
-//! The stores whose Rust is the same for every database that has `RETURNING` and
-//! `ON CONFLICT`; their SQL stands in each database's own `.sql` files.
+//! The stores whose Rust is the same for every database; their SQL stands in each database's own
+//! `.sql` files. Values are bound in the order in which MySQL's statements name them, for its
+//! placeholders have no numbers.
 
 /// Includes `storage/<dir>/sql/<name>.sql`.
 macro_rules! sql {
@@ -9,8 +10,9 @@ macro_rules! sql {
 }
 pub(super) use sql;
 
-/// Implements the lease, route and inbox stores for `$db` over `storage/$dir/sql`.
-macro_rules! shared_stores {
+/// Implements the lease store for `$db` over `storage/$dir/sql`, with `RETURNING`.
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+macro_rules! lease_store {
     ($db:ty, $dir:literal) => {
         #[async_trait]
         impl LeaseStore for $db {
@@ -30,6 +32,33 @@ macro_rules! shared_stores {
                 Ok(epoch.map(|epoch| Lease { name: name.to_owned(), holder, epoch }))
             }
 
+            async fn acquire_all(
+                pool: &Pool<Self>,
+                names: &[String],
+                holder: Uuid,
+                ttl: Duration,
+            ) -> Result<Vec<Option<Lease>>> {
+                let failed = "acquire leases";
+                let mut tx = begin(pool).await?;
+                // In one order, so that two transactions cannot wait for each other.
+                let mut order: Vec<usize> = (0..names.len()).collect();
+                order.sort_by(|a, b| names[*a].cmp(&names[*b]));
+                let mut leases = vec![None; names.len()];
+                for index in order {
+                    let name = &names[index];
+                    let epoch: Option<i64> = sqlx::query_scalar(sql!($dir, "lease_acquire"))
+                        .bind(name)
+                        .bind(holder)
+                        .bind(millis(ttl))
+                        .fetch_optional(&mut *tx)
+                        .await
+                        .map_err(Error::database(failed))?;
+                    leases[index] = epoch.map(|epoch| Lease { name: name.clone(), holder, epoch });
+                }
+                tx.commit().await.map_err(Error::database(failed))?;
+                Ok(leases)
+            }
+
             async fn release(pool: &Pool<Self>, lease: &Lease) -> Result<()> {
                 sqlx::query(sql!($dir, "lease_release"))
                     .bind(&lease.name)
@@ -41,67 +70,14 @@ macro_rules! shared_stores {
                 Ok(())
             }
         }
+    };
+}
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub(super) use lease_store;
 
-        #[async_trait]
-        impl RouteStore for $db {
-            async fn open_route(
-                pool: &Pool<Self>,
-                route: &str,
-                stream: &str,
-            ) -> Result<Checkpoint> {
-                let failed = "open a route";
-                sqlx::query(sql!($dir, "route_create"))
-                    .bind(route)
-                    .bind(stream)
-                    .execute(pool)
-                    .await
-                    .map_err(Error::database(failed))?;
-                let row: (String, i64, i64, i64, i64, Uuid) =
-                    sqlx::query_as(sql!($dir, "route_get"))
-                        .bind(route)
-                        .fetch_one(pool)
-                        .await
-                        .map_err(Error::database(failed))?;
-                let (carried, position, seal, seq, last_position, id) = row;
-                if carried != stream {
-                    return Err(Error::Definition {
-                        what: "route",
-                        name: route.to_owned(),
-                        problem: format!(
-                            "it carries stream {stream:?} now and carried {carried:?} before; \
-                             give the new route another name"
-                        ),
-                    });
-                }
-                Ok(Checkpoint {
-                    cursor: Cursor { position: Position(position), seal, seq },
-                    last: Link { position: Position(last_position), id },
-                })
-            }
-
-            async fn save_checkpoint(
-                pool: &Pool<Self>,
-                route: &str,
-                lease: &Lease,
-                to: &Checkpoint,
-            ) -> Result<bool> {
-                let done = sqlx::query(sql!($dir, "route_save"))
-                    .bind(route)
-                    .bind(&lease.name)
-                    .bind(lease.holder)
-                    .bind(lease.epoch)
-                    .bind(to.cursor.position.0)
-                    .bind(to.cursor.seal)
-                    .bind(to.cursor.seq)
-                    .bind(to.last.position.0)
-                    .bind(to.last.id)
-                    .execute(pool)
-                    .await
-                    .map_err(Error::database("save a checkpoint"))?;
-                Ok(done.rows_affected() == 1)
-            }
-        }
-
+/// Implements the inbox store for `$db` over `storage/$dir/sql`.
+macro_rules! shared_stores {
+    ($db:ty, $dir:literal) => {
         #[async_trait]
         impl InboxStore for $db {
             async fn inbox(
@@ -109,10 +85,11 @@ macro_rules! shared_stores {
                 consumer: &str,
                 origin: &Origin,
             ) -> Result<Option<InboxRow>> {
-                let row: Option<(Uuid, i64, i64, Uuid)> = sqlx::query_as(sql!($dir, "inbox_get"))
+                let row: Option<InboxColumns> = sqlx::query_as(sql!($dir, "inbox_get"))
                     .bind(consumer)
                     .bind(&origin.source)
                     .bind(&origin.stream)
+                    .bind(origin.version)
                     .bind(origin.shard)
                     .fetch_optional(pool)
                     .await
@@ -128,15 +105,15 @@ macro_rules! shared_stores {
             ) -> Result<InboxRow> {
                 let failed = "lock the inbox";
                 for _ in 0..2 {
-                    let row: Option<(Uuid, i64, i64, Uuid)> =
-                        sqlx::query_as(sql!($dir, "inbox_lock"))
-                            .bind(consumer)
-                            .bind(&origin.source)
-                            .bind(&origin.stream)
-                            .bind(origin.shard)
-                            .fetch_optional(&mut **tx)
-                            .await
-                            .map_err(Error::database(failed))?;
+                    let row: Option<InboxColumns> = sqlx::query_as(sql!($dir, "inbox_lock"))
+                        .bind(consumer)
+                        .bind(&origin.source)
+                        .bind(&origin.stream)
+                        .bind(origin.version)
+                        .bind(origin.shard)
+                        .fetch_optional(&mut **tx)
+                        .await
+                        .map_err(Error::database(failed))?;
                     if let Some(row) = row {
                         return Ok(inbox_row(row));
                     }
@@ -144,6 +121,7 @@ macro_rules! shared_stores {
                         .bind(consumer)
                         .bind(&origin.source)
                         .bind(&origin.stream)
+                        .bind(origin.version)
                         .bind(origin.shard)
                         .bind(first.incarnation)
                         .bind(first.watermark.0)
@@ -163,14 +141,16 @@ macro_rules! shared_stores {
                 row: InboxRow,
             ) -> Result<()> {
                 sqlx::query(sql!($dir, "inbox_save"))
-                    .bind(consumer)
-                    .bind(&origin.source)
-                    .bind(&origin.stream)
-                    .bind(origin.shard)
                     .bind(row.incarnation)
                     .bind(row.watermark.0)
                     .bind(row.last.position.0)
                     .bind(row.last.id)
+                    .bind(row.ended.map(|ended| ended.0))
+                    .bind(consumer)
+                    .bind(&origin.source)
+                    .bind(&origin.stream)
+                    .bind(origin.version)
+                    .bind(origin.shard)
                     .execute(&mut **tx)
                     .await
                     .map_err(Error::database("move the watermark"))?;
@@ -188,9 +168,13 @@ macro_rules! shared_stores {
                     .bind(by)
                     .bind(reason)
                     .execute(&mut **tx)
-                    .await
-                    .map_err(Error::database("record a compensation"))?;
-                Ok(done.rows_affected() == 1)
+                    .await;
+                match done {
+                    Ok(done) => Ok(done.rows_affected() == 1),
+                    // MySQL: only this statement is undone.
+                    Err(sqlx::Error::Database(error)) if error.is_unique_violation() => Ok(false),
+                    Err(error) => Err(Error::database("record a compensation")(error)),
+                }
             }
         }
     };
@@ -198,7 +182,11 @@ macro_rules! shared_stores {
 pub(super) use shared_stores;
 
 mod held;
+mod reads;
+mod route;
 pub(super) use held::held_store;
+pub(super) use reads::shared_reads;
+pub(super) use route::{RouteColumns, route_row, route_stores};
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -231,11 +219,15 @@ pub(super) fn from_millis(millis: i64) -> DateTime<Utc> {
     DateTime::from_timestamp_millis(millis).unwrap_or_default()
 }
 
-pub(super) fn inbox_row((incarnation, watermark, last, id): (Uuid, i64, i64, Uuid)) -> InboxRow {
+/// The columns of `inbox_get.sql` and `inbox_lock.sql`.
+pub(super) type InboxColumns = (Uuid, i64, i64, Uuid, Option<i64>);
+
+pub(super) fn inbox_row((incarnation, watermark, last, id, ended): InboxColumns) -> InboxRow {
     InboxRow {
         incarnation,
         watermark: Position(watermark),
         last: Link { position: Position(last), id },
+        ended: ended.map(Position),
     }
 }
 

@@ -12,19 +12,23 @@ use sqlx::{Pool, Row, Sqlite, SqlitePool, Transaction, sqlite::SqlitePoolOptions
 use uuid::Uuid;
 
 use super::shared::{
-    TIMER, from_millis, held_store, inbox_row, millis, shared_stores, split_subject, sql,
-    timer_subject,
+    InboxColumns, RouteColumns, TIMER, from_millis, held_store, inbox_row, lease_store, millis,
+    route_row, route_stores, shared_reads, shared_stores, split_subject, sql, timer_subject,
 };
 use super::{
-    AppliedMigration, Base, Checkpoint, Cursor, HeldMessage, HeldReason, HeldStore, Holding,
-    InboxRow, InboxStore, Lease, LeaseStore, RouteStore, Steps,
+    AppliedMigration, Base, Cursor, HeldMessage, HeldReason, HeldStore, Holding, InboxRow,
+    InboxStore, Lease, LeaseStore, LogStore, MemberStore, NewShard, PageLimit, RouteLag, RouteRow,
+    RouteStore, Save, ShardKey, Steps, StreamStore, StreamVersion,
 };
 use crate::{
-    Error, Result,
-    message::{Envelope, Link, Origin, Position, encode_envelope},
+    Error, Result, begin,
+    message::{Envelope, Origin, Position, encode_envelope},
 };
 
+lease_store!(Sqlite, "sqlite");
 shared_stores!(Sqlite, "sqlite");
+shared_reads!(Sqlite, "sqlite");
+route_stores!(Sqlite, "sqlite");
 held_store!(Sqlite, "sqlite");
 
 #[async_trait]
@@ -48,7 +52,7 @@ impl Base for Sqlite {
     }
 
     async fn applied_migrations(pool: &SqlitePool) -> Result<Vec<AppliedMigration>> {
-        migrate::applied(pool).await
+        applied_migrations(pool).await
     }
 
     async fn lost_with(

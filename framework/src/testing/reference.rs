@@ -130,15 +130,10 @@ impl ReferenceReceiver {
 
 #[async_trait]
 impl Receive for ReferenceReceiver {
-    async fn reached(
-        &self,
-        source: &str,
-        stream: &str,
-        shard: i32,
-    ) -> Result<Option<Reached>, ReceiveError> {
+    async fn reached(&self, origin: &Origin) -> Result<Option<Reached>, ReceiveError> {
         let state = self.state();
-        let is = |of: &Origin| of.source == source && of.stream == stream && of.shard == shard;
-        let found = state.reached.iter().find(|(origin, _)| is(origin));
+        let is = |of: &Origin| Origin { incarnation: origin.incarnation, ..of.clone() } == *origin;
+        let found = state.reached.iter().find(|(of, _)| is(of));
         Ok(found.map(|(origin, (watermark, last))| Reached {
             incarnation: origin.incarnation,
             watermark: *watermark,
@@ -181,6 +176,7 @@ impl SampleSource {
             source: source.into(),
             incarnation: Uuid::now_v7(),
             stream: stream.into(),
+            version: 1,
             shard: 0,
         };
         Self { origin: Arc::new(origin), through: Position::START, last: Link::START }
@@ -200,7 +196,8 @@ impl SampleSource {
         if messages.is_empty() {
             self.through.0 += 1;
         }
-        Batch { origin: Arc::clone(&self.origin), messages, through: self.through, last: self.last }
+        let (through, last) = (self.through, self.last);
+        Batch { origin: Arc::clone(&self.origin), messages, through, last, handover: None }
     }
 
     /// The next batch, of `count` small messages.

@@ -21,6 +21,8 @@ pub struct PageSize {
 pub struct FeedRequest {
     /// The stream's name.
     pub stream: String,
+    /// The version of the stream's definition, from 1.
+    pub version: i32,
     /// The stream's virtual shard.
     pub shard: i32,
     /// The incarnation that the reader knows; none at its first request.
@@ -75,12 +77,20 @@ pub struct FeedPage {
 #[non_exhaustive]
 pub enum FeedError {
     /// There is no such stream or shard.
-    #[error("there is no shard {shard} of a stream {stream:?} here")]
+    #[error("there is no shard {shard} of version {version} of a stream {stream:?} here")]
     Unknown {
         /// The stream that was asked for.
         stream: String,
+        /// The version that was asked for.
+        version: i32,
         /// The shard that was asked for.
         shard: i32,
+    },
+    /// The reader has all of this version of the stream; the next one goes on.
+    #[error("this version of the stream is at its end; version {next} goes on")]
+    Closed {
+        /// The version that goes on.
+        next: i32,
     },
     /// The source lives another life than the reader knows.
     #[error("the source's log is of incarnation {current} now, which may not continue yours")]

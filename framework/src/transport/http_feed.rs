@@ -51,6 +51,7 @@
 //! | `after` | the consumer's watermark (0) |
 //! | `last`, `lastid` | its last message, by position and id (0 and the nil UUID) |
 //! | `incarnation` | the source's incarnation, as far as the consumer knows it |
+//! | `version` | the version of the stream's definition (1) |
 //! | `wait` | seconds to wait for news: 0 to 30 (0) |
 //! | `topics` | topics and patterns such as `user.*`, between commas (all that the token may read) |
 //! | `messages` | the most messages of the log to look at |
@@ -64,6 +65,7 @@
 //! | 401, 403 | problem | no or an unknown token; a stream that it may not read |
 //! | 409 | problem of type [`DIVERGED`] | the consumer's place is not in this log: a database was restored |
 //! | 409 | problem of type [`INCARNATION`] | the source began another life, which `incarnation` names |
+//! | 409 | problem of type [`CLOSED`] | the consumer has all of this version of the stream; `version` goes on |
 //! | 410 | problem of type [`TRIMMED`] | what follows the consumer's place is no longer kept |
 //! | 429, 503 | problem, `Retry-After` | too many requests at once, or the log cannot be read now |
 //!
@@ -85,6 +87,8 @@ use crate::message::MessageError;
 
 /// The problem type of a place that is not in the source's log.
 pub const DIVERGED: &str = "urn:syncline:feed:diverged";
+/// The problem type of a version of a stream that the reader has all of.
+pub const CLOSED: &str = "urn:syncline:feed:closed";
 /// The problem type of another incarnation than the reader knows.
 pub const INCARNATION: &str = "urn:syncline:feed:incarnation";
 /// The problem type of a place whose continuation is no longer kept.

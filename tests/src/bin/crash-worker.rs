@@ -6,7 +6,7 @@ use std::{io::Write, net::SocketAddr, sync::Arc, time::Duration};
 use anyhow::Context;
 use async_trait::async_trait;
 use clap::{Parser, ValueEnum};
-use sqlx::{Postgres, Sqlite, Transaction};
+use sqlx::{MySql, Postgres, Sqlite, Transaction};
 use syncline::{
     Consumer, Envelope, Handler, HandlerError, Message, Relay, Route, Stream, Verdict, begin,
     enqueue,
@@ -48,9 +48,10 @@ async fn main() -> anyhow::Result<()> {
         .with_writer(std::io::stderr)
         .init();
     let arguments = Arguments::parse();
-    match arguments.url.starts_with("sqlite") {
-        true => run::<Sqlite>(arguments).await,
-        false => run::<Postgres>(arguments).await,
+    match arguments.url.split(':').next() {
+        Some("sqlite") => run::<Sqlite>(arguments).await,
+        Some("mysql") => run::<MySql>(arguments).await,
+        _ => run::<Postgres>(arguments).await,
     }
 }
 
@@ -152,12 +153,7 @@ impl<DB: Kit> Receive for Counted<DB> {
         self.0.receive(batch).await
     }
 
-    async fn reached(
-        &self,
-        source: &str,
-        stream: &str,
-        shard: i32,
-    ) -> Result<Option<Reached>, ReceiveError> {
-        self.0.reached(source, stream, shard).await
+    async fn reached(&self, origin: &Origin) -> Result<Option<Reached>, ReceiveError> {
+        self.0.reached(origin).await
     }
 }

@@ -3,14 +3,9 @@
 use async_trait::async_trait;
 use sqlx::{PgConnection, PgPool, Postgres, Row};
 
-use super::held_message;
 use crate::{
     Error, Result,
-    message::Position,
-    storage::{
-        Cursor, Finding, HeldMessage, Inspect, Level, LogStore, PageLimit, RouteLag,
-        shared::from_millis,
-    },
+    storage::{Finding, HeldMessage, Inspect, Level, RouteLag},
 };
 
 /// The oldest server that has what sealing needs, and is tested.
@@ -28,46 +23,15 @@ impl Inspect for Postgres {
     }
 
     async fn route_lags(pool: &PgPool) -> Result<Vec<RouteLag>> {
-        let rows: Vec<(String, String, i64, i64, i64, i64)> =
-            sqlx::query_as(include_str!("sql/routes.sql"))
-                .fetch_all(pool)
-                .await
-                .map_err(Error::database("read the routes"))?;
-        let head = Self::head(pool).await?;
-        let mut lags = Vec::with_capacity(rows.len());
-        for (route, stream, position, seal, seq, updated_at) in rows {
-            let cursor = Cursor { position: Position(position), seal, seq };
-            let page = Self::read(pool, cursor, PageLimit { rows: 1, bytes: usize::MAX }).await;
-            lags.push(RouteLag {
-                route,
-                stream,
-                position: cursor.position,
-                behind: (head.0 - position).max(0),
-                oldest: page.ok().and_then(|page| page.first().map(|row| row.message.time)),
-                updated_at: from_millis(updated_at),
-            });
-        }
-        Ok(lags)
+        super::route_lags(pool).await
     }
 
     async fn held(pool: &PgPool, all: bool, after: i64, limit: i64) -> Result<Vec<HeldMessage>> {
-        let rows = sqlx::query(include_str!("sql/held_list.sql"))
-            .bind(after)
-            .bind(all)
-            .bind(limit)
-            .fetch_all(pool)
-            .await
-            .map_err(Error::database("read held messages"))?;
-        rows.iter().map(held_message).collect()
+        super::held_list(pool, all, after, limit).await
     }
 
     async fn held_by_id(connection: &mut PgConnection, id: i64) -> Result<Option<HeldMessage>> {
-        let row = sqlx::query(include_str!("sql/held_by_id.sql"))
-            .bind(id)
-            .fetch_optional(connection)
-            .await
-            .map_err(Error::database("read a held message"))?;
-        row.as_ref().map(held_message).transpose()
+        super::held_by_id(connection, id).await
     }
 
     async fn missing_privileges(pool: &PgPool) -> Result<Vec<String>> {

@@ -5,7 +5,7 @@ use sqlx::{PgConnection, PgPool, Postgres, Row};
 
 use crate::{
     Error, Result, begin,
-    storage::{AppliedMigration, Steps, migrate},
+    storage::{Steps, migrate},
 };
 
 pub(super) async fn run(pool: &PgPool, steps: Steps) -> Result<Vec<i64>> {
@@ -25,30 +25,13 @@ pub(super) async fn run(pool: &PgPool, steps: Steps) -> Result<Vec<i64>> {
     Ok(done)
 }
 
-pub(super) async fn applied(pool: &PgPool) -> Result<Vec<AppliedMigration>> {
-    let rows = sqlx::query(include_str!("sql/migrations.sql")).fetch_all(pool).await;
-    let rows = match rows.map_err(Error::database("read the migrations' history")) {
-        Err(Error::NotMigrated) => return Ok(Vec::new()),
-        other => other?,
-    };
-    let read = |row: &sqlx::postgres::PgRow| {
-        Ok(AppliedMigration {
-            version: row.try_get(0)?,
-            name: row.try_get(1)?,
-            checksum: row.try_get(2)?,
-            at: row.try_get(3)?,
-        })
-    };
-    let applied: sqlx::Result<_> = rows.iter().map(read).collect();
-    applied.map_err(Error::database("read the migrations' history"))
-}
-
 pub(super) async fn lost_with(
     connection: &mut PgConnection,
     version: i64,
     first: bool,
 ) -> Result<i64> {
     let statements = match version {
+        4 => include_str!("sql/lost_shards.sql"),
         3 => include_str!("sql/lost_held.sql"),
         2 => include_str!("sql/lost_unsent.sql"),
         // What was unsent was asked when the routes went.

@@ -149,9 +149,9 @@ macro_rules! held_store {
                 dead: bool,
             ) -> Result<()> {
                 sqlx::query(sql!($dir, "held_tried"))
-                    .bind(id)
                     .bind(error)
                     .bind(dead)
+                    .bind(id)
                     .execute(&mut **tx)
                     .await
                     .map_err(Error::database("count a try"))?;
@@ -193,10 +193,10 @@ macro_rules! held_store {
                     return Ok(false);
                 }
                 let done = sqlx::query(sql!($dir, "timer_take"))
+                    .bind(millis(claim))
                     .bind(TIMER)
                     .bind(consumer)
                     .bind(timer_subject(source, key))
-                    .bind(millis(claim))
                     .execute(&mut **tx)
                     .await
                     .map_err(Error::database("take a due timer"))?;
@@ -204,14 +204,17 @@ macro_rules! held_store {
             }
 
             async fn revive(tx: &mut Transaction<'_, Self>, id: i64) -> Result<bool> {
-                let key: Option<(String, String, String)> =
-                    sqlx::query_as(sql!($dir, "held_revive"))
-                        .bind(id)
-                        .fetch_optional(&mut **tx)
-                        .await
-                        .map_err(Error::database("revive a dead letter"))?;
-                let Some((consumer, source, key)) = key else { return Ok(false) };
-                Self::park(tx, &consumer, &source, &key, Some(Duration::ZERO)).await?;
+                let done = sqlx::query(sql!($dir, "held_revive"))
+                    .bind(id)
+                    .execute(&mut **tx)
+                    .await
+                    .map_err(Error::database("revive a dead letter"))?;
+                if done.rows_affected() != 1 {
+                    return Ok(false);
+                }
+                let Some(held) = held_by_id(tx, id).await? else { return Ok(false) };
+                let HeldMessage { consumer, source, key, .. } = &held;
+                Self::park(tx, consumer, source, key, Some(Duration::ZERO)).await?;
                 Ok(true)
             }
         }

@@ -3,11 +3,11 @@
 
 use std::time::{Duration, Instant};
 
-use sqlx::{Row, Sqlite, SqliteConnection, SqlitePool, Transaction};
+use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
 
 use crate::{
     Error, Result, begin,
-    storage::{AppliedMigration, Steps, migrate},
+    storage::{Steps, migrate},
 };
 
 /// How long another writer is waited for, and how often is looked.
@@ -46,30 +46,13 @@ fn is_busy(error: &Error) -> bool {
     error.code().and_then(|code| code.parse().ok()).is_some_and(|code: i32| code & 0xff == 5)
 }
 
-pub(super) async fn applied(pool: &SqlitePool) -> Result<Vec<AppliedMigration>> {
-    let rows = sqlx::query(include_str!("sql/migrations.sql")).fetch_all(pool).await;
-    let rows = match rows.map_err(Error::database("read the migrations' history")) {
-        Err(Error::NotMigrated) => return Ok(Vec::new()),
-        other => other?,
-    };
-    let read = |row: &sqlx::sqlite::SqliteRow| {
-        Ok(AppliedMigration {
-            version: row.try_get(0)?,
-            name: row.try_get(1)?,
-            checksum: row.try_get(2)?,
-            at: row.try_get(3)?,
-        })
-    };
-    let applied: sqlx::Result<_> = rows.iter().map(read).collect();
-    applied.map_err(Error::database("read the migrations' history"))
-}
-
 pub(super) async fn lost_with(
     connection: &mut SqliteConnection,
     version: i64,
     first: bool,
 ) -> Result<i64> {
     let statement = match version {
+        4 => include_str!("sql/lost_shards.sql"),
         3 => include_str!("sql/lost_held.sql"),
         2 => include_str!("sql/lost_unsent.sql"),
         // What was unsent was asked when the routes went.

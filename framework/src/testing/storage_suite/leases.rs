@@ -5,11 +5,12 @@ use std::time::Duration;
 use sqlx::Pool;
 use uuid::Uuid;
 
-use super::support::LEASE;
+use super::support::{LEASE, open, save};
 use crate::{
-    Error, Storage,
+    Error, Relay, Route, Storage, Stream,
     message::{Link, Position},
     storage::{Checkpoint, Cursor},
+    transport::in_process,
 };
 
 const SHORT: Duration = Duration::from_millis(150);
@@ -40,12 +41,10 @@ pub(super) async fn a_lease_has_one_holder_and_a_new_epoch_for_each<DB: Storage>
 
 pub(super) async fn a_checkpoint_of_an_older_epoch_is_refused<DB: Storage>(pool: Pool<DB>) {
     let (one, two) = (Uuid::now_v7(), Uuid::now_v7());
-    let open = async || DB::open_route(&pool, "r", "s").await.expect("open");
+    let open = async || open(&pool).await;
     assert_eq!(open().await, Checkpoint::default());
     let first = DB::acquire(&pool, "route/r", one, SHORT).await.expect("acquire").expect("free");
-    let save = async |lease, position| {
-        DB::save_checkpoint(&pool, "r", lease, &checkpoint(position)).await.expect("save")
-    };
+    let save = async |lease, position| save(&pool, lease, checkpoint(position)).await;
     assert!(save(&first, 5).await);
     assert_eq!(open().await, checkpoint(5));
     tokio::time::sleep(SHORT * 2).await;
@@ -58,7 +57,13 @@ pub(super) async fn a_checkpoint_of_an_older_epoch_is_refused<DB: Storage>(pool:
 }
 
 pub(super) async fn a_route_keeps_its_stream<DB: Storage>(pool: Pool<DB>) {
-    DB::open_route(&pool, "r", "s").await.expect("open");
-    let other = DB::open_route(&pool, "r", "t").await;
-    assert!(matches!(other, Err(Error::Definition { .. })), "{other:?}");
+    let relay = async |stream: &str| {
+        let (publisher, _) = in_process::channel(1);
+        let relay = Relay::builder("/suite", pool.clone()).stream(Stream::new(stream).topic("in"));
+        relay.route(Route::new("r", stream, publisher)).start().await
+    };
+    relay("s").await.expect("a new route").stop().await;
+    let other = relay("t").await.err();
+    assert!(matches!(other, Some(Error::Definition { what: "route", .. })), "{other:?}");
+    relay("s").await.expect("its own stream").stop().await;
 }

@@ -11,8 +11,7 @@ use crate::{
     Consumer, Envelope, Handler, HandlerError, Message, Storage, Verdict, begin,
     message::{Batch, Link, Origin, Position},
     outbox::enqueue_all,
-    storage::{Cursor, Lease, LogRow, PageLimit},
-    stream::Stream,
+    storage::{Checkpoint, Cursor, Lease, LogRow, NewShard, PageLimit, Save, ShardKey},
     transport::{Ack, PublishError, Publisher, Receive},
 };
 
@@ -72,9 +71,39 @@ pub(super) async fn eventually<T, F: Future<Output = Option<T>>>(
 
 /// The messages on topic `in` as one batch of stream `s`, as a relay would send it.
 pub(super) fn batch(rows: Vec<LogRow>, incarnation: Uuid) -> Batch {
-    let stream = Stream::new("s").topic("in");
-    let origin = Origin { source: "/suite".into(), incarnation, stream: "s".into(), shard: 0 };
-    stream.batch(&Arc::new(origin), &crate::storage::Checkpoint::default(), rows)
+    linked(rows, "s", "in", incarnation)
+}
+
+/// The messages on `topic` as one batch of `stream`.
+pub(super) fn linked(rows: Vec<LogRow>, stream: &str, topic: &str, incarnation: Uuid) -> Batch {
+    let (source, stream) = ("/suite".into(), stream.into());
+    let origin = Arc::new(Origin { source, incarnation, stream, version: 1, shard: 0 });
+    let through = rows.last().map_or(Position::START, |row| row.cursor.position);
+    let mut last = Link::START;
+    let rows = rows.into_iter().filter(|row| row.message.topic == topic);
+    let messages = rows
+        .map(|row| {
+            let position = row.cursor.position;
+            let prev = std::mem::replace(&mut last, Link { position, id: row.message.id });
+            Envelope { origin: Arc::clone(&origin), position, prev, message: row.message }
+        })
+        .collect();
+    Batch { origin, messages, through, last, handover: None }
+}
+
+/// What makes route `r` of stream `s`, of one shard, for a test that has no relay.
+pub(super) async fn open<DB: Storage>(pool: &Pool<DB>) -> Checkpoint {
+    let key = ShardKey::new("r", 1, 0);
+    let new = NewShard { key: key.clone(), at: Position::START, closed: false };
+    DB::create_shards(pool, "s", &[new]).await.expect("create");
+    DB::shard(pool, &key).await.expect("read").expect("it is there").checkpoint
+}
+
+/// Saves one checkpoint of route `r`.
+pub(super) async fn save<DB: Storage>(pool: &Pool<DB>, lease: &Lease, to: Checkpoint) -> bool {
+    let (key, lease) = (ShardKey::new("r", 1, 0), lease.clone());
+    let saves = [Save { key, lease, to, closed: false }];
+    DB::save_checkpoints(pool, &saves).await.expect("save")[0]
 }
 
 /// The part of a batch from message `from` on.

@@ -13,8 +13,8 @@ use sqlx::{Pool, Transaction};
 use uuid::Uuid;
 
 use super::support::{
-    Behaviour, Direct, Effect, batch, commit, effects, end_of, eventually, message, number, sealer,
-    tail, whole_log,
+    Behaviour, Direct, Effect, batch, commit, effects, end_of, eventually, linked, message, number,
+    open, save, sealer, tail, whole_log,
 };
 use crate::{
     Compensate, Consumer, Envelope, HandlerError, OnDead, Rejection, Relay, RelayHandle,
@@ -264,10 +264,8 @@ pub(super) async fn a_rejection_is_compensated_once_at_the_source<DB: Storage>(p
     }
     let source = Consumer::builder("source", pool.clone()).compensation("in", Undo).build();
     let source = source.expect("a consumer");
-    let rejections = Stream::new("rejections").topic(REJECTED);
-    let origin = crate::message::Origin { stream: "rejections".into(), ..(*all.origin).clone() };
     let rows = whole_log(&pool, &lease).await;
-    let rejected = rejections.batch(&Arc::new(origin), &Default::default(), rows);
+    let rejected = linked(rows, "rejections", REJECTED, all.origin.incarnation);
     assert_eq!(rejected.messages.len(), 2);
     for _ in 0..2 {
         assert_eq!(receive(&source, &rejected).await.outcome, Outcome::Complete);
@@ -360,10 +358,10 @@ pub(super) async fn a_consumer_restored_from_a_backup_is_sent_what_it_lacks<DB: 
     let holder = Uuid::now_v7();
     let route = DB::acquire(&pool, "route/r", holder, Duration::from_secs(9)).await;
     let route = route.expect("acquire").expect("free");
-    DB::open_route(&pool, "r", "s").await.expect("open");
+    open(&pool).await;
     let cursor = DB::locate(&pool, all.through).await.expect("locate");
     let sent_all = crate::storage::Checkpoint { cursor, last: all.last };
-    assert!(DB::save_checkpoint(&pool, "r", &route, &sent_all).await.expect("save"));
+    assert!(save(&pool, &route, sent_all).await);
     DB::release(&pool, &route).await.expect("release");
     let relay = relay(&pool, Direct(consumer)).await;
     commit(&pool, &[message("in", "a", 4)]).await;
@@ -402,6 +400,6 @@ pub(super) async fn a_source_restored_from_a_backup_stops_its_route<DB: Storage>
         };
         eventually("the route stops", diverged).await;
         relay.stop().await;
-        assert_eq!(DB::open_route(&pool, "r", "s").await.expect("open"), Default::default());
+        assert_eq!(open(&pool).await, Default::default());
     }
 }

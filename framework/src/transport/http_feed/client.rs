@@ -6,12 +6,13 @@ use axum::http::{HeaderValue, StatusCode, header};
 use chrono::Utc;
 use reqwest::{Client, Response, Url};
 use serde::Deserialize;
+use uuid::Uuid;
 
-use super::{DIVERGED, FeedConfigError, FeedSubscriber, INCARNATION, TRIMMED, Token};
+use super::{CLOSED, DIVERGED, FeedConfigError, FeedSubscriber, INCARNATION, TRIMMED, Token};
 use crate::{
     message::{
-        BATCH_CONTENT_TYPE, Batch, Link, Position, TopicPattern, check_source, check_stream,
-        decode_batch,
+        BATCH_CONTENT_TYPE, Batch, Link, Origin, Position, TopicPattern, check_source,
+        check_stream, decode_batch,
     },
     transport::{
         Reached,
@@ -38,6 +39,12 @@ pub enum PullError {
     /// not help until somebody changes a token, a URL or a limit.
     #[error("the feed cannot be used: {0}")]
     Refused(String),
+    /// The next version of the stream goes on.
+    #[error("this version of the stream is at its end; version {next} goes on")]
+    Closed {
+        /// The version that goes on.
+        next: i32,
+    },
     /// What was applied here is not in the source's log: one of the two databases was restored.
     #[error("the logs differ: {0}")]
     Diverged(String),
@@ -195,17 +202,32 @@ pub(super) struct Pull {
 }
 
 impl Pull {
+    /// Where the pages of `version` come from, in whatever incarnation.
+    pub(super) fn origin(&self, version: i32) -> Origin {
+        Origin {
+            source: self.source.clone(),
+            incarnation: Uuid::nil(),
+            stream: self.stream.clone(),
+            version,
+            shard: self.shard,
+        }
+    }
+
     /// Asks for what follows `place`; waits for news if there is nothing.
-    pub(super) async fn page(&self, place: Option<Reached>) -> Result<Batch, PullError> {
+    pub(super) async fn page(
+        &self,
+        version: i32,
+        place: Option<Reached>,
+    ) -> Result<Batch, PullError> {
         let limit = self.wait + self.timeout;
-        tokio::time::timeout(limit, self.ask(place)).await.unwrap_or_else(|_| {
+        tokio::time::timeout(limit, self.ask(version, place)).await.unwrap_or_else(|_| {
             Err(unavailable(format!("it did not answer within {limit:?}"), None))
         })
     }
 
-    async fn ask(&self, place: Option<Reached>) -> Result<Batch, PullError> {
+    async fn ask(&self, version: i32, place: Option<Reached>) -> Result<Batch, PullError> {
         let failed = |error| unavailable(client::explain(error), None);
-        let mut response = self.request(place)?.send().await.map_err(failed)?;
+        let mut response = self.request(version, place)?.send().await.map_err(failed)?;
         if response.status() != StatusCode::OK {
             let body = read_body(&mut response, MAX_PROBLEM).await.map_err(failed)?;
             return Err(refusal(&response, &body));
@@ -227,17 +249,22 @@ impl Pull {
         }
         let batch = tokio::task::spawn_blocking(move || decode_batch(&body)).await;
         match batch {
-            Ok(Ok(batch)) => self.check(place, batch),
+            Ok(Ok(batch)) => self.check(version, place, batch),
             Ok(Err(error)) => Err(PullError::Refused(format!("its page is broken: {error}"))),
             Err(error) => Err(unavailable(format!("reading the page failed: {error}"), None)),
         }
     }
 
-    fn request(&self, place: Option<Reached>) -> Result<reqwest::RequestBuilder, PullError> {
+    fn request(
+        &self,
+        version: i32,
+        place: Option<Reached>,
+    ) -> Result<reqwest::RequestBuilder, PullError> {
         let mut url = self.url.clone();
         let after = place.map_or(Position::START, |place| place.watermark);
         let last = place.map_or(Link::START, |place| place.last);
         let mut query = url.query_pairs_mut();
+        query.append_pair("version", &version.to_string());
         query.append_pair("after", &after.to_string());
         if last != Link::START {
             query.append_pair("last", &last.position.to_string());
@@ -258,11 +285,17 @@ impl Pull {
     }
 
     /// A feed speaks for its own stream, and goes on where it was asked to.
-    fn check(&self, place: Option<Reached>, batch: Batch) -> Result<Batch, PullError> {
+    fn check(
+        &self,
+        version: i32,
+        place: Option<Reached>,
+        batch: Batch,
+    ) -> Result<Batch, PullError> {
         let origin = &batch.origin;
         if origin.source != self.source
             || origin.stream != self.stream
             || origin.shard != self.shard
+            || origin.version != version
         {
             let reason = "its page is of another source, stream or shard than was asked for";
             return Err(PullError::Refused(reason.to_owned()));
@@ -293,13 +326,19 @@ fn refusal(response: &Response, body: &[u8]) -> PullError {
     #[derive(Deserialize)]
     struct Problem {
         r#type: String,
+        version: Option<String>,
     }
     let (status, headers) = (response.status(), response.headers());
     let body = &body[..body.len().min(MAX_PROBLEM)];
-    let kind = match media_type(headers) == "application/problem+json" {
-        true => serde_json::from_slice(body).map_or(String::new(), |p: Problem| p.r#type),
-        false => String::new(),
+    let problem: Option<Problem> = match media_type(headers) == "application/problem+json" {
+        true => serde_json::from_slice(body).ok(),
+        false => None,
     };
+    let (kind, next) = problem.map_or_else(Default::default, |p| (p.r#type, p.version));
+    let next = next.and_then(|next| next.parse().ok());
+    if let (409, CLOSED, Some(next)) = (status.as_u16(), kind.as_str(), next) {
+        return PullError::Closed { next };
+    }
     let reason = |hint: &str| format!("it answered {status}{hint}{}", detail(headers, body));
     match (status.as_u16(), kind.as_str()) {
         (409, DIVERGED | INCARNATION) => PullError::Diverged(reason("")),

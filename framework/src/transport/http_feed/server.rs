@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{DIVERGED, INCARNATION, Reader, TRIMMED, TokenHash};
+use super::{CLOSED, DIVERGED, INCARNATION, Reader, TRIMMED, TokenHash};
 use crate::{
     message::{BATCH_CONTENT_TYPE, Link, Position, TopicPattern, encode_batch},
     transport::{Feed, FeedError, FeedPage, FeedRequest, PageSize, http::Problem},
@@ -145,6 +145,7 @@ struct Desk {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Parameters {
+    version: Option<i32>,
     #[serde(default)]
     after: i64,
     #[serde(default)]
@@ -262,8 +263,9 @@ impl Shared {
         shard: i32,
         parameters: Parameters,
     ) -> Result<FeedRequest, String> {
-        let Parameters { after, last, lastid, incarnation, wait, topics, messages } = parameters;
-        if after < 0 || !(0..=after).contains(&last) || (last == 0) != lastid.is_nil() {
+        let Parameters { version, after, last, lastid, incarnation, wait, topics, messages } =
+            parameters;
+        if after < 0 || !(0..=after).contains(&last) || (last == 0 && !lastid.is_nil()) {
             return Err("`after` is a position from 0 on, `last` and `lastid` name a message at \
                         or below it, or are left out when there is none"
                 .to_owned());
@@ -277,6 +279,7 @@ impl Shared {
         let messages = messages.unwrap_or(size.messages).min(size.messages);
         Ok(FeedRequest {
             stream,
+            version: version.unwrap_or(1),
             shard,
             incarnation,
             after: Position(after),
@@ -294,6 +297,7 @@ fn refusal(error: FeedError) -> Problem {
     let conflict = |kind, more| Problem::new(StatusCode::CONFLICT, detail.clone()).kind(kind, more);
     match error {
         FeedError::Unknown { .. } => Problem::new(StatusCode::NOT_FOUND, detail),
+        FeedError::Closed { next } => conflict(CLOSED, Some(("version", next.to_string()))),
         FeedError::Diverged(_) => conflict(DIVERGED, None),
         FeedError::Incarnation { current } => {
             conflict(INCARNATION, Some(("incarnation", current.to_string())))

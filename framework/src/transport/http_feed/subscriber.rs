@@ -153,6 +153,7 @@ impl From<PullError> for Failure {
             PullError::Unavailable { retry_after, .. } => {
                 Self::passing(text, retry_after.unwrap_or_default())
             }
+            PullError::Closed { .. } => Self::passing(text, Duration::ZERO),
             PullError::Refused(_) => Self::lasting(|error| PullState::Refused { error }, text),
             PullError::Diverged(_) => Self::lasting(|error| PullState::Diverged { error }, text),
             PullError::Trimmed(_) => Self::lasting(|error| PullState::Trimmed { error }, text),
@@ -178,9 +179,10 @@ impl Subscriber for FeedSubscriber {
         stop: CancellationToken,
     ) -> Result<(), SubscribeError> {
         let mut backoff = Backoff::new(self.max_backoff);
-        let mut place = None;
+        // From the first version on: of those that are done it learns so at once.
+        let (mut version, mut place) = (1, None);
         while !stop.is_cancelled() {
-            match self.turn(&*receiver, &mut place, &stop).await {
+            match self.turn(&*receiver, &mut version, &mut place, &stop).await {
                 Ok(()) => {
                     backoff.succeeded();
                     self.tell(PullState::Pulling);
@@ -202,6 +204,7 @@ impl FeedSubscriber {
     async fn turn(
         &self,
         receiver: &dyn Receive,
+        version: &mut i32,
         place: &mut Option<Reached>,
         stop: &CancellationToken,
     ) -> Result<(), Failure> {
@@ -209,15 +212,20 @@ impl FeedSubscriber {
         let asked = stop.run_until_cancelled(async {
             let from = match *place {
                 Some(place) => Some(place),
-                None => {
-                    let Pull { source, stream, shard, .. } = &self.pull;
-                    receiver.reached(source, stream, *shard).await?
-                }
+                None => receiver.reached(&self.pull.origin(*version)).await?,
             };
-            Ok::<_, Failure>((from, self.pull.page(from).await?))
+            Ok::<_, Failure>((from, self.pull.page(*version, from).await))
         });
         let Some(asked) = asked.await else { return Ok(()) };
-        let (from, batch) = asked?;
+        let (from, page) = asked?;
+        let batch = match page {
+            // Only onward, so that no answer leads in a circle.
+            Err(PullError::Closed { next }) if next > *version => {
+                (*version, *place) = (next, None);
+                return Ok(());
+            }
+            page => page?,
+        };
         let incarnation = batch.origin.incarnation;
         let early = began.elapsed() < self.pull.wait / 2;
         let nothing = from.map_or(0, |from| from.watermark.0) == batch.through.0;

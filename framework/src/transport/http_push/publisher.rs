@@ -238,5 +238,6 @@ fn part(batch: &Batch, range: &Range<usize>) -> Batch {
         Some(message) if range.end < batch.messages.len() => (message.position, message.link()),
         _ => (batch.through, batch.last),
     };
-    Batch { origin: batch.origin.clone(), messages, through, last }
+    let (origin, handover) = (batch.origin.clone(), batch.handover.clone());
+    Batch { origin, messages, through, last, handover }
 }

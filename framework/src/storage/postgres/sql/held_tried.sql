@@ -1,1 +1,1 @@
-UPDATE syncline_held SET attempts = attempts + 1, error = $2, dead = $3 WHERE id = $1
+UPDATE syncline_held SET attempts = attempts + 1, error = $1, dead = $2 WHERE id = $3

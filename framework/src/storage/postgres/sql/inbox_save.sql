@@ -1,3 +1,4 @@
 UPDATE syncline_inbox
-SET incarnation = $5, watermark = $6, last_position = $7, last_id = $8, updated_at = now()
-WHERE consumer = $1 AND source = $2 AND stream = $3 AND shard = $4
+SET incarnation = $1, watermark = $2, last_position = $3, last_id = $4, final_position = $5,
+    updated_at = now()
+WHERE consumer = $6 AND source = $7 AND stream = $8 AND version = $9 AND shard = $10

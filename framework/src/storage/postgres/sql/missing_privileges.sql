@@ -5,6 +5,8 @@ WITH needed (name, privileges) AS (VALUES
     ('syncline_seal', '{SELECT,INSERT}'),
     ('syncline_lease', '{SELECT,INSERT,UPDATE}'),
     ('syncline_route', '{SELECT,INSERT,UPDATE}'),
+    ('syncline_stream', '{SELECT,INSERT,UPDATE}'),
+    ('syncline_member', '{SELECT,INSERT,UPDATE,DELETE}'),
     ('syncline_inbox', '{SELECT,INSERT,UPDATE}'),
     ('syncline_parked', '{SELECT,INSERT,UPDATE,DELETE}'),
     ('syncline_held', '{SELECT,INSERT,UPDATE,DELETE}'),

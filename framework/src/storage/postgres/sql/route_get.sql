@@ -1,1 +1,3 @@
-SELECT stream, position, seal, seq, last_position, last_id FROM syncline_route WHERE name = $1
+SELECT name, version, shard, stream, position, seal, seq, last_position, last_id, paused, closed
+FROM syncline_route
+WHERE name = $1 AND version = $2 AND shard = $3

@@ -1,8 +1,9 @@
 -- The shared lock makes a take-over wait for this statement, or this statement see it.
 WITH lease AS (
-    SELECT 1 FROM syncline_lease WHERE name = $2 AND holder = $3 AND epoch = $4 FOR SHARE
+    SELECT 1 FROM syncline_lease WHERE name = $10 AND holder = $11 AND epoch = $12 FOR SHARE
 )
 UPDATE syncline_route AS route
-SET position = $5, seal = $6, seq = $7, last_position = $8, last_id = $9, updated_at = now()
+SET position = $1, seal = $2, seq = $3, last_position = $4, last_id = $5, closed = $6,
+    updated_at = now()
 FROM lease
-WHERE route.name = $1
+WHERE route.name = $7 AND route.version = $8 AND route.shard = $9

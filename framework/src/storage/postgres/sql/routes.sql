@@ -1,2 +1,5 @@
-SELECT name, stream, position, seal, seq, (extract(epoch FROM updated_at) * 1000)::bigint
-FROM syncline_route ORDER BY name
+SELECT name, stream, position, seal, seq, (extract(epoch FROM updated_at) * 1000)::bigint,
+       version, shard, paused
+FROM syncline_route
+WHERE NOT closed
+ORDER BY name, version, shard

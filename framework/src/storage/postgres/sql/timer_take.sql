@@ -1,2 +1,2 @@
-UPDATE syncline_timer SET due_at = clock_timestamp() + $4 * interval '1 millisecond'
-WHERE kind = $1 AND owner = $2 AND subject = $3 AND due_at <= clock_timestamp()
+UPDATE syncline_timer SET due_at = clock_timestamp() + $1 * interval '1 millisecond'
+WHERE kind = $2 AND owner = $3 AND subject = $4 AND due_at <= clock_timestamp()

@@ -1,2 +1,2 @@
-SELECT incarnation, watermark, last_position, last_id FROM syncline_inbox
-WHERE consumer = $1 AND source = $2 AND stream = $3 AND shard = $4
+SELECT incarnation, watermark, last_position, last_id, final_position FROM syncline_inbox
+WHERE consumer = $1 AND source = $2 AND stream = $3 AND version = $4 AND shard = $5

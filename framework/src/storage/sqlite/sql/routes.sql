@@ -1,1 +1,5 @@
-SELECT name, stream, position, seal, seq, updated_at FROM syncline_route ORDER BY name
+SELECT name, stream, position, seal, seq, updated_at,
+       version, shard, paused
+FROM syncline_route
+WHERE NOT closed
+ORDER BY name, version, shard

@@ -1,0 +1,130 @@
+//! One shard of one version of a stream, as a sender carries it: which rows of the log are its
+//! own, and how they are linked.
+
+use std::sync::Arc;
+
+use super::pages::Page;
+use crate::{
+    message::{Batch, Envelope, HandOver, Link, Message, Origin, Position, TopicPattern, place},
+    storage::{Checkpoint, PageLimit, StreamVersion},
+};
+
+/// The most pages that are looked at for one batch.
+const MAX_PAGES: i32 = 16;
+
+/// What a sender carries.
+#[derive(Debug, Clone)]
+pub(super) struct Carried {
+    pub(super) origin: Arc<Origin>,
+    topics: Arc<[TopicPattern]>,
+    shards: i32,
+    handover: Option<Arc<HandOver>>,
+    /// It carries the positions after this one.
+    pub(super) after: Position,
+    /// The last position that it carries; none for the version in force.
+    pub(super) until: Option<Position>,
+}
+
+impl Carried {
+    /// Shard `shard` of the version at `index` of all `versions` of a stream.
+    pub(super) fn new(
+        source: &str,
+        incarnation: uuid::Uuid,
+        versions: &[StreamVersion],
+        index: usize,
+        shard: i32,
+    ) -> Self {
+        let version = &versions[index];
+        let topics =
+            |version: &StreamVersion| version.topics.iter().map(TopicPattern::from).collect();
+        let handover = index.checked_sub(1).map(|before| {
+            let (shards, topics) = (versions[before].shards, topics(&versions[before]));
+            Arc::new(HandOver { shards, topics, through: version.after })
+        });
+        let origin = Origin {
+            source: source.to_owned(),
+            incarnation,
+            stream: version.name.clone(),
+            version: version.version,
+            shard,
+        };
+        Self {
+            origin: Arc::new(origin),
+            topics: topics(version).into(),
+            shards: version.shards,
+            handover,
+            after: version.after,
+            until: versions.get(index + 1).map(|next| next.after),
+        }
+    }
+
+    pub(super) fn carries(&self, message: &Message, hash: impl FnOnce() -> u64) -> bool {
+        self.topics.iter().any(|pattern| pattern.matches(&message.topic))
+            && (self.shards == 1 || place(hash(), self.shards) == self.origin.shard)
+    }
+
+    /// How many pages to look at for one batch.
+    pub(super) fn pages(&self) -> i32 {
+        self.shards.min(MAX_PAGES)
+    }
+
+    /// A batch of `messages` that ends at `end`.
+    pub(super) fn batch(&self, messages: Vec<Envelope>, end: &Checkpoint) -> Batch {
+        Batch {
+            origin: Arc::clone(&self.origin),
+            messages,
+            through: end.cursor.position,
+            last: end.last,
+            handover: self.handover.clone(),
+        }
+    }
+}
+
+/// Messages on their way into a batch.
+pub(super) struct Gather<'a> {
+    carried: &'a Carried,
+    limit: PageLimit,
+    bytes: usize,
+    pub(super) messages: Vec<Envelope>,
+    pub(super) end: Checkpoint,
+}
+
+impl<'a> Gather<'a> {
+    pub(super) fn new(carried: &'a Carried, from: Checkpoint, limit: PageLimit) -> Self {
+        Self { carried, limit, bytes: 0, messages: Vec::new(), end: from }
+    }
+
+    /// Takes in what follows of `page`; false when the batch is full.
+    pub(super) fn take(&mut self, page: &Page) -> bool {
+        let at = self.end.cursor.position;
+        let from = page.rows.partition_point(|row| row.cursor.position <= at);
+        let last = self.carried.until.unwrap_or(Position(i64::MAX));
+        for (index, row) in page.rows.iter().enumerate().skip(from) {
+            if row.cursor.position > last {
+                return false;
+            }
+            let message = &row.message;
+            if self.carried.carries(message, || page.hashes()[index]) {
+                let bytes = self.bytes + message.data.len();
+                let full =
+                    self.messages.len() as i64 >= self.limit.rows || bytes > self.limit.bytes;
+                if full && !self.messages.is_empty() {
+                    return false;
+                }
+                self.bytes = bytes;
+                let link = Link { position: row.cursor.position, id: message.id };
+                self.messages.push(Envelope {
+                    origin: Arc::clone(&self.carried.origin),
+                    position: row.cursor.position,
+                    prev: std::mem::replace(&mut self.end.last, link),
+                    message: message.clone(),
+                });
+            }
+            self.end.cursor = row.cursor;
+        }
+        if page.end.position <= last {
+            self.end.cursor = page.end;
+        }
+        true
+    }
+}

@@ -1,0 +1,141 @@
+//! Pages of the log, read once for all senders that are at about the same place: sixteen shards
+//! of many routes do not read the log sixteen times for each.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
+};
+
+use sqlx::Pool;
+
+use crate::{
+    Result, Storage,
+    message::{Position, key_hash},
+    storage::{Cursor, LogRow, PageLimit},
+};
+
+/// So many senders may read different places of the log at once.
+const GATES: usize = 16;
+/// What a row costs beside its payload, roughly.
+const ROW: usize = 300;
+
+/// Consecutive rows of the log.
+pub(super) struct Page {
+    pub(super) rows: Vec<LogRow>,
+    /// The cursor of a reader that has read all of it.
+    pub(super) end: Cursor,
+    hashes: OnceLock<Vec<u64>>,
+}
+
+impl Page {
+    /// The hash of each row's key; computed once, whatever the number of shards.
+    pub(super) fn hashes(&self) -> &[u64] {
+        self.hashes.get_or_init(|| self.rows.iter().map(|row| key_hash(&row.message)).collect())
+    }
+
+    fn cost(&self) -> usize {
+        self.rows.iter().map(|row| row.message.data.len() + ROW).sum()
+    }
+}
+
+/// The pages that were read last, within a limit of bytes.
+pub(super) struct Pages {
+    kept: Mutex<Kept>,
+    /// One reader at a time for each place: those who wait find its page.
+    gates: [tokio::sync::Mutex<()>; GATES],
+    /// How many rows to ask for next.
+    rows: AtomicI64,
+    limit: PageLimit,
+    most: usize,
+    reads: AtomicU64,
+}
+
+#[derive(Default)]
+struct Kept {
+    /// By the position after which they begin.
+    pages: BTreeMap<Position, Arc<Page>>,
+    oldest: VecDeque<Position>,
+    bytes: usize,
+}
+
+impl Pages {
+    pub(super) fn new(limit: PageLimit, most: usize) -> Self {
+        Self {
+            kept: Mutex::default(),
+            gates: Default::default(),
+            rows: AtomicI64::new(limit.rows),
+            limit,
+            most,
+            reads: AtomicU64::new(0),
+        }
+    }
+
+    /// How many pages were read from the database.
+    pub(super) fn reads(&self) -> u64 {
+        self.reads.load(Ordering::Relaxed)
+    }
+
+    /// A page that holds what follows `after`, which is before `head`; it may begin earlier.
+    pub(super) async fn read<DB: Storage>(
+        &self,
+        pool: &Pool<DB>,
+        after: Cursor,
+        head: Position,
+    ) -> Result<Arc<Page>> {
+        if let Some(page) = self.find(after.position) {
+            return Ok(page);
+        }
+        let gate = after.position.0.unsigned_abs() as usize % GATES;
+        let _turn = self.gates[gate].lock().await;
+        if let Some(page) = self.find(after.position) {
+            return Ok(page);
+        }
+        let limit = PageLimit { rows: self.rows.load(Ordering::Relaxed), ..self.limit };
+        let rows = DB::read(pool, after, limit).await?;
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        self.rows.store(next_page(limit.rows, &rows, self.limit), Ordering::Relaxed);
+        let end = match rows.last() {
+            Some(last) => last.cursor,
+            // No row stands between here and the head any more.
+            None => DB::locate(pool, head).await?,
+        };
+        let page = Arc::new(Page { rows, end, hashes: OnceLock::new() });
+        self.keep(after.position, &page);
+        Ok(page)
+    }
+
+    fn find(&self, after: Position) -> Option<Arc<Page>> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let (_, page) = kept.pages.range(..=after).next_back()?;
+        (page.end.position > after).then(|| Arc::clone(page))
+    }
+
+    fn keep(&self, after: Position, page: &Arc<Page>) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.bytes += page.cost();
+        if let Some(before) = kept.pages.insert(after, Arc::clone(page)) {
+            kept.bytes -= before.cost();
+        } else {
+            kept.oldest.push_back(after);
+        }
+        while kept.bytes > self.most {
+            let Some(oldest) = kept.oldest.pop_front() else { break };
+            if let Some(page) = kept.pages.remove(&oldest) {
+                kept.bytes -= page.cost();
+            }
+        }
+    }
+}
+
+/// How many rows to ask for next: what fitted when the page's bytes were nearly full, else
+/// twice as many.
+fn next_page(asked: i64, rows: &[LogRow], most: PageLimit) -> i64 {
+    let bytes: usize = rows.iter().map(|row| row.message.data.len()).sum();
+    match bytes.saturating_mul(2) > most.bytes {
+        true => rows.len().max(1) as i64,
+        false => (asked * 2).min(most.rows),
+    }
+}

@@ -1,0 +1,128 @@
+//! What a consumer's answer to a batch means.
+
+use std::time::Duration;
+
+use super::{
+    super::{
+        RouteState,
+        position::{Verified, verify},
+        window::Landed,
+    },
+    Run, Sender,
+};
+use crate::{
+    Result, Storage,
+    message::{Link, Position},
+    storage::Checkpoint,
+    transport::{Ack, Outcome, PublishError},
+};
+
+impl<DB: Storage> Run<'_, DB> {
+    /// Takes in the answer to the oldest batch under way.
+    pub(super) async fn land(&mut self, Landed { end, acked, answer }: Landed) -> Result<()> {
+        let ack = match answer {
+            None => {
+                self.acked = end;
+                return Ok(());
+            }
+            Some(Ok(ack)) => ack,
+            Some(Err(error)) => {
+                tracing::warn!(route = self.sender.key.route, %error, "batch was not delivered");
+                let asked = match &error {
+                    PublishError::Unavailable { retry_after, .. } => {
+                        retry_after.unwrap_or_default()
+                    }
+                    _ => Duration::ZERO,
+                };
+                let most = self.sender.shared.options.max_backoff;
+                self.back_off(error.to_string(), asked.min(most)).await;
+                return Ok(());
+            }
+        };
+        let complete = ack.outcome == Outcome::Complete && ack.watermark >= end.cursor.position;
+        if complete && ack.last == end.last {
+            self.complete(end, &ack);
+            return Ok(());
+        }
+        let behind = ack.watermark < self.acked.cursor.position;
+        if behind && acked < self.acked.cursor.position {
+            // It was answered before what has been acknowledged since, for answers are taken in
+            // order of sending. One to what is sent from now on tells whether the consumer has
+            // gone back.
+            self.window.drain().await;
+            self.read = self.acked;
+            return Ok(());
+        }
+        let pool = &self.sender.shared.pool;
+        match verify(pool, ack.watermark, ack.last).await? {
+            Verified::Diverged(error) => self.diverged(error).await,
+            // The consumer knew it already, and more.
+            Verified::Here(_) if complete => self.complete(end, &ack),
+            Verified::Here(mut checkpoint) => {
+                let after = self.sender.carried.after;
+                if checkpoint.cursor.position < after {
+                    let cursor = DB::locate(pool, after).await?;
+                    checkpoint = Checkpoint { cursor, last: Link::anchor(after) };
+                }
+                let progress = checkpoint != self.acked;
+                self.window.drain().await;
+                (self.acked, self.read) = (checkpoint, checkpoint);
+                match ack.outcome {
+                    Outcome::Paused { retry_after_ms } => {
+                        if checkpoint.cursor.position <= after {
+                            self.reopen_older().await?;
+                        }
+                        let pause = Duration::from_millis(retry_after_ms);
+                        self.back_off("the consumer pauses".to_owned(), pause).await;
+                    }
+                    // The first answer to a gap is to send again at once, from there.
+                    _ if progress => {}
+                    _ => {
+                        let error = "the consumer asks again for what it was sent".to_owned();
+                        self.back_off(error, Duration::ZERO).await;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn complete(&mut self, end: Checkpoint, ack: &Ack) {
+        self.sender.backoff.succeeded();
+        self.acked = end;
+        self.told = Some(ack.watermark);
+    }
+
+    /// A consumer that does not take the first message of a version may lack the end of the one
+    /// before it, for its database was restored, or it began later than the route.
+    async fn reopen_older(&self) -> Result<()> {
+        let Sender { shared, key, carried, .. } = &*self.sender;
+        if carried.after > Position::START && key.version > 1 {
+            let opened = DB::reopen(&shared.pool, &key.route, key.version - 1).await?;
+            if opened > 0 {
+                tracing::info!(
+                    route = key.route,
+                    version = key.version - 1,
+                    "the consumer lacks an older version of the stream: it is sent again"
+                );
+            }
+        }
+        Ok(())
+    }
+
+    async fn back_off(&mut self, error: String, at_least: Duration) {
+        self.window.drain().await;
+        self.read = self.acked;
+        let pause = self.sender.backoff.failed().max(at_least);
+        self.sender.tell_backoff(error);
+        self.sender.pause(pause).await;
+    }
+
+    async fn diverged(&mut self, error: String) {
+        tracing::error!(route = self.sender.key.route, error, "route stopped: the logs differ");
+        self.window.drain().await;
+        self.read = self.acked;
+        self.tell(RouteState::Diverged { error });
+        self.sender.pause(self.sender.shared.options.max_backoff).await;
+    }
+}

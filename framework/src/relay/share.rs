@@ -1,0 +1,253 @@
+//! Sharing the work: one task of each relay process announces it, holds the leases of its share
+//! of all shards, starts a sender for each, and gives back what is another process's share now.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{
+    sync::{mpsc, watch},
+    time::{Instant, sleep},
+};
+use uuid::Uuid;
+
+use super::{
+    Route, RouteState, Shared,
+    assign::{Members, owner},
+    carried::Carried,
+    define::Defined,
+    route::{End, Hold, Sender},
+};
+use crate::{
+    Result, Storage,
+    storage::{Lease, RouteRow, ShardKey},
+};
+
+/// A route and its stream.
+pub(super) struct Line {
+    pub(super) route: Route,
+    pub(super) defined: Defined,
+}
+
+/// A sender that has a lease.
+struct Running {
+    lease: Lease,
+    /// Until when the lease holds, if it is not renewed.
+    until: Instant,
+    hold: watch::Sender<Hold>,
+}
+
+pub(super) struct Share<DB: Storage> {
+    shared: Arc<Shared<DB>>,
+    source: String,
+    incarnation: Uuid,
+    lines: Vec<Line>,
+    running: HashMap<ShardKey, Running>,
+    ended: mpsc::UnboundedReceiver<(ShardKey, End)>,
+    ends: mpsc::UnboundedSender<(ShardKey, End)>,
+}
+
+impl<DB: Storage> Share<DB> {
+    pub(super) fn new(
+        shared: Arc<Shared<DB>>,
+        source: String,
+        incarnation: Uuid,
+        lines: Vec<Line>,
+    ) -> Self {
+        let (ends, ended) = mpsc::unbounded_channel();
+        Self { shared, source, incarnation, lines, running: HashMap::new(), ended, ends }
+    }
+
+    /// Works until the relay stops and every sender has come to its end.
+    pub(super) async fn run(mut self) {
+        let stop = self.shared.stop.clone();
+        loop {
+            let pause = match self.tick().await {
+                Ok(pause) => pause,
+                Err(error) => {
+                    tracing::warn!(%error, "leases could not be renewed; trying again");
+                    self.drop_expired();
+                    self.retry_pause()
+                }
+            };
+            let stopping = stop.is_cancelled();
+            if stopping && self.running.is_empty() {
+                break;
+            }
+            tokio::select! {
+                () = sleep(pause) => {}
+                Some(end) = self.ended.recv() => {
+                    self.end(end).await;
+                    while let Ok(end) = self.ended.try_recv() {
+                        self.end(end).await;
+                    }
+                }
+                () = stop.cancelled(), if !stopping => {}
+            }
+        }
+        drop(DB::withdraw(&self.shared.pool, self.shared.holder).await);
+        self.shared.saved.cancel();
+    }
+
+    /// How soon to look again while something is to be had.
+    fn retry_pause(&self) -> Duration {
+        (self.shared.options.lease / 10)
+            .clamp(Duration::from_millis(20), Duration::from_millis(500))
+    }
+
+    /// Announces this process, renews its leases, takes what is its share, and says how long to
+    /// wait.
+    async fn tick(&mut self) -> Result<Duration> {
+        let shared = Arc::clone(&self.shared);
+        let (pool, lease) = (&shared.pool, shared.options.lease);
+        let wanted =
+            if shared.stop.is_cancelled() { HashMap::new() } else { self.wanted().await? };
+        for (key, running) in &self.running {
+            if !wanted.contains_key(key) {
+                running.hold.send_replace(Hold::GiveBack);
+            }
+        }
+        let missing: Vec<&ShardKey> =
+            wanted.keys().filter(|key| !self.running.contains_key(*key)).collect();
+        let keys: Vec<ShardKey> = self.running.keys().chain(missing).cloned().collect();
+        let asked = Instant::now();
+        let names: Vec<String> = keys.iter().map(ShardKey::lease_name).collect();
+        let leases = match names.is_empty() {
+            true => Vec::new(),
+            false => DB::acquire_all(pool, &names, shared.holder, lease).await?,
+        };
+        let mut short = false;
+        for (key, granted) in keys.into_iter().zip(leases) {
+            match (self.running.get_mut(&key), granted) {
+                (Some(running), Some(granted)) if granted.epoch == running.lease.epoch => {
+                    running.until = asked + lease;
+                }
+                (Some(running), _) => {
+                    running.hold.send_replace(Hold::Lost);
+                }
+                (None, Some(granted)) => self.start(key, &wanted, granted, asked + lease),
+                (None, None) => short = true,
+            }
+        }
+        Ok(if short { self.retry_pause() } else { lease / 3 })
+    }
+
+    /// The shards that are this process's to send now.
+    async fn wanted(&self) -> Result<HashMap<ShardKey, Carried>> {
+        let Shared { pool, holder, options, board, .. } = &*self.shared;
+        let rows = DB::shards(pool).await?;
+        let stored = DB::streams(pool).await?;
+        let newest: HashMap<&str, i32> =
+            stored.iter().map(|version| (version.name.as_str(), version.version)).collect();
+        let outdated = |line: &Line| {
+            let ours = line.defined.versions.last().map_or(0, |version| version.version);
+            let newest = newest.get(line.route.stream.as_str()).copied().unwrap_or(ours);
+            (!line.defined.current || newest > ours).then_some(newest)
+        };
+        let routes: Vec<String> = self
+            .lines
+            .iter()
+            .filter(|line| outdated(line).is_none())
+            .map(|line| line.route.name.clone())
+            .collect();
+        let mut members = Members::new();
+        for (route, member) in DB::announce(pool, *holder, &routes, options.lease).await? {
+            members.entry(route).or_default().push(member);
+        }
+        let mut wanted = HashMap::new();
+        for line in &self.lines {
+            let of_route: Vec<&RouteRow> =
+                rows.iter().filter(|row| row.key.route == line.route.name).collect();
+            let open: HashSet<i32> =
+                of_route.iter().filter(|row| !row.closed).map(|row| row.key.version).collect();
+            let oldest = open.iter().min().copied().unwrap_or(0);
+            let outdated = outdated(line);
+            for RouteRow { key, paused, closed, checkpoint, .. } in of_route {
+                if *closed {
+                    board.forget(key);
+                    continue;
+                }
+                let state = match outdated {
+                    Some(newest) => RouteState::Outdated { error: outdated_text(newest) },
+                    None if *paused => RouteState::Paused,
+                    None => RouteState::Standby,
+                };
+                let ours = state == RouteState::Standby
+                    && key.version == oldest
+                    && owner(key, &members) == Some(*holder);
+                let index =
+                    line.defined.versions.iter().position(|known| known.version == key.version);
+                match index {
+                    Some(index) if ours => {
+                        let versions = &line.defined.versions;
+                        let (source, shard) = (&self.source, key.shard);
+                        let carried =
+                            Carried::new(source, self.incarnation, versions, index, shard);
+                        wanted.insert(key.clone(), carried);
+                    }
+                    _ if self.running.contains_key(key) => {}
+                    _ => board.tell(key, Some(checkpoint.cursor.position), state),
+                }
+            }
+        }
+        Ok(wanted)
+    }
+
+    fn start(
+        &mut self,
+        key: ShardKey,
+        wanted: &HashMap<ShardKey, Carried>,
+        lease: Lease,
+        until: Instant,
+    ) {
+        let line = self.lines.iter().find(|line| line.route.name == key.route);
+        let (Some(line), Some(carried)) = (line, wanted.get(&key)) else { return };
+        let (hold, held) = watch::channel(Hold::Held);
+        let sender = Sender::new(
+            Arc::clone(&self.shared),
+            key.clone(),
+            Arc::clone(&line.route.publisher),
+            carried.clone(),
+            lease.clone(),
+            held,
+        );
+        let (ends, ended) = (self.ends.clone(), key.clone());
+        tokio::spawn(async move {
+            // Also when the sender panics, its lease is given back.
+            let end = tokio::spawn(sender.run()).await.unwrap_or(End::GivenBack);
+            drop(ends.send((ended, end)));
+        });
+        self.running.insert(key, Running { lease, until, hold });
+    }
+
+    /// Gives the lease of a sender back that came to its end.
+    async fn end(&mut self, (key, end): (ShardKey, End)) {
+        let Some(running) = self.running.remove(&key) else { return };
+        match end {
+            End::Closed => self.shared.board.forget(&key),
+            End::Lost | End::GivenBack => self.shared.board.tell(&key, None, RouteState::Standby),
+        }
+        if end != End::Lost
+            && let Err(error) = DB::release(&self.shared.pool, &running.lease).await
+        {
+            tracing::warn!(%error, lease = running.lease.name, "a lease was not given back");
+        }
+    }
+
+    /// Whose lease could not be renewed in time must not go on.
+    fn drop_expired(&mut self) {
+        let now = Instant::now();
+        for running in self.running.values().filter(|running| running.until <= now) {
+            running.hold.send_replace(Hold::Lost);
+        }
+    }
+}
+
+fn outdated_text(newest: i32) -> String {
+    format!(
+        "version {newest} of the stream's definition is in force, and this process has an older \
+         one: start its newer program, or see `Stream::replaces`"
+    )
+}

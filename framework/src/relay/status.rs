@@ -1,0 +1,97 @@
+//! What each shard of each route is doing in this process.
+
+use std::sync::{Mutex, PoisonError};
+
+use serde::Serialize;
+
+use crate::{message::Position, storage::ShardKey};
+
+/// What a shard of a route is doing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum RouteState {
+    /// Another process has the lease, or nobody yet; or an older version of the stream is not at
+    /// its end.
+    Standby,
+    /// It has sent everything that it knows of.
+    Idle,
+    /// Batches are under way.
+    Sending,
+    /// The target failed; the route waits and tries again.
+    Backoff {
+        /// So many failures in a row.
+        failures: u32,
+        /// The last one.
+        error: String,
+    },
+    /// The target has applied what is not in this log: one of the two databases was restored
+    /// from a backup. The route looks again now and then, and sends nothing.
+    Diverged {
+        /// What was found.
+        error: String,
+    },
+    /// An operator paused the route.
+    Paused,
+    /// The stream has a newer definition than this process: it carries nothing of it.
+    Outdated {
+        /// What is in force, and what to do.
+        error: String,
+    },
+}
+
+/// A shard of a route, as [`RelayHandle::status`](super::RelayHandle::status) tells it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct RouteStatus {
+    /// The route's name.
+    pub route: String,
+    /// The version of the stream's definition.
+    pub version: i32,
+    /// The shard.
+    pub shard: i32,
+    /// The last acknowledged position.
+    pub position: Position,
+    /// What it is doing.
+    pub state: RouteState,
+}
+
+/// The states of all shards, in order.
+#[derive(Default)]
+pub(super) struct Board(Mutex<Vec<RouteStatus>>);
+
+impl Board {
+    /// Tells what a shard is doing; `None` keeps the position.
+    pub(super) fn tell(&self, key: &ShardKey, position: Option<Position>, state: RouteState) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match all.binary_search_by(|known| order(known).cmp(&name(key))) {
+            Ok(at) => {
+                all[at].position = position.unwrap_or(all[at].position);
+                all[at].state = state;
+            }
+            Err(at) => {
+                let (ShardKey { route, version, shard }, position) =
+                    (key.clone(), position.unwrap_or_default());
+                all.insert(at, RouteStatus { route, version, shard, position, state });
+            }
+        }
+    }
+
+    /// A shard that is closed does nothing any more.
+    pub(super) fn forget(&self, key: &ShardKey) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|known| order(known) != name(key));
+    }
+
+    pub(super) fn all(&self) -> Vec<RouteStatus> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+fn order(status: &RouteStatus) -> (&str, i32, i32) {
+    (&status.route, status.version, status.shard)
+}
+
+fn name(key: &ShardKey) -> (&str, i32, i32) {
+    (&key.route, key.version, key.shard)
+}

@@ -1,0 +1,194 @@
+//! What an operator looks at.
+
+use async_trait::async_trait;
+use sqlx::{MySql, MySqlConnection, MySqlPool};
+
+use super::{migrate, settings::Settings};
+use crate::{
+    Error, Result, begin,
+    error::mysql_number,
+    storage::{Finding, HeldMessage, Inspect, Level, RouteLag},
+};
+
+/// The oldest servers that have what our SQL needs.
+const MARIADB: (u32, u32, u32) = (10, 6, 0);
+const MYSQL: (u32, u32, u32) = (8, 0, 16);
+/// A message of 1 MiB must fit, also as the text that holds it when it failed.
+const PACKET: u64 = 8 << 20;
+/// A transaction that is older, in seconds, delays its own messages noticeably.
+const LONG: i64 = 300;
+/// So many transactions that are not purged make sealing walk over their remains.
+const HISTORY: i64 = 1_000_000;
+/// ER_TABLEACCESS_DENIED_ERROR, ER_COLUMNACCESS_DENIED_ERROR.
+const DENIED: [u16; 2] = [1142, 1143];
+
+#[async_trait]
+impl Inspect for MySql {
+    async fn unsealed(pool: &MySqlPool) -> Result<i64> {
+        sqlx::query_scalar(include_str!("sql/unsealed.sql"))
+            .fetch_one(pool)
+            .await
+            .map_err(Error::database("count unsealed messages"))
+    }
+
+    async fn route_lags(pool: &MySqlPool) -> Result<Vec<RouteLag>> {
+        super::route_lags(pool).await
+    }
+
+    async fn held(pool: &MySqlPool, all: bool, after: i64, limit: i64) -> Result<Vec<HeldMessage>> {
+        super::held_list(pool, all, after, limit).await
+    }
+
+    async fn held_by_id(connection: &mut MySqlConnection, id: i64) -> Result<Option<HeldMessage>> {
+        super::held_by_id(connection, id).await
+    }
+
+    /// Tries each right by a statement that touches no row: what roles grant counts, too.
+    async fn missing_privileges(pool: &MySqlPool) -> Result<Vec<String>> {
+        let mut tx = begin(pool).await?;
+        let mut missing = Vec::new();
+        for probe in migrate::statements(include_str!("sql/privileges.sql")) {
+            match sqlx::query(probe).fetch_all(&mut *tx).await {
+                Ok(_) => {}
+                Err(error) if mysql_number(&error).is_some_and(|code| DENIED.contains(&code)) => {
+                    let mut words = probe.split_whitespace();
+                    let right = words.next().unwrap_or_default();
+                    let table = words.find(|word| word.starts_with("syncline_"));
+                    missing.push(format!("{right} on {}", table.unwrap_or_default()));
+                }
+                Err(error) => return Err(Error::database("check the privileges")(error)),
+            }
+        }
+        Ok(missing)
+    }
+
+    async fn findings(pool: &MySqlPool) -> Result<Vec<Finding>> {
+        let settings = Settings::read(pool).await?;
+        let packet = settings.get("max_allowed_packet");
+        let mut findings = vec![
+            version(settings.get("version")),
+            finding(
+                "max_allowed_packet",
+                packet.parse().unwrap_or(u64::MAX) < PACKET,
+                Level::Warning,
+                packet,
+                "set at least 8 MiB: a large message, or the copy of it that is held when it \
+                 fails, could be refused",
+            ),
+            finding(
+                "sql_mode",
+                !settings.get("sql_mode").contains("STRICT_"),
+                Level::Warning,
+                settings.get("sql_mode"),
+                "add STRICT_TRANS_TABLES: the service's own tables truncate what is too long",
+            ),
+            finding(
+                "binlog_format",
+                settings.logs_statements(),
+                Level::Failure,
+                settings.get("binlog_format"),
+                "set MIXED or ROW: our transactions are READ COMMITTED, which STATEMENT refuses",
+            ),
+        ];
+        findings.push(
+            age(
+                pool,
+                "oldest transaction",
+                include_str!("sql/oldest_transaction.sql"),
+                LONG,
+                "s old",
+                "see information_schema.innodb_trx: its messages wait until it ends, and purge too",
+            )
+            .await?,
+        );
+        findings.push(
+            age(
+                pool,
+                "purge",
+                include_str!("sql/history_length.sql"),
+                HISTORY,
+                "transactions to purge",
+                "an old snapshot is open (a backup, a report): sealing slows down until it ends",
+            )
+            .await?,
+        );
+        if let Some(version) = migrate::interrupted(pool).await? {
+            findings.push(finding(
+                "migration",
+                true,
+                Level::Failure,
+                &format!("{version} is half done"),
+                "run `syncline migrate up` again, or `syncline migrate down`",
+            ));
+        }
+        Ok(findings)
+    }
+}
+
+/// A number that only the PROCESS privilege sees.
+async fn age(
+    pool: &MySqlPool,
+    check: &'static str,
+    sql: &'static str,
+    limit: i64,
+    unit: &str,
+    advice: &'static str,
+) -> Result<Finding> {
+    match sqlx::query_scalar::<_, Option<i64>>(sql).fetch_optional(pool).await {
+        Ok(found) => {
+            let found = found.flatten();
+            let bad = found.is_some_and(|found| found >= limit);
+            let text = found.map_or("none".to_owned(), |found| format!("{found} {unit}"));
+            Ok(finding(check, bad, Level::Warning, &text, advice))
+        }
+        // ER_SPECIFIC_ACCESS_DENIED_ERROR
+        Err(error) if mysql_number(&error) == Some(1227) => {
+            Ok(finding(check, false, Level::Ok, "only the PROCESS privilege sees it", advice))
+        }
+        Err(error) => Err(Error::database("read the server's state")(error)),
+    }
+}
+
+fn version(found: &str) -> Finding {
+    let mariadb = found.contains("MariaDB");
+    // Old clients were told 5.5.5 first.
+    let text = found.strip_prefix("5.5.5-").unwrap_or(found);
+    let mut numbers = text.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse().unwrap_or(0));
+    let mut next = || numbers.next().unwrap_or(0);
+    let old = (next(), next(), next()) < if mariadb { MARIADB } else { MYSQL };
+    let advice = "Syncline needs MariaDB 10.6 or MySQL 8.0.16, or newer";
+    finding("server version", old, Level::Failure, found, advice)
+}
+
+fn finding(
+    check: &'static str,
+    bad: bool,
+    level: Level,
+    found: &str,
+    advice: &'static str,
+) -> Finding {
+    let level = if bad { level } else { Level::Ok };
+    Finding { check, level, found: found.to_owned(), advice: bad.then_some(advice) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Level, version};
+
+    #[test]
+    fn old_servers_are_refused() {
+        for good in [
+            "10.6.0-MariaDB",
+            "11.8.2-MariaDB-log",
+            "8.0.16",
+            "8.4.3-0ubuntu",
+            "9.1.0",
+            "5.5.5-10.11.6-MariaDB",
+        ] {
+            assert_eq!(version(good).level, Level::Ok, "{good}");
+        }
+        for bad in ["10.5.29-MariaDB", "8.0.15", "5.7.44-log", "5.5.5-10.3.1-MariaDB", ""] {
+            assert_eq!(version(bad).level, Level::Failure, "{bad}");
+        }
+    }
+}

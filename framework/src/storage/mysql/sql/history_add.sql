@@ -1,0 +1,2 @@
+INSERT INTO syncline_migrations (version, description, success, checksum, execution_time)
+VALUES (?, ?, TRUE, ?, 0)

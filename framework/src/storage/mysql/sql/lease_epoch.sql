@@ -1,0 +1,1 @@
+SELECT epoch FROM syncline_lease WHERE name = ? AND holder = ?

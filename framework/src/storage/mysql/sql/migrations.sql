@@ -1,0 +1,1 @@
+SELECT version, description, checksum, installed_on FROM syncline_migrations ORDER BY version

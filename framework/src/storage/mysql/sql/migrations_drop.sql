@@ -1,0 +1,1 @@
+DROP TABLE syncline_migration_step, syncline_migrations

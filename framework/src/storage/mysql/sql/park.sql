@@ -1,0 +1,2 @@
+INSERT INTO syncline_parked (consumer, source, `key`) VALUES (?, ?, ?)
+ON DUPLICATE KEY UPDATE `key` = `key`

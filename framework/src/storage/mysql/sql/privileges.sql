@@ -1,0 +1,77 @@
+SELECT version FROM syncline_migrations WHERE FALSE;
+
+SELECT version FROM syncline_migration_step WHERE FALSE;
+
+SELECT one FROM syncline_node WHERE FALSE;
+
+SELECT one FROM syncline_head WHERE FALSE;
+
+UPDATE syncline_head SET position = position WHERE FALSE;
+
+SELECT seq FROM syncline_outbox WHERE FALSE;
+
+INSERT INTO syncline_outbox (topic, data) SELECT 'x', 'x' FROM DUAL WHERE FALSE;
+
+UPDATE syncline_outbox SET position = position WHERE FALSE;
+
+SELECT name FROM syncline_lease WHERE FALSE;
+
+INSERT INTO syncline_lease (name, holder, epoch, expires_at) SELECT 'x', 'x', 0, NOW() FROM DUAL WHERE FALSE;
+
+UPDATE syncline_lease SET epoch = epoch WHERE FALSE;
+
+SELECT name FROM syncline_route WHERE FALSE;
+
+INSERT INTO syncline_route (name, stream) SELECT 'x', 'x' FROM DUAL WHERE FALSE;
+
+UPDATE syncline_route SET seal = seal WHERE FALSE;
+
+SELECT name FROM syncline_stream WHERE FALSE;
+
+INSERT INTO syncline_stream (name, version, topics, shards) SELECT 'x', 1, 'x', 1 FROM DUAL WHERE FALSE;
+
+UPDATE syncline_stream SET shards = shards WHERE FALSE;
+
+SELECT route FROM syncline_member WHERE FALSE;
+
+INSERT INTO syncline_member (route, holder, expires_at) SELECT 'x', 'x', NOW() FROM DUAL WHERE FALSE;
+
+UPDATE syncline_member SET route = route WHERE FALSE;
+
+DELETE FROM syncline_member WHERE FALSE;
+
+SELECT shard FROM syncline_inbox WHERE FALSE;
+
+INSERT INTO syncline_inbox (consumer, source, stream, version, shard, incarnation, watermark, last_position, last_id)
+SELECT 'x', 'x', 'x', 1, 0, 'x', 0, 0, 'x' FROM DUAL WHERE FALSE;
+
+UPDATE syncline_inbox SET shard = shard WHERE FALSE;
+
+SELECT source FROM syncline_parked WHERE FALSE;
+
+INSERT INTO syncline_parked (consumer, source, `key`) SELECT 'x', 'x', 'x' FROM DUAL WHERE FALSE;
+
+UPDATE syncline_parked SET source = source WHERE FALSE;
+
+DELETE FROM syncline_parked WHERE FALSE;
+
+SELECT id FROM syncline_held WHERE FALSE;
+
+INSERT INTO syncline_held (consumer, source, `key`, stream, shard, position, message_id, topic, envelope, reason)
+SELECT 'x', 'x', 'x', 'x', 0, 0, 'x', 'x', 'x', 'behind' FROM DUAL WHERE FALSE;
+
+UPDATE syncline_held SET dead = dead WHERE FALSE;
+
+DELETE FROM syncline_held WHERE FALSE;
+
+SELECT kind FROM syncline_timer WHERE FALSE;
+
+INSERT INTO syncline_timer (kind, owner, subject, due_at) SELECT 'x', 'x', 'x', NOW() FROM DUAL WHERE FALSE;
+
+UPDATE syncline_timer SET due_at = due_at WHERE FALSE;
+
+DELETE FROM syncline_timer WHERE FALSE;
+
+SELECT reason FROM syncline_compensated WHERE FALSE;
+
+INSERT INTO syncline_compensated (message_id, rejected_by, reason) SELECT 'x', 'x', 'x' FROM DUAL WHERE FALSE;

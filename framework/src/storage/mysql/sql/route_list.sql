@@ -1,0 +1,4 @@
+SELECT CONVERT(name USING utf8mb4), version, shard, CONVERT(stream USING utf8mb4), position, seal,
+       seq, last_position, last_id, paused, closed
+FROM syncline_route
+ORDER BY name, version, shard

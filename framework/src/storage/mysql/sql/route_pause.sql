@@ -1,0 +1,1 @@
+UPDATE syncline_route SET paused = ? WHERE name = ?

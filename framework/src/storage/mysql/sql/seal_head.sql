@@ -1,0 +1,1 @@
+UPDATE syncline_head SET position = ? WHERE one = 1

@@ -1,0 +1,1 @@
+SELECT CAST(@@auto_increment_increment AS UNSIGNED)

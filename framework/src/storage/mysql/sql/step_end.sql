@@ -1,0 +1,1 @@
+DELETE FROM syncline_migration_step WHERE version = ?

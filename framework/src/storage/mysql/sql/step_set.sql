@@ -1,0 +1,1 @@
+UPDATE syncline_migration_step SET done = ?, in_flight = ? WHERE version = ?

@@ -1,0 +1,2 @@
+RELEASE SAVEPOINT syncline;
+SAVEPOINT syncline

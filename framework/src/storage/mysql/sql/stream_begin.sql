@@ -1,0 +1,1 @@
+UPDATE syncline_stream SET after_position = ? WHERE name = ? AND version = ?

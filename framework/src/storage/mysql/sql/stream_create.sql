@@ -1,0 +1,1 @@
+INSERT INTO syncline_stream (name, version, topics, shards) VALUES (?, ?, ?, ?)

@@ -1,0 +1,1 @@
+UPDATE syncline_stream SET topics = ? WHERE name = ? AND version = ? AND topics = ''

@@ -1,0 +1,1 @@
+DELETE FROM syncline_parked WHERE consumer = ? AND source = ? AND `key` = ?

@@ -1,0 +1,8 @@
+-- What the slowest shard that the older schema cannot name has not sent; and all that a later
+-- version of a stream carries, for the first version would send it again.
+LOCK TABLE syncline_route IN ACCESS EXCLUSIVE MODE;
+SELECT coalesce(max((SELECT first_position + count - 1 FROM syncline_seal ORDER BY seal DESC LIMIT 1) - position), 0) FROM (
+    SELECT position FROM syncline_route WHERE shard > 0 OR version > 1
+    UNION ALL
+    SELECT after_position FROM syncline_stream WHERE version > 1
+) AS places;

@@ -1,0 +1,3 @@
+SELECT name, version, shard, stream, position, seal, seq, last_position, last_id, paused, closed
+FROM syncline_route
+ORDER BY name, version, shard

@@ -1,0 +1,1 @@
+UPDATE syncline_route SET paused = $1 WHERE name = $2

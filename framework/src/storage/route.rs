@@ -1,0 +1,185 @@
+//! What is asked of a database for routes: definitions of streams, checkpoints, and which relay
+//! processes share the work.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use sqlx::Pool;
+use uuid::Uuid;
+
+use super::{Base, Cursor, Lease};
+use crate::{
+    Result,
+    message::{Link, Position},
+};
+
+/// Where a route stands in its stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Checkpoint {
+    /// The log up to here was acknowledged.
+    pub cursor: Cursor,
+    /// The stream's last message at or below it.
+    pub last: Link,
+}
+
+/// One shard of one version of a route's stream: what has a checkpoint and a lease of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ShardKey {
+    /// The route.
+    pub route: String,
+    /// The version of its stream's definition, from 1.
+    pub version: i32,
+    /// The shard, from 0.
+    pub shard: i32,
+}
+
+impl ShardKey {
+    /// Shard `shard` of version `version` of a route's stream.
+    pub fn new(route: impl Into<String>, version: i32, shard: i32) -> Self {
+        Self { route: route.into(), version, shard }
+    }
+
+    /// The name of its lease.
+    ///
+    /// ```
+    /// use syncline::storage::ShardKey;
+    /// assert_eq!(ShardKey::new("login", 1, 0).lease_name(), "route/login");
+    /// assert_eq!(ShardKey::new("login", 1, 7).lease_name(), "route/login/1/7");
+    /// ```
+    pub fn lease_name(&self) -> String {
+        match (self.version, self.shard) {
+            // The name from before there were shards: processes of both kinds exclude each other.
+            (1, 0) => format!("route/{}", self.route),
+            (version, shard) => format!("route/{}/{version}/{shard}", self.route),
+        }
+    }
+}
+
+/// What is stored of one shard of a route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteRow {
+    /// Which shard of which route.
+    pub key: ShardKey,
+    /// The route's stream.
+    pub stream: String,
+    /// How far it got.
+    pub checkpoint: Checkpoint,
+    /// Whether an operator paused the route.
+    pub paused: bool,
+    /// Whether it has sent all of its version that there is.
+    pub closed: bool,
+}
+
+/// A shard's row as it is made: nothing at or below `at` is sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewShard {
+    /// Which shard of which route.
+    pub key: ShardKey,
+    /// Where it begins.
+    pub at: Position,
+    /// Whether there is nothing for it to send.
+    pub closed: bool,
+}
+
+/// A checkpoint to be saved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Save {
+    /// Of which shard.
+    pub key: ShardKey,
+    /// The lease under which it was reached.
+    pub lease: Lease,
+    /// The checkpoint.
+    pub to: Checkpoint,
+    /// Whether the shard is closed with it.
+    pub closed: bool,
+}
+
+/// One version of a stream's definition, as the source keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamVersion {
+    /// The stream.
+    pub name: String,
+    /// The version, from 1.
+    pub version: i32,
+    /// Its topic patterns; none where the definition comes from a time when they were not kept.
+    pub topics: Vec<String>,
+    /// How many virtual shards it has.
+    pub shards: i32,
+    /// It carries the positions after this one, up to the next version's.
+    pub after: Position,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+}
+
+/// The durable checkpoints of routes, one for each shard.
+#[async_trait]
+pub trait RouteStore: Base {
+    /// Makes the rows that are missing.
+    async fn create_shards(pool: &Pool<Self>, stream: &str, shards: &[NewShard]) -> Result<()>;
+
+    /// Every shard of every route, in order.
+    async fn shards(pool: &Pool<Self>) -> Result<Vec<RouteRow>>;
+
+    /// One shard of a route.
+    async fn shard(pool: &Pool<Self>, key: &ShardKey) -> Result<Option<RouteRow>>;
+
+    /// Moves checkpoints in one transaction, each if its lease is still its route's; one answer
+    /// each: false when the lease is somebody else's by now.
+    async fn save_checkpoints(pool: &Pool<Self>, saves: &[Save]) -> Result<Vec<bool>>;
+
+    /// Opens the closed shards of a version again, and says how many there were: a consumer
+    /// lacks what they have sent.
+    async fn reopen(pool: &Pool<Self>, route: &str, version: i32) -> Result<u64>;
+
+    /// Pauses a route or lets it go on; returns how many shards it has.
+    async fn set_paused(pool: &Pool<Self>, route: &str, paused: bool) -> Result<u64>;
+
+    /// Sets shards to where they are told, in one transaction that takes their leases away:
+    /// what their holders still save is refused.
+    async fn rewind(pool: &Pool<Self>, to: &[NewShard]) -> Result<()>;
+}
+
+/// The definitions of streams.
+#[async_trait]
+pub trait StreamStore: Base {
+    /// Every version of every stream, in order.
+    async fn streams(pool: &Pool<Self>) -> Result<Vec<StreamVersion>>;
+
+    /// Stores a new version; false when there is one of that number already.
+    ///
+    /// A version after the first begins after the log's head, in one transaction that takes the
+    /// leases of the stream's routes away and makes their new shards: what the holders of the
+    /// old leases still save is refused.
+    async fn define_stream(
+        pool: &Pool<Self>,
+        name: &str,
+        version: i32,
+        topics: &[String],
+        shards: i32,
+    ) -> Result<bool>;
+
+    /// Notes the topics of a version from a time when they were not kept.
+    async fn tell_topics(
+        pool: &Pool<Self>,
+        name: &str,
+        version: i32,
+        topics: &[String],
+    ) -> Result<()>;
+}
+
+/// Which relay processes can carry which routes.
+#[async_trait]
+pub trait MemberStore: Base {
+    /// Announces that `holder` can carry `routes`, for `ttl`, and returns who can carry which
+    /// route now, in order.
+    async fn announce(
+        pool: &Pool<Self>,
+        holder: Uuid,
+        routes: &[String],
+        ttl: Duration,
+    ) -> Result<Vec<(String, Uuid)>>;
+
+    /// `holder` carries nothing any more.
+    async fn withdraw(pool: &Pool<Self>, holder: Uuid) -> Result<()>;
+}

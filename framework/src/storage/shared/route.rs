@@ -1,0 +1,310 @@
+//! The stores of routes, streams and members. Values are bound in the order in which the
+//! statements name them.
+
+/// Implements the route, stream and member stores for `$db` over `storage/$dir/sql`.
+macro_rules! route_stores {
+    ($db:ty, $dir:literal) => {
+        #[async_trait]
+        impl RouteStore for $db {
+            async fn create_shards(
+                pool: &Pool<Self>,
+                stream: &str,
+                shards: &[NewShard],
+            ) -> Result<()> {
+                let failed = "make the shards of a route";
+                let mut tx = begin(pool).await?;
+                for NewShard { key, at, closed } in shards {
+                    sqlx::query(sql!($dir, "route_create"))
+                        .bind(&key.route)
+                        .bind(key.version)
+                        .bind(key.shard)
+                        .bind(stream)
+                        .bind(at.0)
+                        .bind(at.0)
+                        .bind(at.0)
+                        .bind(*closed)
+                        .execute(&mut *tx)
+                        .await
+                        .map_err(Error::database(failed))?;
+                }
+                tx.commit().await.map_err(Error::database(failed))
+            }
+
+            async fn shards(pool: &Pool<Self>) -> Result<Vec<RouteRow>> {
+                let rows: Vec<RouteColumns> = sqlx::query_as(sql!($dir, "route_list"))
+                    .fetch_all(pool)
+                    .await
+                    .map_err(Error::database("read the routes"))?;
+                Ok(rows.into_iter().map(route_row).collect())
+            }
+
+            async fn shard(pool: &Pool<Self>, key: &ShardKey) -> Result<Option<RouteRow>> {
+                let row: Option<RouteColumns> = sqlx::query_as(sql!($dir, "route_get"))
+                    .bind(&key.route)
+                    .bind(key.version)
+                    .bind(key.shard)
+                    .fetch_optional(pool)
+                    .await
+                    .map_err(Error::database("read a route"))?;
+                Ok(row.map(route_row))
+            }
+
+            async fn save_checkpoints(pool: &Pool<Self>, saves: &[Save]) -> Result<Vec<bool>> {
+                let failed = "save the checkpoints";
+                let mut tx = begin(pool).await?;
+                // In one order, so that two transactions cannot wait for each other.
+                let mut order: Vec<usize> = (0..saves.len()).collect();
+                order.sort_by(|a, b| saves[*a].lease.name.cmp(&saves[*b].lease.name));
+                let mut saved = vec![false; saves.len()];
+                for index in order {
+                    let Save { key, lease, to, closed } = &saves[index];
+                    let done = sqlx::query(sql!($dir, "route_save"))
+                        .bind(to.cursor.position.0)
+                        .bind(to.cursor.seal)
+                        .bind(to.cursor.seq)
+                        .bind(to.last.position.0)
+                        .bind(to.last.id)
+                        .bind(*closed)
+                        .bind(&key.route)
+                        .bind(key.version)
+                        .bind(key.shard)
+                        .bind(&lease.name)
+                        .bind(lease.holder)
+                        .bind(lease.epoch)
+                        .execute(&mut *tx)
+                        .await
+                        .map_err(Error::database(failed))?;
+                    saved[index] = done.rows_affected() == 1;
+                }
+                tx.commit().await.map_err(Error::database(failed))?;
+                Ok(saved)
+            }
+
+            async fn reopen(pool: &Pool<Self>, route: &str, version: i32) -> Result<u64> {
+                let done = sqlx::query(sql!($dir, "route_reopen"))
+                    .bind(route)
+                    .bind(version)
+                    .execute(pool)
+                    .await
+                    .map_err(Error::database("open a closed route again"))?;
+                Ok(done.rows_affected())
+            }
+
+            async fn set_paused(pool: &Pool<Self>, route: &str, paused: bool) -> Result<u64> {
+                let done = sqlx::query(sql!($dir, "route_pause"))
+                    .bind(paused)
+                    .bind(route)
+                    .execute(pool)
+                    .await
+                    .map_err(Error::database("pause a route"))?;
+                Ok(done.rows_affected())
+            }
+
+            async fn rewind(pool: &Pool<Self>, to: &[NewShard]) -> Result<()> {
+                let failed = "rewind a route";
+                let mut tx = begin(pool).await?;
+                let mut leases: Vec<_> = to.iter().map(|new| new.key.lease_name()).collect();
+                leases.sort_unstable();
+                for lease in &leases {
+                    sqlx::query(sql!($dir, "lease_fence"))
+                        .bind(lease)
+                        .bind(Uuid::nil())
+                        .execute(&mut *tx)
+                        .await
+                        .map_err(Error::database(failed))?;
+                }
+                for NewShard { key, at, closed } in to {
+                    sqlx::query(sql!($dir, "route_rewind"))
+                        .bind(at.0)
+                        .bind(at.0)
+                        .bind(at.0)
+                        .bind(*closed)
+                        .bind(&key.route)
+                        .bind(key.version)
+                        .bind(key.shard)
+                        .execute(&mut *tx)
+                        .await
+                        .map_err(Error::database(failed))?;
+                }
+                tx.commit().await.map_err(Error::database(failed))
+            }
+        }
+
+        #[async_trait]
+        impl StreamStore for $db {
+            async fn streams(pool: &Pool<Self>) -> Result<Vec<StreamVersion>> {
+                let rows: Vec<(String, i32, String, i32, i64, i64)> =
+                    sqlx::query_as(sql!($dir, "stream_list"))
+                        .fetch_all(pool)
+                        .await
+                        .map_err(Error::database("read the streams"))?;
+                let version = |(name, version, topics, shards, after, created_at)| {
+                    let topics: String = topics;
+                    StreamVersion {
+                        name,
+                        version,
+                        topics: topics.split_whitespace().map(str::to_owned).collect(),
+                        shards,
+                        after: Position(after),
+                        created_at: from_millis(created_at),
+                    }
+                };
+                Ok(rows.into_iter().map(version).collect())
+            }
+
+            async fn define_stream(
+                pool: &Pool<Self>,
+                name: &str,
+                version: i32,
+                topics: &[String],
+                shards: i32,
+            ) -> Result<bool> {
+                let failed = "define a stream";
+                let mut tx = begin(pool).await?;
+                let made = sqlx::query(sql!($dir, "stream_create"))
+                    .bind(name)
+                    .bind(version)
+                    .bind(topics.join(" "))
+                    .bind(shards)
+                    .execute(&mut *tx)
+                    .await;
+                match made {
+                    Ok(_) => {}
+                    Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
+                        return Ok(false);
+                    }
+                    Err(error) => return Err(Error::database(failed)(error)),
+                }
+                if version > 1 {
+                    let rows: Vec<RouteColumns> = sqlx::query_as(sql!($dir, "route_list"))
+                        .fetch_all(&mut *tx)
+                        .await
+                        .map_err(Error::database(failed))?;
+                    let rows = rows.into_iter().map(route_row).filter(|row| row.stream == name);
+                    let rows: Vec<_> = rows.map(|row| row.key).collect();
+                    let mut leases: Vec<_> = rows.iter().map(ShardKey::lease_name).collect();
+                    leases.sort_unstable();
+                    for lease in &leases {
+                        sqlx::query(sql!($dir, "lease_fence"))
+                            .bind(lease)
+                            .bind(Uuid::nil())
+                            .execute(&mut *tx)
+                            .await
+                            .map_err(Error::database(failed))?;
+                    }
+                    // After the leases: whoever had one knows of no later position.
+                    let head: i64 = sqlx::query_scalar(sql!($dir, "head"))
+                        .fetch_one(&mut *tx)
+                        .await
+                        .map_err(Error::database(failed))?;
+                    sqlx::query(sql!($dir, "stream_begin"))
+                        .bind(head)
+                        .bind(name)
+                        .bind(version)
+                        .execute(&mut *tx)
+                        .await
+                        .map_err(Error::database(failed))?;
+                    let mut routes: Vec<_> = rows.into_iter().map(|key| key.route).collect();
+                    routes.dedup();
+                    for (route, shard) in
+                        routes.iter().flat_map(|route| (0..shards).map(move |shard| (route, shard)))
+                    {
+                        sqlx::query(sql!($dir, "route_create"))
+                            .bind(route)
+                            .bind(version)
+                            .bind(shard)
+                            .bind(name)
+                            .bind(head)
+                            .bind(head)
+                            .bind(head)
+                            .bind(false)
+                            .execute(&mut *tx)
+                            .await
+                            .map_err(Error::database(failed))?;
+                    }
+                }
+                tx.commit().await.map_err(Error::database(failed))?;
+                Ok(true)
+            }
+
+            async fn tell_topics(
+                pool: &Pool<Self>,
+                name: &str,
+                version: i32,
+                topics: &[String],
+            ) -> Result<()> {
+                sqlx::query(sql!($dir, "stream_tell"))
+                    .bind(topics.join(" "))
+                    .bind(name)
+                    .bind(version)
+                    .execute(pool)
+                    .await
+                    .map_err(Error::database("note the topics of a stream"))?;
+                Ok(())
+            }
+        }
+
+        #[async_trait]
+        impl MemberStore for $db {
+            async fn announce(
+                pool: &Pool<Self>,
+                holder: Uuid,
+                routes: &[String],
+                ttl: Duration,
+            ) -> Result<Vec<(String, Uuid)>> {
+                let failed = "announce a relay process";
+                let mut tx = begin(pool).await?;
+                for route in routes {
+                    sqlx::query(sql!($dir, "member_set"))
+                        .bind(route)
+                        .bind(holder)
+                        .bind(millis(ttl))
+                        .execute(&mut *tx)
+                        .await
+                        .map_err(Error::database(failed))?;
+                }
+                let members = sqlx::query_as(sql!($dir, "member_list"))
+                    .fetch_all(&mut *tx)
+                    .await
+                    .map_err(Error::database(failed))?;
+                tx.commit().await.map_err(Error::database(failed))?;
+                Ok(members)
+            }
+
+            async fn withdraw(pool: &Pool<Self>, holder: Uuid) -> Result<()> {
+                sqlx::query(sql!($dir, "member_remove"))
+                    .bind(holder)
+                    .execute(pool)
+                    .await
+                    .map_err(Error::database("withdraw a relay process"))?;
+                Ok(())
+            }
+        }
+    };
+}
+pub(in crate::storage) use route_stores;
+
+use uuid::Uuid;
+
+use crate::{
+    message::{Link, Position},
+    storage::{Checkpoint, Cursor, RouteRow, ShardKey},
+};
+
+/// The columns of `route_list.sql` and `route_get.sql`.
+pub(in crate::storage) type RouteColumns =
+    (String, i32, i32, String, i64, i64, i64, i64, Uuid, bool, bool);
+
+pub(in crate::storage) fn route_row(row: RouteColumns) -> RouteRow {
+    let (route, version, shard, stream, position, seal, seq, last, id, paused, closed) = row;
+    RouteRow {
+        key: ShardKey { route, version, shard },
+        stream,
+        checkpoint: Checkpoint {
+            cursor: Cursor { position: Position(position), seal, seq },
+            last: Link { position: Position(last), id },
+        },
+        paused,
+        closed,
+    }
+}

@@ -1,0 +1,1 @@
+SELECT route, holder FROM syncline_member WHERE expires_at > CAST(unixepoch('subsec') * 1000 AS INTEGER) ORDER BY route, holder

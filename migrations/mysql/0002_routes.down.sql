@@ -1,0 +1,3 @@
+DROP TABLE syncline_route;
+
+DROP TABLE syncline_lease;
