@@ -10,7 +10,7 @@ use sqlx::{MySql, Postgres, Sqlite, Transaction};
 use syncline::{
     Consumer, Envelope, Handler, HandlerError, Message, Relay, Route, Stream, Verdict, begin,
     enqueue,
-    message::Batch,
+    message::{Batch, Origin},
     transport::{
         Ack, Reached, Receive, ReceiveError, Subscriber,
         http_push::{Principal, PushListener, PushPublisher, PushReceiver, Secret},
