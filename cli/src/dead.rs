@@ -1,6 +1,7 @@
 //! `syncline dead`: messages that came in and failed for good.
 
 mod drop;
+mod edit;
 mod list;
 mod redrive;
 mod show;
@@ -15,12 +16,16 @@ use crate::{
     output::Output,
 };
 
+pub(crate) use list::{state, summary};
+
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Dead letters, the oldest first
     List(list::Args),
     /// One held message with its error and its envelope
     Show(show::Args),
+    /// Give a held message another payload; what it was at first is kept
+    Edit(edit::Args),
     /// Have dead letters tried again, now
     Redrive(redrive::Args),
     /// Give dead letters up for good; what waits behind them flows on
@@ -36,6 +41,7 @@ pub(crate) async fn run<DB: Storage>(
     match command {
         Command::List(args) => list::run(args, pool, output).await,
         Command::Show(args) => show::run(args, pool, output).await,
+        Command::Edit(args) => edit::run(args, pool, output).await,
         Command::Redrive(args) => redrive::run(args, pool, output).await,
         Command::Drop(args) => drop::run(args, pool, output).await,
     }

@@ -7,9 +7,13 @@ mod database;
 mod dead;
 mod doctor;
 mod failure;
+mod held;
 mod migrate;
 mod outbox;
 mod output;
+mod progress;
+mod route;
+mod stream;
 mod text;
 
 use std::process::ExitCode;
@@ -55,9 +59,18 @@ enum Command {
     /// Messages on their way out
     #[command(subcommand)]
     Outbox(outbox::Command),
+    /// Where routes stand; pause them, send again
+    #[command(subcommand)]
+    Route(route::Command),
+    /// The definitions of streams
+    #[command(subcommand)]
+    Stream(stream::Command),
     /// Messages that came in and failed for good
     #[command(subcommand)]
     Dead(dead::Command),
+    /// Everything that came in and was not applied
+    #[command(subcommand)]
+    Held(held::Command),
 }
 
 fn main() -> ExitCode {
@@ -102,7 +115,10 @@ async fn command<DB: Storage>(
         Command::Migrate(command) => migrate::run(command, pool, output).await,
         Command::Doctor => doctor::run(pool, name, output).await,
         Command::Outbox(command) => outbox::run(command, pool, output).await,
+        Command::Route(command) => route::run(command, pool, output).await,
+        Command::Stream(command) => stream::run(command, pool, output).await,
         Command::Dead(command) => dead::run(command, pool, output).await,
+        Command::Held(command) => held::run(command, pool, output).await,
     };
     pool.close().await;
     outcome

@@ -1,6 +1,6 @@
 //! `syncline outbox`: messages on their way out.
 
-mod lag;
+pub(crate) mod lag;
 mod tail;
 
 use clap::Subcommand;

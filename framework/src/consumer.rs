@@ -1,8 +1,14 @@
 //! The consumer: takes batches in, applies each message once in the consumer's own
 //! transaction, parks the key of what fails, and lets all other keys flow on.
 
+mod ahead;
 mod apply;
+mod builder;
 mod compensation;
+mod foreign;
+mod gaps;
+mod handover;
+mod incarnation;
 mod invoke;
 mod retry;
 mod settle;
@@ -11,51 +17,30 @@ mod stop;
 
 use std::{
     collections::HashMap,
+    ops::RangeInclusive,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use async_trait::async_trait;
 use sqlx::Pool;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    BatchHandler, Compensate, Error, Handler, Result, Start, Storage,
-    message::{Batch, LINK, Origin, Position, TopicPattern, check_stream},
+    BatchHandler, Handler, Result, Start, Storage,
+    message::{Batch, Envelope, ForeignMessage, HandOver, LINK, Origin, Position, TopicPattern},
     storage::{InboxRow, check_schema},
-    transport::{Ack, Reached, Receive, ReceiveError},
+    transport::{Ack, FetchMissing, Reached, Receive, ReceiveError},
 };
+use builder::{Hold, Order};
 
+pub use builder::{ConsumerBuilder, OnDead, OnGap, RetryPolicy};
 pub use compensation::REJECTED;
+pub use gaps::Gap;
 
-/// When and how often a failed message is tried again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RetryPolicy {
-    /// After so many tries (at least 1) it becomes a dead letter.
-    pub max_attempts: i32,
-    /// The pause after the first try; it doubles with each further one.
-    pub base: Duration,
-    /// The longest pause.
-    pub max: Duration,
-}
-
-impl Default for RetryPolicy {
-    /// Eight tries, from one second to five minutes apart.
-    fn default() -> Self {
-        Self { max_attempts: 8, base: Duration::from_secs(1), max: Duration::from_secs(300) }
-    }
-}
-
-/// What becomes of a key whose message is a dead letter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum OnDead {
-    /// It stays blocked until somebody redrives or drops the dead letter: order is kept.
-    #[default]
-    Block,
-    /// Its later messages are applied without the dead one.
-    Skip,
-}
+/// The place of the action for bare links, which only keep a feed's messages linked.
+const LINKS: usize = 0;
 
 enum Action<DB: Storage> {
     One(Arc<dyn Handler<DB>>),
@@ -70,140 +55,6 @@ impl<DB: Storage> Clone for Action<DB> {
             Self::Many(handler) => Self::Many(Arc::clone(handler)),
             Self::Ignore => Self::Ignore,
         }
-    }
-}
-
-/// Builds a [`Consumer`]; made by [`Consumer::builder`].
-pub struct ConsumerBuilder<DB: Storage> {
-    name: String,
-    pool: Pool<DB>,
-    actions: Vec<(TopicPattern, Action<DB>)>,
-    compensations: Vec<(TopicPattern, Arc<dyn Compensate<DB>>)>,
-    retry: RetryPolicy,
-    on_dead: OnDead,
-    timeout: Duration,
-    max_parked: i64,
-    start: Start,
-}
-
-impl<DB: Storage> ConsumerBuilder<DB> {
-    /// Where a subscription to a stream begins that this consumer has none of yet (at the
-    /// beginning of the log, unless set).
-    ///
-    /// With [`Start::Now`] it begins with the first batch that it is sent, whatever came before
-    /// it; with [`Start::Position`] after that position, which is one of the source's log. From
-    /// then on a message that is missing is missed, and sent again. Give a new route the same
-    /// start ([`Route::start`](crate::Route::start)), so that the source does not read its whole
-    /// log for nothing; with `Now` it is the route that says when now is.
-    #[must_use]
-    pub fn start_at(mut self, start: Start) -> Self {
-        self.start = start;
-        self
-    }
-
-    /// Handles messages of `topic` (a topic, `user.*` or `*`) one at a time. Of several
-    /// patterns that match, the first one given counts.
-    #[must_use]
-    pub fn handler(self, topic: impl Into<TopicPattern>, handler: impl Handler<DB>) -> Self {
-        self.action(topic, Action::One(Arc::new(handler)))
-    }
-
-    /// Handles consecutive messages of `topic` together: the fast way.
-    #[must_use]
-    pub fn batch_handler(
-        self,
-        topic: impl Into<TopicPattern>,
-        handler: impl BatchHandler<DB>,
-    ) -> Self {
-        self.action(topic, Action::Many(Arc::new(handler)))
-    }
-
-    /// Passes over messages of `topic`. Without it a message that nobody handles is parked:
-    /// it may be of a newer version of the source than this consumer knows.
-    #[must_use]
-    pub fn ignore(self, topic: impl Into<TopicPattern>) -> Self {
-        self.action(topic, Action::Ignore)
-    }
-
-    /// Takes back what our own messages of `topic` announced when a consumer rejects one.
-    #[must_use]
-    pub fn compensation(
-        mut self,
-        topic: impl Into<TopicPattern>,
-        compensation: impl Compensate<DB>,
-    ) -> Self {
-        self.compensations.push((topic.into(), Arc::new(compensation)));
-        self
-    }
-
-    /// When and how often a failed message is tried again.
-    #[must_use]
-    pub fn retry(mut self, retry: RetryPolicy) -> Self {
-        self.retry = retry;
-        self
-    }
-
-    /// What becomes of a key whose message is a dead letter (blocked unless set).
-    #[must_use]
-    pub fn on_dead(mut self, on_dead: OnDead) -> Self {
-        self.on_dead = on_dead;
-        self
-    }
-
-    /// The longest that one call of a handler may take (30 s unless set).
-    #[must_use]
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
-        self
-    }
-
-    /// How many keys may be parked (100 unless set): with more the stream pauses, for then
-    /// the consumer is broken and not the messages.
-    #[must_use]
-    pub fn max_parked_keys(mut self, keys: u32) -> Self {
-        self.max_parked = i64::from(keys);
-        self
-    }
-
-    /// Makes the consumer.
-    ///
-    /// # Errors
-    /// [`Error::Definition`] when its name is not of the allowed form, it handles nothing, or
-    /// a limit is nought.
-    pub fn build(mut self) -> Result<Consumer<DB>> {
-        let problem = if let Err(error) = check_stream(&self.name) {
-            Some(error.to_string())
-        } else if self.actions.is_empty() && self.compensations.is_empty() {
-            Some("it handles no topic: add a handler".to_owned())
-        } else if self.retry.max_attempts < 1 || self.timeout.is_zero() || self.max_parked < 1 {
-            Some("attempts, the time limit and the parked keys must be at least 1".to_owned())
-        } else {
-            None
-        };
-        if let Some(problem) = problem {
-            return Err(Error::Definition { what: "consumer", name: self.name, problem });
-        }
-        if !self.compensations.is_empty() {
-            let rejected = compensation::OnRejected::new(std::mem::take(&mut self.compensations));
-            // First, so that a pattern like `*` does not swallow it.
-            self.actions.insert(0, (TopicPattern::from(REJECTED), Action::One(Arc::new(rejected))));
-        }
-        Ok(Consumer(Arc::new(Inner {
-            name: self.name,
-            pool: self.pool,
-            actions: self.actions,
-            retry: self.retry,
-            on_dead: self.on_dead,
-            timeout: self.timeout,
-            max_parked: self.max_parked,
-            start: self.start,
-            turns: Mutex::default(),
-        })))
-    }
-
-    fn action(mut self, topic: impl Into<TopicPattern>, action: Action<DB>) -> Self {
-        self.actions.push((topic.into(), action));
-        self
     }
 }
 
@@ -241,8 +92,22 @@ struct Inner<DB: Storage> {
     on_dead: OnDead,
     timeout: Duration,
     max_parked: i64,
+    max_held: i64,
+    order: Order,
+    versions: Vec<(TopicPattern, RangeInclusive<i32>)>,
+    hold: Hold,
+    on_gap: OnGap,
+    fetch: Vec<(String, Arc<dyn FetchMissing>)>,
+    foreign_retention: Duration,
     start: Start,
     turns: Mutex<HashMap<Origin, Turn>>,
+    gaps: Mutex<HashMap<Origin, Gap>>,
+    /// A key was parked: the retry task looks when it is due.
+    parked: Notify,
+    /// There is a gap, or what was missing has come.
+    gap: Notify,
+    /// Versions of streams that took over, with a watermark by which they had.
+    handed: Mutex<HashMap<Origin, Position>>,
 }
 
 /// Batches of one origin are applied one after the other; one that came too early waits a
@@ -251,26 +116,51 @@ struct Inner<DB: Storage> {
 struct Turn {
     applying: Arc<tokio::sync::Mutex<()>>,
     watermark: watch::Sender<Position>,
+    /// What this version of the stream took over from, as far as a batch has told.
+    handover: Arc<Mutex<Option<Arc<HandOver>>>>,
+}
+
+impl Turn {
+    fn set_handover(&self, handover: &Arc<HandOver>) {
+        let mut known = self.handover.lock().unwrap_or_else(PoisonError::into_inner);
+        *known = Some(Arc::clone(handover));
+    }
+
+    fn handover(&self) -> Option<Arc<HandOver>> {
+        self.handover.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 impl<DB: Storage> Consumer<DB> {
     /// Begins to build the consumer `name`, which applies to `pool`. The name is part of the
     /// inbox's key: it must stay the same.
     pub fn builder(name: impl Into<String>, pool: Pool<DB>) -> ConsumerBuilder<DB> {
-        ConsumerBuilder {
-            name: name.into(),
-            pool,
-            actions: Vec::new(),
-            compensations: Vec::new(),
-            retry: RetryPolicy::default(),
-            on_dead: OnDead::default(),
-            timeout: Duration::from_secs(30),
-            max_parked: 100,
-            start: Start::Beginning,
-        }
+        ConsumerBuilder::new(name.into(), pool)
     }
 
-    /// Starts the background work: trying parked keys again when they are due.
+    /// What is missing of each stream now, as far as this process has noticed.
+    pub fn gaps(&self) -> Vec<Gap> {
+        self.0.known_gaps()
+    }
+
+    /// Applies messages of a producer that is not Syncline's: each id of `source` once, in the
+    /// order in which they arrive, for as long as the id is remembered
+    /// ([`ConsumerBuilder::foreign_retention`]).
+    ///
+    /// # Errors
+    /// [`ReceiveError`]: not all of them were taken in; send them again.
+    pub async fn receive_foreign(
+        &self,
+        source: &str,
+        messages: Vec<ForeignMessage>,
+    ) -> Result<Ack, ReceiveError> {
+        let (inner, source) = (Arc::clone(&self.0), source.to_owned());
+        let done = tokio::spawn(async move { inner.receive_foreign(&source, messages).await });
+        done.await.unwrap_or_else(|error| Err(panicked(&error)))
+    }
+
+    /// Starts the background work: trying parked keys again when they are due, closing gaps, and
+    /// forgetting the ids of foreign messages in time.
     ///
     /// # Errors
     /// [`Error::NotMigrated`] and its kin when the database's tables do not fit this program.
@@ -278,6 +168,8 @@ impl<DB: Storage> Consumer<DB> {
         check_schema(&self.0.pool).await?;
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         tasks.spawn(retry::run(Arc::clone(&self.0), stop.clone()));
+        tasks.spawn(gaps::run(Arc::clone(&self.0), stop.clone()));
+        tasks.spawn(foreign::forget(Arc::clone(&self.0), stop.clone()));
         tasks.close();
         Ok(ConsumerHandle { stop, tasks })
     }
@@ -303,10 +195,16 @@ impl<DB: Storage> Receive for Consumer<DB> {
     async fn receive(&self, batch: Batch) -> Result<Ack, ReceiveError> {
         // A task of its own: a client that goes away does not stop it half way.
         let inner = Arc::clone(&self.0);
-        match tokio::spawn(async move { inner.receive(batch).await }).await {
-            Ok(result) => result,
-            Err(error) => Err(ReceiveError::Refused(format!("the consumer failed: {error}"))),
-        }
+        let done = tokio::spawn(async move { inner.receive(batch).await }).await;
+        done.unwrap_or_else(|error| Err(panicked(&error)))
+    }
+
+    async fn receive_foreign(
+        &self,
+        source: &str,
+        messages: Vec<ForeignMessage>,
+    ) -> Result<Ack, ReceiveError> {
+        Self::receive_foreign(self, source, messages).await
     }
 
     async fn reached(&self, origin: &Origin) -> Result<Option<Reached>, ReceiveError> {
@@ -327,15 +225,40 @@ impl<DB: Storage> Inner<DB> {
         let turn = turns.entry(origin.clone()).or_insert_with(|| Turn {
             applying: Arc::default(),
             watermark: watch::channel(Position::START).0,
+            handover: Arc::default(),
         });
         turn.clone()
     }
 
-    fn action(&self, topic: &str) -> Option<&Action<DB>> {
-        // It only keeps the messages linked: there is nothing to handle.
+    /// Which handler takes `message`, as its place in the list; none for a topic or a schema
+    /// version that nobody here knows.
+    fn handler_of(&self, message: &Envelope) -> Option<usize> {
+        let topic = &message.topic;
         if topic == LINK {
-            return Some(&Action::Ignore);
+            return Some(LINKS);
         }
-        self.actions.iter().find(|(pattern, _)| pattern.matches(topic)).map(|(_, action)| action)
+        let versions = self.versions.iter().find(|(pattern, _)| pattern.matches(topic));
+        if versions.is_some_and(|(_, known)| !known.contains(&message.schema_version)) {
+            return None;
+        }
+        self.actions.iter().position(|(pattern, _)| pattern.matches(topic))
     }
+
+    /// In which order messages of `origin` are applied. Where a stream's definition was changed,
+    /// the hand-over is told by positions: in order.
+    fn order_of(&self, origin: &Origin) -> Order {
+        if origin.version > 1 { Order::Strict } else { self.order }
+    }
+
+    /// The key that is parked with a message: its own, or one that no other message has.
+    fn key_of(&self, message: &Envelope) -> String {
+        match &message.key {
+            Some(key) if self.order != Order::None => key.clone(),
+            _ => format!("~{}", message.id),
+        }
+    }
+}
+
+fn panicked(error: &tokio::task::JoinError) -> ReceiveError {
+    ReceiveError::Refused(format!("the consumer failed: {error}"))
 }

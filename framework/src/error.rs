@@ -109,6 +109,12 @@ pub enum Error {
         /// What was found.
         problem: String,
     },
+    /// The database server was replaced or started anew while this was under way: what was known
+    /// of the log is read again.
+    #[error(
+        "the database server is another one, or was started anew: what was read of it is read again"
+    )]
+    ServerChanged,
     /// A definition of a stream, route, consumer or relay is wrong.
     #[error("{what} {name:?}: {problem}")]
     Definition {

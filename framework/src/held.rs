@@ -3,9 +3,14 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use sqlx::{Pool, Transaction};
 
-use crate::{Error, Result, Storage, begin, storage::HeldMessage};
+use crate::{
+    Error, Result, Storage, begin,
+    message::{DecodeError, Limits, Message, decode_envelope, encode_envelope},
+    storage::HeldMessage,
+};
 
 /// Has the dead letter `id` tried again, now, with its attempts counted from nought; the
 /// messages behind it follow in order. False when there is no such dead letter.
@@ -31,8 +36,8 @@ pub async fn redrive<DB: Storage>(pool: &Pool<DB>, id: i64) -> Result<bool> {
     Ok(true)
 }
 
-/// Gives the dead letter `id` up for good; the messages behind it flow on. False when there
-/// is no such dead letter.
+/// Gives the dead letter `id`, or a message that nobody handles, up for good; the messages behind
+/// it flow on. False when there is none.
 ///
 /// # Errors
 /// [`Error::Database`].
@@ -59,5 +64,53 @@ async fn lock_dead<DB: Storage>(
     let Some(held) = DB::held_by_id(tx, id).await? else { return Ok(None) };
     // The key first, as the consumer does it; what was read before may be over by then.
     DB::lock_parked(tx, &held.consumer, &held.source, &held.key).await?;
-    Ok(DB::held_by_id(tx, id).await?.filter(|held| held.dead))
+    Ok(DB::held_by_id(tx, id).await?.filter(|held| held.dead || held.reason == "unknown"))
+}
+
+/// Replaces the payload of the held message `id`, whatever it is held for; what it was at first
+/// is kept, with who changed it and when. The message is not tried before its time: redrive it
+/// when it is a dead letter. False when there is no such message.
+///
+/// # Errors
+/// [`Error::Message`] when the message would not be of the allowed form,
+/// [`Error::Definition`] when `by` names nobody, [`Error::Database`].
+///
+/// ```
+/// # #[cfg(feature = "sqlite")]
+/// # async fn example(pool: sqlx::SqlitePool) -> syncline::Result<()> {
+/// use syncline::held;
+/// if held::edit(&pool, 7, r#"{"email": "mo@example.org"}"#, "Ada").await? {
+///     held::redrive(&pool, 7).await?;
+/// }
+/// # Ok(()) }
+/// ```
+pub async fn edit<DB: Storage>(
+    pool: &Pool<DB>,
+    id: i64,
+    payload: impl Into<Bytes>,
+    by: &str,
+) -> Result<bool> {
+    if by.is_empty() || by.len() > 255 || by.chars().any(char::is_control) {
+        let problem = "write who edits, in 1 to 255 bytes without control characters".to_owned();
+        let name = by.chars().take(80).collect();
+        return Err(Error::Definition { what: "editor", name, problem });
+    }
+    let mut tx = begin(pool).await?;
+    let Some(held) = DB::held_by_id(&mut tx, id).await? else { return Ok(false) };
+    DB::lock_parked(&mut tx, &held.consumer, &held.source, &held.key).await?;
+    let Some(held) = DB::held_by_id(&mut tx, id).await? else { return Ok(false) };
+    let broken = |error: DecodeError| Error::LogBroken {
+        position: held.position.0,
+        problem: format!("held message {id}: {error}"),
+    };
+    let mut envelope = decode_envelope(&held.envelope).map_err(broken)?;
+    // What the source allowed in size is allowed here.
+    let bytes = Limits::DEFAULT.max_bytes.max(held.envelope.len());
+    envelope.message.data = payload.into();
+    let form = Message { headers: Default::default(), ..envelope.message.clone() };
+    form.validate(&Limits::new(bytes, Limits::DEFAULT.max_json_depth))?;
+    let encoded = encode_envelope(&envelope).map_err(broken)?;
+    DB::edit(&mut tx, id, &encoded, by).await?;
+    tx.commit().await.map_err(Error::database("commit an edit"))?;
+    Ok(true)
 }

@@ -1,5 +1,7 @@
 //! The inbox: decides what of a batch is new, with no I/O.
 
+use std::borrow::Cow;
+
 use crate::{
     message::{Envelope, Link, Position},
     storage::InboxRow,
@@ -10,12 +12,20 @@ use crate::{
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum News<'a> {
     /// The messages to apply (perhaps none), and the state after them.
-    Apply(&'a [Envelope], InboxRow),
+    Apply(Cow<'a, [Envelope]>, InboxRow),
     /// The batch starts past the watermark, or does not link to what was applied.
     Gap,
 }
 
 impl InboxRow {
+    /// Whether nothing is missing before a message that names `prev` as the one before it.
+    pub(crate) fn is_followed_by(&self, prev: Link) -> bool {
+        prev == self.last
+            // One of the two only knows that nothing is missing up to its position.
+            || (prev.is_anchor() && (self.last.position..=self.watermark).contains(&prev.position))
+            || (self.last.is_anchor() && prev.position <= self.last.position)
+    }
+
     /// What to answer to a source that asks how far we are.
     pub(crate) fn ack(&self, outcome: Outcome) -> Ack {
         Ack { watermark: self.watermark, last: self.last, outcome }
@@ -31,26 +41,19 @@ pub(crate) fn compare<'a>(
     through: Position,
     last: Link,
 ) -> News<'a> {
-    let follows = |prev: Link| {
-        prev == row.last
-            // One of the two only knows that nothing is missing up to its position.
-            || (prev.is_anchor()
-                && (row.last.position..=row.watermark).contains(&prev.position))
-            || (row.last.is_anchor() && prev.position <= row.last.position)
-    };
     let known = messages.partition_point(|message| message.position <= row.watermark);
     let fresh = &messages[known..];
     let after = |last: Link| InboxRow { watermark: row.watermark.max(through), last, ..*row };
     match fresh.first() {
-        Some(first) if follows(first.prev) => News::Apply(fresh, after(last)),
+        Some(first) if row.is_followed_by(first.prev) => News::Apply(fresh.into(), after(last)),
         Some(_) => News::Gap,
         // Progress moves the watermark only where its last message is the one applied, so
         // that it can never step over a lost one.
-        None if follows(last) => {
-            News::Apply(fresh, after(if last.is_anchor() { row.last } else { last }))
+        None if row.is_followed_by(last) => {
+            News::Apply(fresh.into(), after(if last.is_anchor() { row.last } else { last }))
         }
         None if last.position > row.watermark => News::Gap,
-        None => News::Apply(fresh, *row),
+        None => News::Apply(fresh.into(), *row),
     }
 }
 
@@ -90,7 +93,14 @@ mod tests {
                 message: Message::new("t", "text/plain", "").id(link(position).id),
             })
             .collect();
-        Batch { origin, messages, through: Position(through), last, handover: None }
+        Batch {
+            origin,
+            messages,
+            through: Position(through),
+            last,
+            handover: None,
+            continues: None,
+        }
     }
 
     fn compare_batch<'a>(row: &InboxRow, batch: &'a Batch) -> News<'a> {

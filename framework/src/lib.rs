@@ -12,6 +12,8 @@
 //! | [`outbox`] | [`enqueue`] into the caller's transaction |
 //! | [`stream`] | which topics go together, and how they are linked |
 //! | [`relay`] | route: read, publish, checkpoint |
+//! | [`routes`] | what an operator does with routes |
+//! | [`incarnation`] | what an operator does when a backup was restored |
 //! | [`transport`] | [`Publisher`](transport::Publisher) and [`Subscriber`](transport::Subscriber) |
 //! | [`consumer`] | receives, applies once, parks what fails |
 //! | [`held`] | what an operator does with dead letters |
@@ -25,9 +27,11 @@ pub mod error;
 pub mod handler;
 pub mod held;
 mod inbox;
+pub mod incarnation;
 pub mod message;
 pub mod outbox;
 pub mod relay;
+pub mod routes;
 pub mod storage;
 pub mod stream;
 #[cfg(any(test, feature = "testing"))]
@@ -35,7 +39,7 @@ pub mod testing;
 pub mod transport;
 mod wake;
 
-pub use consumer::{Consumer, ConsumerHandle, OnDead, RetryPolicy};
+pub use consumer::{Consumer, ConsumerHandle, OnDead, OnGap, RetryPolicy};
 pub use error::{Error, Result};
 pub use handler::{
     BatchHandler, Compensate, Handler, HandlerError, Rejection, Verdict, handler_fn,

@@ -3,6 +3,7 @@
 
 mod cloudevents;
 mod envelope;
+mod foreign;
 mod shard;
 mod topic;
 mod validate;
@@ -16,7 +17,8 @@ use uuid::Uuid;
 
 pub use cloudevents::{BATCH_CONTENT_TYPE, DecodeError, decode_batch, encode_batch};
 pub use cloudevents::{decode_envelope, encode_envelope};
-pub use envelope::{Batch, Envelope, HandOver, Link, Origin, Position};
+pub use envelope::{Batch, Continues, Envelope, HandOver, Link, Origin, Position};
+pub use foreign::{FOREIGN_ID, ForeignMessage, decode_foreign};
 pub(crate) use shard::{hash, place};
 pub use shard::{key_hash, shard_of};
 pub use topic::{LINK, REJECTED, TopicPattern};

@@ -6,6 +6,7 @@ mod carried;
 mod define;
 mod feed;
 mod head;
+mod life;
 mod pages;
 mod position;
 mod route;
@@ -32,6 +33,7 @@ use crate::{
     transport::{Feed, Publisher},
 };
 
+use life::Life;
 use pages::Pages;
 use saver::Saver;
 use share::{Line, Share};
@@ -212,8 +214,10 @@ impl<DB: Storage> RelayBuilder<DB> {
         // Connections of its own: a service that exhausts its pool does not stop the relay.
         let connections = 3 + 2 * shards.min(8) + feed::READERS;
         let (head, _) = watch::channel(DB::head(&self.pool).await?);
+        let life = Life::new();
         let shared = Arc::new(Shared {
-            pool: DB::relay_pool(&self.pool, connections),
+            pool: DB::relay_pool(&self.pool, connections, life.met()),
+            life,
             holder: Uuid::now_v7(),
             options: self.options,
             head,
@@ -234,10 +238,10 @@ impl<DB: Storage> RelayBuilder<DB> {
         let tasks = TaskTracker::new();
         tasks.spawn(head::run(Arc::clone(&shared)));
         let names = self.streams.iter().map(|stream| stream.name().to_owned()).collect();
-        let feed = feed::LogFeed::new(Arc::clone(&shared), self.source.clone(), incarnation, names);
+        let feed = feed::LogFeed::new(Arc::clone(&shared), self.source.clone(), names);
         let save = Arc::clone(&shared);
         tasks.spawn(async move {
-            save.saver.run::<DB>(&save.pool, save.options.checkpoint_every, &save.saved).await;
+            save.saver.run(&save).await;
         });
         let share = Share::new(Arc::clone(&shared), self.source, incarnation, lines);
         tasks.spawn(share.run());
@@ -288,6 +292,7 @@ impl<DB: Storage> RelayBuilder<DB> {
 /// What the tasks of one relay share.
 struct Shared<DB: Storage> {
     pool: Pool<DB>,
+    life: Life,
     holder: Uuid,
     options: RelayOptions,
     /// The last position given out, as far as this process knows.

@@ -4,8 +4,10 @@
 //! A new database implements these traits and passes `testing::storage_suite`;
 //! `docs/adding-a-database.md` has the checklist.
 
+mod ahead;
 mod begin;
 mod held;
+mod incarnation;
 mod migrate;
 #[cfg(feature = "mysql")]
 mod mysql;
@@ -17,7 +19,7 @@ mod shared;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -29,8 +31,10 @@ use crate::{
     message::{Link, Message, Origin, Position},
 };
 
+pub use ahead::{Ahead, AheadRow, AheadStore};
 pub use begin::begin;
-pub use held::{HeldMessage, HeldReason, HeldStore, Holding};
+pub use held::{DueKey, Edited, HeldMessage, HeldReason, HeldStore, Holding};
+pub use incarnation::{Former, IncarnationStore, Term};
 pub use migrate::{
     AppliedMigration, MigrationState, MigrationStatus, Steps, check_schema, migrate, migrate_down,
     plan, status,
@@ -48,7 +52,9 @@ pub trait Storage:
     + RouteStore
     + StreamStore
     + MemberStore
+    + IncarnationStore
     + InboxStore
+    + AheadStore
     + HeldStore
     + Inspect
 {
@@ -61,11 +67,33 @@ impl<DB> Storage for DB where
         + RouteStore
         + StreamStore
         + MemberStore
+        + IncarnationStore
         + InboxStore
+        + AheadStore
         + HeldStore
         + Inspect
 {
 }
+
+/// A server as a connection meets it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// Tells it from others, and from the same one when it was started anew, if it can.
+    pub name: String,
+    /// When it was started, in seconds of its own clock, give or take one; 0 where the name
+    /// says it.
+    pub started: i64,
+}
+
+impl Server {
+    /// Whether nothing can have been lost between the two.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.name == other.name && self.started.abs_diff(other.started) <= 1
+    }
+}
+
+/// Takes note of the server behind a new connection.
+pub type Met = Arc<dyn Fn(Server) + Send + Sync>;
 
 /// What every one of the storage traits builds on.
 #[async_trait]
@@ -86,8 +114,9 @@ pub trait Base: sqlx::Database<Connection: sqlx::migrate::Migrate> {
         Ok(())
     }
 
-    /// A pool of its own for the relay, with the settings that sealing needs.
-    fn relay_pool(pool: &Pool<Self>, connections: u32) -> Pool<Self>;
+    /// A pool of its own for the relay, with the settings that sealing needs. `met` is told of
+    /// the server behind each new connection before that is used.
+    fn relay_pool(pool: &Pool<Self>, connections: u32, met: Met) -> Pool<Self>;
 
     /// Takes `steps` under a lock against other runs, all of them or none (or, where DDL commits
     /// by itself, so that the next run finishes them), and returns the versions.
@@ -179,9 +208,6 @@ pub trait LogStore: Base {
     /// The cursor of a reader that has read up to `position`.
     async fn locate(pool: &Pool<Self>, position: Position) -> Result<Cursor>;
 
-    /// The incarnation of this database.
-    async fn incarnation(pool: &Pool<Self>) -> Result<Uuid>;
-
     /// Refuses settings under which a commit can be lost at a power cut, and servers on which
     /// positions cannot be given out.
     async fn check_durable(pool: &Pool<Self>) -> Result<()>;
@@ -262,6 +288,14 @@ pub trait InboxStore: Base {
         origin: &Origin,
         first: InboxRow,
     ) -> Result<InboxRow>;
+
+    /// Locks and reads the rows of all shards of the origin's version that there are, with the
+    /// shard of each.
+    async fn lock_version(
+        tx: &mut Transaction<'_, Self>,
+        consumer: &str,
+        origin: &Origin,
+    ) -> Result<Vec<(i32, InboxRow)>>;
 
     /// Writes the row that [`InboxStore::lock_inbox`] locked.
     async fn save_inbox(

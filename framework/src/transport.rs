@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::message::{Batch, Link, Origin, Position};
+use crate::message::{Batch, ForeignMessage, Link, Origin, Position};
 
 pub use feed::{Feed, FeedError, FeedPage, FeedRequest, PageSize};
 
@@ -41,7 +41,15 @@ pub struct Ack {
     pub outcome: Outcome,
 }
 
+impl Ack {
+    /// Whether the watermark has gone over `position`, and no message at or after it was applied.
+    pub(crate) fn has_passed(&self, position: Position) -> bool {
+        position > self.last.position && position <= self.watermark
+    }
+}
+
 /// What became of a batch.
+#[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum Outcome {
@@ -49,6 +57,12 @@ pub enum Outcome {
     Complete,
     /// It starts past the watermark: send again from there.
     Gap,
+    /// The consumer follows another incarnation of the source: nothing was applied. Send again,
+    /// and say how this one continues that one ([`Batch::continues`]).
+    Incarnation {
+        /// The one that it follows.
+        follows: Uuid,
+    },
     /// The consumer cannot go on now (its database is away, or too many keys fail): send
     /// again from the watermark, not before this time has passed.
     Paused {
@@ -142,6 +156,36 @@ pub trait Receive: Send + Sync + 'static {
     /// # Errors
     /// [`ReceiveError::Storage`] when it cannot be told now.
     async fn reached(&self, origin: &Origin) -> Result<Option<Reached>, ReceiveError>;
+
+    /// Applies messages of a producer that is not Syncline's, each id of `source` once.
+    ///
+    /// # Errors
+    /// [`ReceiveError`]; nothing may be acknowledged then.
+    async fn receive_foreign(
+        &self,
+        source: &str,
+        messages: Vec<ForeignMessage>,
+    ) -> Result<Ack, ReceiveError> {
+        let _ = (source, messages);
+        Err(ReceiveError::Refused("foreign messages are not taken here".to_owned()))
+    }
+}
+
+/// Fetches messages that a transport has lost from where they can be read again: the source's
+/// feed.
+#[async_trait]
+pub trait FetchMissing: Send + Sync + 'static {
+    /// The next messages of `origin` after `watermark`, up to which `last` is the last message
+    /// that was applied; without messages when there are none.
+    ///
+    /// # Errors
+    /// Whatever kept it from answering; it is asked again later.
+    async fn fetch(
+        &self,
+        origin: &Origin,
+        watermark: Position,
+        last: Link,
+    ) -> Result<Batch, Box<dyn std::error::Error + Send + Sync>>;
 }
 
 /// Takes batches off the wire.

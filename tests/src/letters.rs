@@ -104,6 +104,7 @@ fn batches(keys: &[&str]) -> Vec<Batch> {
             through: prev.position,
             last: prev,
             handover: None,
+            continues: None,
         }
     };
     keys.iter().zip(1..).map(batch).collect()

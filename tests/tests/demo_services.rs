@@ -357,7 +357,8 @@ async fn a_request_that_never_ends_does_not_keep_a_service_from_stopping() {
 #[tokio::test]
 async fn a_service_that_cannot_start_says_why_without_secrets() {
     let cases = [
-        ("mysql://u:hidden@127.0.0.1/x", "must begin with"),
+        ("oracle://u:hidden@127.0.0.1/x", "must begin with"),
+        ("mysql://u:hidden@127.0.0.1:1/x", "cannot reach MariaDB at 127.0.0.1:1"),
         ("postgres://u:hidden@127.0.0.1:1/x", "cannot reach PostgreSQL at 127.0.0.1:1"),
         ("sqlite:///no/such/directory/hidden-not-secret.db", "cannot open"),
     ];

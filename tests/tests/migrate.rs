@@ -97,28 +97,42 @@ fn states(status: &[syncline::storage::MigrationStatus]) -> Vec<(i64, MigrationS
     status.iter().map(|m| (m.version, m.state)).collect()
 }
 
+/// The newest version; every database has the same ones.
+const NEWEST: i64 = <Postgres as syncline::storage::Base>::MIGRATIONS.len() as i64;
+
+/// The versions after `after`, in the order in which they are applied.
+fn steps(after: i64) -> Vec<i64> {
+    (after + 1..=NEWEST).collect()
+}
+
+/// The versions after `to`, in the order in which they are taken back.
+fn back(to: i64) -> Vec<i64> {
+    (to + 1..=NEWEST).rev().collect()
+}
+
 const UP: MigrationState = MigrationState::Applied;
 const NOT: MigrationState = MigrationState::Pending;
 
 async fn up_down_and_up_again<DB: Sql>(url: &str) {
     let pool = DB::open(url).await;
-    assert_eq!(states(&status(&pool).await.unwrap()), [(1, NOT), (2, NOT), (3, NOT), (4, NOT)]);
-    assert_eq!(plan(&pool, Steps::Up).await.unwrap().len(), 4);
-    assert_eq!(migrate(&pool).await.unwrap(), [1, 2, 3, 4]);
+    let none: Vec<_> = steps(0).into_iter().map(|version| (version, NOT)).collect();
+    assert_eq!(states(&status(&pool).await.unwrap()), none);
+    assert_eq!(plan(&pool, Steps::Up).await.unwrap().len(), steps(0).len());
+    assert_eq!(migrate(&pool).await.unwrap(), steps(0));
     assert_eq!(migrate(&pool).await.unwrap(), [] as [i64; 0]);
     check_schema(&pool).await.unwrap();
     let incarnation = DB::incarnation(&pool).await.unwrap();
 
     let down: Vec<_> = plan(&pool, Steps::Down { to: 1, force: false }).await.unwrap();
-    assert_eq!(down.iter().map(|m| m.version).collect::<Vec<_>>(), [4, 3, 2]);
-    assert_eq!(migrate_down(&pool, 1, false).await.unwrap(), [4, 3, 2]);
-    assert_eq!(states(&status(&pool).await.unwrap()), [(1, UP), (2, NOT), (3, NOT), (4, NOT)]);
-    assert_eq!(migrate(&pool).await.unwrap(), [2, 3, 4]);
+    assert_eq!(down.iter().map(|m| m.version).collect::<Vec<_>>(), back(1));
+    assert_eq!(migrate_down(&pool, 1, false).await.unwrap(), back(1));
+    assert_eq!(states(&status(&pool).await.unwrap()), [vec![(1, UP)], none[1..].to_vec()].concat());
+    assert_eq!(migrate(&pool).await.unwrap(), steps(1));
 
-    assert_eq!(migrate_down(&pool, 0, false).await.unwrap(), [4, 3, 2, 1]);
+    assert_eq!(migrate_down(&pool, 0, false).await.unwrap(), back(0));
     assert_eq!(migrate_down(&pool, 0, false).await.unwrap(), [] as [i64; 0]);
     assert!(DB::run(&pool, "SELECT 1 FROM syncline_migrations").await.is_err());
-    assert_eq!(migrate(&pool).await.unwrap(), [1, 2, 3, 4]);
+    assert_eq!(migrate(&pool).await.unwrap(), steps(0));
     // The new tables are a new log.
     assert_ne!(DB::incarnation(&pool).await.unwrap(), incarnation);
 }
@@ -133,7 +147,7 @@ async fn runs_at_once_apply_each_step_once<DB: Sql>(url: &str) {
     for run in runs.collect::<Vec<_>>() {
         applied.extend(run.await.unwrap().unwrap());
     }
-    assert_eq!(applied, [1, 2, 3, 4]);
+    assert_eq!(applied, steps(0));
     check_schema(&DB::open(url).await).await.unwrap();
 }
 
@@ -148,7 +162,8 @@ async fn an_edited_history_is_refused<DB: Sql>(url: &str) {
         edit
     };
     DB::run(&pool, edit).await.unwrap();
-    let edited = [(1, UP), (2, MigrationState::Edited), (3, NOT)];
+    let mut edited = vec![(1, UP), (2, MigrationState::Edited)];
+    edited.extend(steps(2).into_iter().map(|version| (version, NOT)));
     for error in [
         migrate(&pool).await.unwrap_err(),
         migrate_down(&pool, 0, true).await.unwrap_err(),
@@ -165,7 +180,7 @@ async fn a_newer_schema_is_refused<DB: Sql>(url: &str) {
     migrate(&pool).await.unwrap();
     let newer = "INSERT INTO syncline_migrations \
                  (version, description, success, checksum, execution_time) \
-                 SELECT 4, 'sagas', success, checksum, 0 FROM syncline_migrations WHERE version = 3";
+                 SELECT 999, 'sagas', success, checksum, 0 FROM syncline_migrations WHERE version = 3";
     DB::run(&pool, newer).await.unwrap();
     for error in [
         migrate(&pool).await.unwrap_err(),
@@ -173,7 +188,10 @@ async fn a_newer_schema_is_refused<DB: Sql>(url: &str) {
         check_schema(&pool).await.unwrap_err(),
         DB::run_migrations(&pool, Steps::Up).await.unwrap_err(),
     ] {
-        assert!(matches!(error, Error::SchemaNewer { found: 4, known: 3 }), "{error}");
+        assert!(
+            matches!(error, Error::SchemaNewer { found: 999, known } if known == NEWEST),
+            "{error}"
+        );
     }
     let last = status(&pool).await.unwrap().pop().unwrap();
     assert_eq!((last.name.as_str(), last.state), ("sagas", MigrationState::Unknown));
@@ -184,7 +202,10 @@ async fn an_older_schema_is_refused<DB: Sql>(url: &str) {
     migrate(&pool).await.unwrap();
     migrate_down(&pool, 2, false).await.unwrap();
     let error = check_schema(&pool).await.unwrap_err();
-    assert!(matches!(error, Error::SchemaOlder { found: 2, needed: 3 }), "{error}");
+    assert!(
+        matches!(error, Error::SchemaOlder { found: 2, needed } if needed == NEWEST),
+        "{error}"
+    );
 }
 
 async fn a_missing_schema_is_refused<DB: Sql>(url: &str) {
@@ -213,14 +234,14 @@ async fn a_failed_run_leaves_nothing_that_is_in_the_way<DB: Sql>(url: &str) {
             assert!(again.to_string().contains("syncline_timer"), "{again}");
         }
         DB::run(&pool, "DROP TABLE syncline_timer").await.unwrap();
-        assert_eq!(migrate(&pool).await.unwrap(), [3]);
+        assert_eq!(migrate(&pool).await.unwrap(), steps(2));
         return check_schema(&pool).await.unwrap();
     }
     for table in ["SELECT 1 FROM syncline_node", "SELECT 1 FROM syncline_migrations"] {
         assert!(DB::run(&pool, table).await.is_err(), "{table}");
     }
     DB::run(&pool, "DROP TABLE syncline_timer").await.unwrap();
-    assert_eq!(migrate(&pool).await.unwrap(), [1, 2, 3, 4]);
+    assert_eq!(migrate(&pool).await.unwrap(), steps(0));
 }
 
 async fn unsent_messages_are_not_dropped<DB: Sql>(url: &str) {
@@ -237,7 +258,7 @@ async fn unsent_messages_are_not_dropped<DB: Sql>(url: &str) {
     // Nothing was taken back, not the newer migration either.
     check_schema(&pool).await.unwrap();
     // Version 3 goes without a word: there is nothing held.
-    assert_eq!(migrate_down(&pool, 2, false).await.unwrap(), [4, 3]);
+    assert_eq!(migrate_down(&pool, 2, false).await.unwrap(), back(2));
     assert_eq!(migrate_down(&pool, 1, true).await.unwrap(), [2]);
     let error = migrate_down(&pool, 0, false).await.unwrap_err();
     assert!(matches!(error, Error::WouldLose { version: 1, count: 1, .. }), "{error}");
@@ -251,7 +272,7 @@ async fn held_messages_are_not_dropped<DB: Sql>(url: &str) {
     let error = migrate_down(&pool, 2, false).await.unwrap_err();
     assert!(matches!(error, Error::WouldLose { version: 3, count: 2, .. }), "{error}");
     check_schema(&pool).await.unwrap();
-    assert_eq!(migrate_down(&pool, 2, true).await.unwrap(), [4, 3]);
+    assert_eq!(migrate_down(&pool, 2, true).await.unwrap(), back(2));
 }
 
 async fn the_services_own_migrations_are_left_alone<DB: Sql>(url: &str) {
@@ -284,7 +305,7 @@ async fn a_run_that_was_cancelled_holds_no_lock() {
     other.rollback().await.unwrap();
     let again = PgPool::connect(&url).await.unwrap();
     let run = tokio::time::timeout(Duration::from_secs(20), migrate(&again)).await;
-    assert_eq!(run.expect("the lock is free").unwrap(), [1, 2, 3, 4]);
+    assert_eq!(run.expect("the lock is free").unwrap(), steps(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -331,7 +352,7 @@ async fn a_writer_is_waited_for_even_by_an_impatient_connection() {
     tokio::time::sleep(Duration::from_millis(400)).await;
     assert!(!run.is_finished());
     writer.rollback().await.unwrap();
-    assert_eq!(run.await.unwrap().unwrap(), [1, 2, 3, 4]);
+    assert_eq!(run.await.unwrap().unwrap(), steps(0));
 }
 
 /// A row that commits behind a seal is unsealed, and one that is sealed is not.

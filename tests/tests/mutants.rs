@@ -8,7 +8,7 @@ use syncline::{
     Consumer, Envelope, HandlerError, Message, Stream, Verdict, begin, enqueue, handler_fn,
     message::{Batch, Link, Origin, Position},
     storage::{Checkpoint, Cursor, InboxRow, Lease, NewShard, PageLimit, Save, ShardKey},
-    transport::Receive,
+    transport::{Outcome, Receive},
 };
 use syncline_tests::{
     kit::{Kit, check_applied},
@@ -46,7 +46,10 @@ async fn open<DB: Kit>(pool: &Pool<DB>) -> Checkpoint {
 
 async fn save<DB: Kit>(pool: &Pool<DB>, lease: &Lease, to: Checkpoint) -> bool {
     let save = Save { key: ShardKey::new("r", 1, 0), lease: lease.clone(), to, closed: false };
-    DB::save_checkpoints(pool, &[save]).await.expect("save")[0]
+    let mut tx = begin(pool).await.expect("begin");
+    let saved = DB::save_checkpoints(&mut tx, &[save]).await.expect("save")[0];
+    tx.commit().await.expect("commit");
+    saved
 }
 
 fn raised(n: i64) -> Message {
@@ -271,7 +274,14 @@ async fn batch<DB: Kit>(pool: &Pool<DB>, lease: &Lease) -> Batch {
     let last = Link { position: Position(1), id: message.id };
     let envelope =
         Envelope { origin: origin.clone(), position: last.position, prev: Link::START, message };
-    Batch { origin, messages: vec![envelope], through: last.position, last, handover: None }
+    Batch {
+        origin,
+        messages: vec![envelope],
+        through: last.position,
+        last,
+        handover: None,
+        continues: None,
+    }
 }
 
 async fn note<DB: Kit>(
@@ -365,4 +375,148 @@ async fn wake_late<DB: Kit>(pool: &Pool<DB>, mutant: impl AsyncFn(&Pool<DB>) -> 
     assert_eq!(position().await, Position(9));
     mutant(pool).await.expect("the mutant's update");
     assert_eq!(position().await, Position(3), "the mutant's checkpoint went back");
+}
+
+#[tokio::test]
+async fn a_checkpoint_without_the_last_message_cannot_go_on() {
+    for left_out in [true, false] {
+        let (_directory, url) = sqlite_database();
+        let pool = Sqlite::connect(&url, 4).await.expect("connect");
+        syncline::migrate(&pool).await.expect("migrate");
+        Sqlite::prepare(&pool).await.expect("prepare");
+        let first = batch(&pool, &acquire(&pool, "seal", LONG).await).await;
+        let consumer = Consumer::builder("real", pool.clone())
+            .handler("*", handler_fn(|tx, message| Box::pin(note(tx, message))))
+            .build()
+            .expect("a consumer");
+        consumer.receive(first.clone()).await.expect("an answer");
+        open(&pool).await;
+        let last = if left_out { Link::START } else { first.last };
+        let cursor = Cursor { position: first.through, seal: 0, seq: first.through.0 };
+        let route = acquire(&pool, "route/r", LONG).await;
+        assert!(save(&pool, &route, Checkpoint { cursor, last }).await);
+
+        // The relay that comes after it links the next message to what the checkpoint says.
+        let (prev, message) = (open(&pool).await.last, raised(2));
+        let origin = first.origin.clone();
+        let position = Position(2);
+        let next = Envelope { origin: origin.clone(), position, prev, message };
+        let (last, messages) = (next.link(), vec![next]);
+        let next =
+            Batch { origin, messages, through: position, last, handover: None, continues: None };
+        let ack = consumer.receive(next).await.expect("an answer");
+        assert_eq!(ack.outcome == Outcome::Gap, left_out, "{ack:?}");
+        assert_eq!(Sqlite::applied(&pool).await.expect("applied").len(), 2 - usize::from(left_out));
+    }
+}
+
+/// One process takes a message past the watermark while another one applies it and moves the
+/// watermark over it: how often the message took effect.
+async fn ahead_beside_another<DB: Kit>(pool: &Pool<DB>, watermark_first: bool) -> usize {
+    DB::prepare(pool).await.expect("prepare");
+    let batch = batch(pool, &acquire(pool, "seal", LONG).await).await;
+    let message = &batch.messages[0];
+    let noted = handler_fn(|tx, message: &Envelope| {
+        Box::pin(async move {
+            DB::note(tx, message.key.as_deref().unwrap_or_default(), message.decode()?).await?;
+            Ok(Verdict::Done)
+        })
+    });
+    let other = Consumer::builder("c", pool.clone()).handler("*", noted).unordered();
+    let other = other.build().expect("a consumer");
+    let mut tx = begin(pool).await.expect("begin");
+    let origin = &batch.origin;
+    let too_early = DB::peek_inbox(&mut tx, "c", origin).await.expect("peek");
+    let ack = other.receive(batch.clone()).await.expect("an answer");
+    assert_eq!(ack.watermark, batch.through, "the other one has moved the watermark");
+    let new = DB::add_ahead(&mut tx, "c", message, false).await.expect("add");
+    let row = match watermark_first {
+        true => too_early,
+        false => DB::peek_inbox(&mut tx, "c", origin).await.expect("peek"),
+    };
+    if new && row.is_none_or(|row| message.position > row.watermark) {
+        let n = message.decode().expect("a number");
+        DB::note(&mut tx, message.key.as_deref().unwrap_or_default(), n).await.expect("note");
+    }
+    tx.commit().await.expect("commit");
+    DB::applied(pool).await.expect("applied").len()
+}
+
+#[tokio::test]
+async fn a_watermark_read_before_the_ahead_row_applies_twice() {
+    for (watermark_first, expected) in [(false, 1), (true, 2)] {
+        let Some(pool) = postgres().await else { return };
+        assert_eq!(ahead_beside_another(&pool, watermark_first).await, expected, "PostgreSQL");
+    }
+    for (watermark_first, expected) in [(false, 1), (true, 2)] {
+        let Some(pool) = mariadb().await else { return };
+        assert_eq!(ahead_beside_another(&pool, watermark_first).await, expected, "MariaDB");
+    }
+}
+
+/// A key is emptied while its next message comes in: how many messages took effect, and how many
+/// are held under a key that nobody will look at.
+async fn empty_a_key<DB: Kit>(pool: &Pool<DB>, locked: bool) -> (usize, usize) {
+    DB::prepare(pool).await.expect("prepare");
+    let lease = acquire(pool, "seal", LONG).await;
+    let first = batch(pool, &lease).await;
+    let message = raised(2);
+    let last = Link { position: Position(2), id: message.id };
+    let origin = first.origin.clone();
+    let next = Envelope { origin, position: last.position, prev: first.last, message };
+    let next = Batch { messages: vec![next], through: last.position, last, ..first.clone() };
+    let broken = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let switch = broken.clone();
+    let noted = handler_fn(move |tx, message: &Envelope| {
+        let broken = switch.load(std::sync::atomic::Ordering::SeqCst);
+        Box::pin(async move {
+            DB::note(tx, message.key.as_deref().unwrap_or_default(), message.decode()?).await?;
+            if broken { Err("broken".into()) } else { Ok(Verdict::Done) }
+        })
+    });
+    let consumer = Consumer::builder("c", pool.clone()).handler("*", noted);
+    let consumer =
+        consumer.retry(syncline::RetryPolicy { base: Duration::ZERO, ..Default::default() });
+    let consumer = consumer.build().expect("a consumer");
+    consumer.receive(first.clone()).await.expect("parked");
+    broken.store(false, std::sync::atomic::Ordering::SeqCst);
+
+    // The step that retries, in its order; the mutant leaves the lock out.
+    let (source, key) = (first.origin.source.as_str(), "key 0");
+    let mut tx = begin(pool).await.expect("begin");
+    if locked {
+        assert!(DB::take_due(&mut tx, "c", source, key, LONG).await.expect("take"));
+    }
+    let held = DB::held_of_key(&mut tx, "c", source, key, true, 2).await.expect("held");
+    assert_eq!(held.len(), 1);
+    let receiving = tokio::spawn({
+        let (consumer, next) = (consumer.clone(), next.clone());
+        async move { consumer.receive(next).await }
+    });
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(receiving.is_finished(), !locked, "only the lock makes the other one wait");
+    DB::note(&mut tx, key, 1).await.expect("note");
+    DB::unhold(&mut tx, held[0].id).await.expect("unhold");
+    DB::unpark(&mut tx, "c", source, key).await.expect("unpark");
+    tx.commit().await.expect("commit");
+    let ack = receiving.await.expect("no panic").expect("an answer");
+    assert_eq!(ack.watermark, next.through);
+
+    let running = consumer.start().await.expect("retries");
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    running.stop().await;
+    let stranded = DB::held(pool, true, 0, 9).await.expect("held").len();
+    (DB::applied(pool).await.expect("applied").len(), stranded)
+}
+
+#[tokio::test]
+async fn a_key_that_is_unparked_without_the_lock_strands_a_message() {
+    for (locked, expected) in [(true, (2, 0)), (false, (1, 1))] {
+        let Some(pool) = postgres().await else { return };
+        assert_eq!(empty_a_key(&pool, locked).await, expected, "PostgreSQL");
+    }
+    for (locked, expected) in [(true, (2, 0)), (false, (1, 1))] {
+        let Some(pool) = mariadb().await else { return };
+        assert_eq!(empty_a_key(&pool, locked).await, expected, "MariaDB");
+    }
 }

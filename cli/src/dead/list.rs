@@ -67,12 +67,12 @@ pub(crate) async fn run<DB: Storage>(
 }
 
 /// `dead`, or why it is held.
-pub(super) fn state(held: &HeldMessage) -> &str {
+pub(crate) fn state(held: &HeldMessage) -> &str {
     if held.dead { "dead" } else { &held.reason }
 }
 
 /// All of it but the envelope.
-pub(super) fn summary(held: &HeldMessage) -> Value {
+pub(crate) fn summary(held: &HeldMessage) -> Value {
     json!({
         "id": held.id,
         "state": state(held),
@@ -85,5 +85,7 @@ pub(super) fn summary(held: &HeldMessage) -> Value {
         "tries": held.attempts,
         "held_at": held.held_at,
         "error": held.error,
+        "edited_by": held.edited.as_ref().map(|edited| &edited.by),
+        "edited_at": held.edited.as_ref().map(|edited| edited.at),
     })
 }

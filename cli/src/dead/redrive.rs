@@ -1,11 +1,12 @@
 //! `syncline dead redrive`.
 
 use sqlx::Pool;
-use syncline::{Storage, held::redrive};
+use syncline::{Storage, held::redrive, message::TopicPattern, storage::HeldMessage};
 
 use crate::{
     failure::{Failure, Outcome},
     output::Output,
+    progress::Progress,
 };
 
 const PAGE: i64 = 500;
@@ -13,11 +14,26 @@ const PAGE: i64 = 500;
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// The ids that `dead list` shows
-    #[arg(value_name = "ID", required_unless_present = "all", conflicts_with = "all")]
+    #[arg(value_name = "ID", required_unless_present_any = ["all", "topic", "consumer"],
+        conflicts_with_all = ["all", "topic", "consumer"])]
     ids: Vec<i64>,
     /// Every dead letter that is there now
     #[arg(long)]
     all: bool,
+    /// Every dead letter of this topic: `user.registered`, `user.*`
+    #[arg(long)]
+    topic: Option<String>,
+    /// Every dead letter of this consumer
+    #[arg(long)]
+    consumer: Option<String>,
+}
+
+impl Args {
+    fn takes(&self, held: &HeldMessage) -> bool {
+        let topic = self.topic.as_ref().map(|topic| TopicPattern::from(topic.as_str()));
+        topic.is_none_or(|topic| topic.matches(&held.topic))
+            && self.consumer.as_ref().is_none_or(|consumer| *consumer == held.consumer)
+    }
 }
 
 pub(crate) async fn run<DB: Storage>(
@@ -30,19 +46,22 @@ pub(crate) async fn run<DB: Storage>(
         let list = if redrive(pool, *id).await? { &mut done } else { &mut missing };
         list.push(*id);
     }
-    if args.all {
-        let mut after = 0;
+    if args.ids.is_empty() {
+        let (mut after, progress) = (0, Progress::new(output, "redriving"));
         loop {
             let page = DB::held(pool, false, after, PAGE).await?;
             let Some(last) = page.last() else { break };
             after = last.id;
+            progress.more(page.len());
             for held in &page {
                 // One that is gone meanwhile was settled by somebody else.
-                if redrive(pool, held.id).await? {
+                if args.takes(held) && redrive(pool, held.id).await? {
                     done.push(held.id);
                 }
+                progress.step();
             }
         }
+        drop(progress);
         if done.is_empty() && !output.is_json() {
             output.line("no dead letters")?;
         }

@@ -49,6 +49,8 @@ pub(crate) async fn run<DB: Storage>(
         output.json(&Document { summary: summary(&held), envelope })?;
         return Ok(Outcome::Done);
     }
+    let edited = held.edited.as_ref();
+    let edited = edited.map(|edited| format!("{} by {}", text::time(edited.at), edited.by));
     let rows = [
         ("id", held.id.to_string()),
         ("state", state(&held).to_owned()),
@@ -61,6 +63,7 @@ pub(crate) async fn run<DB: Storage>(
         ("tries", held.attempts.to_string()),
         ("held", format!("{} ({})", text::time(held.held_at), text::ago(Some(held.held_at)))),
         ("last error", held.error.clone().unwrap_or("-".to_owned())),
+        ("edited", edited.unwrap_or("-".to_owned())),
     ];
     output.table(["", ""], rows.map(|(name, value)| [name.to_owned(), value]))?;
     output.line("")?;

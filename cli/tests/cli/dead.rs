@@ -5,6 +5,8 @@ use crate::on_each;
 on_each!(
     redriven_letters_are_applied_in_order,
     a_dropped_letter_lets_the_others_flow,
+    an_edited_letter_is_applied_as_edited,
+    letters_are_redriven_by_topic_and_consumer,
     what_is_not_there
 );
 
@@ -86,6 +88,49 @@ mod case {
         running.stop().await;
         assert_eq!(syncline(url, "dead list --held --json").expect(0).json(), json!([]));
         syncline(url, "migrate down").expect(0);
+    }
+
+    pub(super) async fn an_edited_letter_is_applied_as_edited<DB: Open>(url: &str) {
+        syncline(url, "migrate up").expect(0);
+        assert_eq!(syncline(url, "held list").expect(0).stdout, "nothing is held\n");
+        let recipient = Recipient::broken(DB::open(url).await);
+        recipient.receive(&["bad-1", "bad-1"]).await;
+        let list = syncline(url, "held list --json").expect(0).json();
+        let reasons = [&list["held"][0]["state"], &list["held"][1]["state"], &list["early"]];
+        assert_eq!(reasons, [&json!("dead"), &json!("behind"), &json!([])]);
+        let id = list["held"][0]["id"].as_i64().unwrap();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path().display();
+        std::fs::write(file.path(), "{").unwrap();
+        let refused = syncline(url, &format!("dead edit {id} --data {path} --by Ada")).expect(1);
+        assert!(refused.stderr.contains("not JSON"), "{}", refused.stderr);
+        std::fs::write(file.path(), "\"user good-1\"").unwrap();
+        let edited = syncline(url, &format!("dead edit {id} --data {path} --by Ada")).expect(0);
+        assert_eq!(edited.stdout, format!("edited {id}\n"));
+        let show = syncline(url, &format!("dead show {id}")).expect(0).stdout;
+        assert!(show.contains("user good-1") && show.contains("by Ada"), "{show}");
+        syncline(url, "dead edit 99 --data /dev/null --by Ada").expect(1);
+        syncline(url, &format!("dead edit {id} --data /no/such/file --by Ada")).expect(2);
+        recipient.repair();
+        let running = recipient.consumer.start().await.unwrap();
+        let command = format!("dead edit {id} --data {path} --by Bob --redrive --json");
+        let done = syncline(url, &command).expect(0).json();
+        assert_eq!(done, json!({"id": id, "edited": true, "redriven": true}));
+        assert_eq!(applied(&recipient, 2).await, [1, 2]);
+        running.stop().await;
+    }
+
+    pub(super) async fn letters_are_redriven_by_topic_and_consumer<DB: Open>(url: &str) {
+        syncline(url, "migrate up").expect(0);
+        let recipient = Recipient::broken(DB::open(url).await);
+        recipient.receive(&["bad-1", "bad-2"]).await;
+        for nobody in ["--topic user.renamed", "--consumer other", "--topic * --consumer other"] {
+            let none = syncline(url, &format!("dead redrive {nobody} --json")).expect(0).json();
+            assert_eq!(none["redriven"], json!([]));
+        }
+        let both = syncline(url, "dead redrive --topic user.* --consumer login --json").json();
+        assert_eq!(both["redriven"].as_array().map(Vec::len), Some(2), "{both}");
+        assert_eq!(syncline(url, "dead list").expect(0).stdout, "no dead letters\n");
     }
 
     pub(super) async fn what_is_not_there<DB: Open>(url: &str) {

@@ -150,7 +150,7 @@ async fn doctor_names_missing_privileges_on_mariadb() {
     let host = url.split_once('@').unwrap().1;
     let doctor = syncline(&format!("mysql://{user}:{SECRET}@{host}"), "doctor").expect(1);
     assert!(!doctor.stdout.contains(SECRET), "{}", doctor.stdout);
-    for said in ["UPDATE on syncline_outbox", "durability", "max_allowed_packet", "version 3"] {
+    for said in ["UPDATE on syncline_outbox", "durability", "max_allowed_packet", "schema"] {
         assert!(doctor.stdout.contains(said), "{}", doctor.stdout);
     }
     let drop = format!("DROP USER {user}@'%'");

@@ -6,6 +6,7 @@ mod dead;
 mod failures;
 mod migrate;
 mod outbox;
+mod route;
 
 use std::process::{Command, Output, Stdio};
 

@@ -1,12 +1,18 @@
 //! Applying a batch: one transaction for all of it; when one message fails, smaller ones
 //! until the failing message stands alone.
 
-use std::{collections::HashSet, ops::Range, time::Duration};
+use std::{
+    borrow::Cow,
+    collections::HashSet,
+    ops::Range,
+    time::{Duration, Instant},
+};
 
 use sqlx::Transaction;
 
 use super::{
-    Inner,
+    Inner, Turn,
+    builder::Order,
     stop::{Failure, Stop, forget_index, shift_index},
 };
 use crate::{
@@ -18,7 +24,9 @@ use crate::{
 };
 
 /// How long a batch that came too early waits for the one before it.
-const EARLY: Duration = Duration::from_millis(500);
+pub(super) const EARLY: Duration = Duration::from_millis(500);
+/// How often is looked whether another process has applied it.
+pub(super) const LOOK: Duration = Duration::from_millis(25);
 /// A transaction that the database rolled back is repeated so often, with these pauses.
 const REPEATS: [Duration; 4] = [
     Duration::from_millis(5),
@@ -28,6 +36,9 @@ const REPEATS: [Duration; 4] = [
 ];
 /// What a source is told to wait when our database is away or too many keys fail.
 const PAUSE_MS: u64 = 1_000;
+/// And while an older version of the stream is applied.
+const SHORT_PAUSE_MS: u64 = 200;
+const OLDER: &str = "the stream waits: its version before this one is not at its end";
 
 /// What is applied in one transaction: messages, and how far the log was looked at after them.
 #[derive(Clone, Copy)]
@@ -37,85 +48,152 @@ pub(super) struct Part<'a> {
     pub(super) through: Position,
     pub(super) last: Link,
     pub(super) handover: Option<&'a HandOver>,
+    pub(super) mode: Mode,
+}
+
+/// How a part's new messages are told from those that came before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// By the watermark: each follows the one before.
+    Ordered,
+    /// By a row for each message past the watermark, in any order.
+    Ahead,
+    /// By their ids: they have no position.
+    Foreign,
 }
 
 impl<'a> Part<'a> {
-    /// The messages of `range`; progress belongs to the part at the end.
-    fn of(batch: &'a Batch, range: Range<usize>) -> Self {
-        let messages = &batch.messages[range.clone()];
-        let (through, last) = match messages.last() {
-            Some(last) if range.end < batch.messages.len() => (last.position, last.link()),
-            _ => (batch.through, batch.last),
-        };
-        let handover = batch.handover.as_deref();
-        Self { origin: &batch.origin, messages, through, last, handover }
+    pub(super) fn of(batch: &'a Batch) -> Self {
+        let Batch { origin, messages, through, last, .. } = batch;
+        let (through, last, handover) = (*through, *last, batch.handover.as_deref());
+        Self { origin, messages, through, last, handover, mode: Mode::Ordered }
     }
+
+    /// The messages of `range`; progress belongs to the part at the end.
+    fn cut(self, range: Range<usize>) -> Self {
+        let messages = &self.messages[range.clone()];
+        match messages.last() {
+            Some(last) if range.end < self.messages.len() => {
+                Self { messages, through: last.position, last: last.link(), ..self }
+            }
+            _ => Self { messages, ..self },
+        }
+    }
+}
+
+/// The new messages of a part, and the inbox row once they are applied.
+pub(super) struct Taken<'a> {
+    pub(super) fresh: Cow<'a, [Envelope]>,
+    after: InboxRow,
 }
 
 impl<DB: Storage> Inner<DB> {
     pub(super) async fn receive(&self, batch: Batch) -> Result<Ack, ReceiveError> {
+        if self.order_of(&batch.origin) == Order::None {
+            return self.receive_unordered(&batch).await;
+        }
         let turn = self.turn(&batch.origin);
-        let mut applied = turn.watermark.subscribe();
-        let early = applied.wait_for(|applied| *applied >= batch.prev().position);
-        // Late is as good: a gap is answered with the watermark, and the source sends again.
-        drop(tokio::time::timeout(EARLY, early).await);
+        if let Some(handover) = &batch.handover {
+            turn.set_handover(handover);
+        }
+        self.await_turn(&turn, &batch).await;
         let applying = turn.applying.lock().await;
         let result = self.apply_batch(&batch).await;
         drop(applying);
         if let Ok(ack) = &result {
             turn.watermark.send_replace(ack.watermark);
+            self.passed(&batch.origin, ack);
         }
         result
     }
 
-    async fn apply_batch(&self, batch: &Batch) -> Result<Ack, ReceiveError> {
-        let all = 0..batch.messages.len();
+    /// Waits a little for the batch before this one: it may be under way here, or in another
+    /// process of this consumer.
+    async fn await_turn(&self, turn: &Turn, batch: &Batch) {
+        let prev = batch.prev().position;
+        let mut applied = turn.watermark.subscribe();
+        let until = Instant::now() + EARLY;
+        while *applied.borrow() < prev && Instant::now() < until {
+            let row = DB::inbox(&self.pool, &self.name, &batch.origin).await;
+            if row.is_ok_and(|row| row.is_some_and(|row| row.watermark >= prev)) {
+                return;
+            }
+            // Late is as good.
+            let early = applied.wait_for(|applied| *applied >= prev);
+            drop(tokio::time::timeout(LOOK, early).await);
+        }
+    }
+
+    /// Applies what of `batch` follows the watermark.
+    pub(super) async fn apply_batch(&self, batch: &Batch) -> Result<Ack, ReceiveError> {
+        let mut done = self.apply_as_ordered(batch).await;
+        if let Err(Stop::Incarnation(row)) = done {
+            done = match self.adopt(batch, row.incarnation).await {
+                Ok(true) => self.apply_as_ordered(batch).await,
+                Ok(false) => Err(Stop::Incarnation(row)),
+                Err(stop) => Err(stop),
+            };
+        }
+        match done {
+            Ok(row) => Ok(row.ack(Outcome::Complete)),
+            Err(Stop::Gap(row)) => self.early(batch, row).await,
+            Err(stop) => self.stopped(Part::of(batch), stop).await,
+        }
+    }
+
+    async fn apply_as_ordered(&self, batch: &Batch) -> Result<InboxRow, Stop> {
+        match self.order_of(&batch.origin) {
+            Order::Strict => self.apply_split(Part::of(batch)).await,
+            Order::Lanes(lanes) => self.apply_lanes(batch, lanes).await,
+            Order::None => self.apply_unordered(batch).await,
+        }
+    }
+
+    /// Applies `whole`, in smaller parts where a message fails.
+    pub(super) async fn apply_split(&self, whole: Part<'_>) -> Result<InboxRow, Stop> {
+        let all = 0..whole.messages.len();
         let mut todo = vec![all];
         let mut row = None;
         while let Some(range) = todo.pop() {
-            match self.apply_repeatedly(Part::of(batch, range.clone())).await {
+            match self.apply_repeatedly(whole.cut(range.clone())).await {
                 Ok(done) => row = Some(done),
                 Err(Stop::Failed(index, failure)) if range.len() > 1 => {
                     tracing::debug!(consumer = self.name, %failure, ?range, "batch is split");
                     split(range, index, &mut todo);
                 }
                 Err(Stop::Failed(_, failure)) => {
-                    match self.settle_repeatedly(Part::of(batch, range), failure).await {
-                        Ok(done) => row = Some(done),
-                        Err(stop) => return self.stopped(batch, row, stop).await,
-                    }
+                    row = Some(self.settle_repeatedly(whole.cut(range), failure).await?);
                 }
-                Err(stop) => return self.stopped(batch, row, stop).await,
+                Err(stop) => return Err(stop),
             }
         }
-        match row {
-            Some(row) => Ok(row.ack(Outcome::Complete)),
-            None => Err(ReceiveError::Refused("the batch is empty".to_owned())),
-        }
+        row.ok_or_else(|| Stop::Refused("the batch is empty".to_owned()))
     }
 
     /// Answers a source whose batch was not applied to its end.
-    async fn stopped(
-        &self,
-        batch: &Batch,
-        row: Option<InboxRow>,
-        stop: Stop,
-    ) -> Result<Ack, ReceiveError> {
+    pub(super) async fn stopped(&self, part: Part<'_>, stop: Stop) -> Result<Ack, ReceiveError> {
         let (error, paused) = match stop {
             Stop::Gap(row) => return Ok(row.ack(Outcome::Gap)),
+            Stop::Incarnation(row) => {
+                return Ok(row.ack(Outcome::Incarnation { follows: row.incarnation }));
+            }
             Stop::Refused(reason) => return Err(ReceiveError::Refused(reason)),
             Stop::Broken(error) => return Err(ReceiveError::Storage(error)),
             Stop::Failed(_, failure) => return Err(ReceiveError::Refused(failure.to_string())),
             Stop::Transient(error) => (Some(error), "the database is away or busy"),
             Stop::TooManyParked => (None, "too many keys are parked: the stream pauses"),
+            Stop::TooManyHeld => (None, "too many messages are held: the stream pauses"),
+            Stop::OlderVersion => (None, OLDER),
         };
-        tracing::warn!(consumer = self.name, ?error, "{paused}");
-        let row = match row {
-            Some(row) => Some(row),
-            None => DB::inbox(&self.pool, &self.name, &batch.origin).await?,
-        };
-        let row = row.unwrap_or(self.first_row(Part::of(batch, 0..batch.messages.len())));
-        Ok(row.ack(Outcome::Paused { retry_after_ms: PAUSE_MS }))
+        if paused == OLDER {
+            tracing::debug!(consumer = self.name, stream = part.origin.stream, "{paused}");
+        } else {
+            tracing::warn!(consumer = self.name, ?error, "{paused}");
+        }
+        let row = DB::inbox(&self.pool, &self.name, part.origin).await?;
+        let row = row.unwrap_or(self.first_row(part));
+        let retry_after_ms = if paused == OLDER { SHORT_PAUSE_MS } else { PAUSE_MS };
+        Ok(row.ack(Outcome::Paused { retry_after_ms }))
     }
 
     async fn apply_repeatedly(&self, part: Part<'_>) -> Result<InboxRow, Stop> {
@@ -145,30 +223,72 @@ impl<DB: Storage> Inner<DB> {
     /// watermark moves, and all of it commits.
     async fn apply(&self, part: Part<'_>) -> Result<InboxRow, Stop> {
         let mut tx = begin(&self.pool).await?;
-        let (fresh, after) = match self.open(&mut tx, part).await? {
-            (_, News::Apply(fresh, after)) => (fresh, after),
-            (row, News::Gap) => return Err(Stop::Gap(row)),
-        };
+        let taken = self.take(&mut tx, part).await?;
+        let fresh = &taken.fresh[..];
         let parked = self.lock_parked_keys(&mut tx, part.origin, fresh).await?;
         if parked.is_empty() {
             let known = part.messages.len() - fresh.len();
-            self.invoke_all(&mut tx, fresh).await.map_err(|stop| shift_index(stop, known))?;
+            self.invoke_all(&mut tx, fresh).await.map_err(|stop| match part.mode {
+                Mode::Ordered if matches!(taken.fresh, Cow::Borrowed(_)) => {
+                    shift_index(stop, known)
+                }
+                // The new ones need not be the last ones.
+                _ if known > 0 => forget_index(stop),
+                _ => stop,
+            })?;
         } else {
             let (held, free): (Vec<_>, Vec<_>) =
-                fresh.iter().cloned().partition(|message| parked.contains(&key_of(message)));
+                fresh.iter().cloned().partition(|message| parked.contains(&self.key_of(message)));
             self.invoke_all(&mut tx, &free).await.map_err(forget_index)?;
+            if !held.is_empty() {
+                self.room_to_hold(&mut tx, held.len()).await?;
+            }
             for message in &held {
-                let key = key_of(message);
+                let key = self.key_of(message);
                 let behind = Holding { reason: HeldReason::Behind, error: None, dead: false };
                 DB::hold(&mut tx, &self.name, &key, message, behind).await?;
             }
         }
         // A handler may have left the transaction unusable without saying so: its failure.
-        let saved = DB::save_inbox(&mut tx, &self.name, part.origin, after).await;
-        saved.map_err(|error| self.blame(error))?;
+        let after = self.save(&mut tx, part, &taken).await.map_err(|error| self.blame(error))?;
         let committed = tx.commit().await.map_err(Error::database("commit"));
         committed.map_err(|error| self.blame(error))?;
         Ok(after)
+    }
+
+    /// Tells what of `part` is new, in a way in which no other transaction can tell the same.
+    pub(super) async fn take<'a>(
+        &self,
+        tx: &mut Transaction<'_, DB>,
+        part: Part<'a>,
+    ) -> Result<Taken<'a>, Stop> {
+        match part.mode {
+            Mode::Ordered => match self.open(tx, part).await? {
+                (_, News::Apply(fresh, after)) => Ok(Taken { fresh, after }),
+                (row, News::Gap) => Err(Stop::Gap(row)),
+            },
+            Mode::Ahead => {
+                let (fresh, after) = self.take_ahead(tx, part).await?;
+                Ok(Taken { fresh: Cow::Owned(fresh), after })
+            }
+            Mode::Foreign => {
+                let (fresh, after) = self.take_foreign(tx, part).await?;
+                Ok(Taken { fresh: Cow::Owned(fresh), after })
+            }
+        }
+    }
+
+    /// Moves the watermark over what was taken. What is ahead of it waits for its predecessors.
+    pub(super) async fn save(
+        &self,
+        tx: &mut Transaction<'_, DB>,
+        part: Part<'_>,
+        taken: &Taken<'_>,
+    ) -> Result<InboxRow> {
+        if part.mode != Mode::Ahead {
+            DB::save_inbox(tx, &self.name, part.origin, taken.after).await?;
+        }
+        Ok(taken.after)
     }
 
     fn blame(&self, error: Error) -> Stop {
@@ -186,14 +306,14 @@ impl<DB: Storage> Inner<DB> {
     ) -> Result<(InboxRow, News<'a>), Stop> {
         let first = self.first_row(part);
         let row = DB::lock_inbox(tx, &self.name, part.origin, first).await?;
-        if row.incarnation != part.origin.incarnation {
-            return Err(Stop::Refused(format!(
-                "{} began a new incarnation {} (known: {}): its log may not continue what was \
-                 applied here",
-                part.origin.source, part.origin.incarnation, row.incarnation
-            )));
-        }
-        let news = compare(&row, part.messages, part.through, part.last);
+        row.check_incarnation(part.origin)?;
+        check_end(&row, part)?;
+        let news = match compare(&row, part.messages, part.through, part.last) {
+            News::Apply(fresh, after) => {
+                News::Apply(self.hand_over(tx, part, &row, fresh).await?, after)
+            }
+            News::Gap => News::Gap,
+        };
         Ok((row, news))
     }
 
@@ -218,7 +338,7 @@ impl<DB: Storage> Inner<DB> {
         }
         // In one order, so that two transactions cannot wait for each other.
         let mut keys: Vec<String> =
-            messages.iter().map(key_of).filter(|key| parked.contains(key)).collect();
+            messages.iter().map(|m| self.key_of(m)).filter(|key| parked.contains(key)).collect();
         keys.sort_unstable();
         keys.dedup();
         for key in keys {
@@ -230,9 +350,17 @@ impl<DB: Storage> Inner<DB> {
     }
 }
 
-/// The key that is parked with a message: its own, or one that no other message has.
-pub(super) fn key_of(message: &Envelope) -> String {
-    message.key.clone().unwrap_or_else(|| format!("~{}", message.id))
+/// A version of a stream takes nothing more once a newer one has begun here.
+pub(super) fn check_end(row: &InboxRow, part: Part<'_>) -> Result<(), Stop> {
+    let last = part.messages.last().map(|last| last.position);
+    match row.ended.filter(|end| last.is_some_and(|last| last > *end)) {
+        None => Ok(()),
+        Some(end) => Err(Stop::Refused(format!(
+            "version {} of stream {:?} ended at position {end}: this relay has an older \
+             definition of the stream than the one that is in force",
+            part.origin.version, part.origin.stream
+        ))),
+    }
 }
 
 /// Cuts a range where it failed, or in halves; the first part comes to the top.

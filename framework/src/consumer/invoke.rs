@@ -21,9 +21,9 @@ impl<DB: Storage> Inner<DB> {
     ) -> Result<(), Stop> {
         let mut at = 0;
         while let Some(message) = messages.get(at) {
-            let pattern = self.pattern(&message.topic);
-            let same = |other: &&Envelope| self.pattern(&other.topic) == pattern;
-            let run = match self.action(&message.topic) {
+            let handler = self.handler_of(message);
+            let same = |other: &&Envelope| self.handler_of(other) == handler;
+            let run = match handler.map(|handler| &self.actions[handler].1) {
                 Some(Action::Many(_)) => messages[at..].iter().take_while(same).count(),
                 _ => 1,
             };
@@ -43,16 +43,17 @@ impl<DB: Storage> Inner<DB> {
         messages: &[Envelope],
     ) -> Result<(), Stop> {
         let Some(message) = messages.first() else { return Ok(()) };
-        let call = match self.action(&message.topic) {
+        let call = match self.handler_of(message).map(|handler| &self.actions[handler].1) {
             Some(Action::Ignore) => return Ok(()),
             Some(Action::One(handler)) => handler.handle(tx, message),
             Some(Action::Many(handler)) => handler.handle(tx, messages),
             None => {
                 let error = format!(
-                    "no handler for topic {:?}: add one, or `ignore` it, and redrive",
-                    message.topic
+                    "no handler for topic {:?} with schema version {}: held until a consumer that \
+                     knows it starts; or add a handler, or `ignore` it",
+                    message.topic, message.schema_version
                 );
-                return Err(Stop::Failed(None, Failure::Error(error)));
+                return Err(Stop::Failed(None, Failure::Unknown(error)));
             }
         };
         let call = AssertUnwindSafe(call).catch_unwind();
@@ -73,11 +74,6 @@ impl<DB: Storage> Inner<DB> {
             Err(_) => Failure::Error(format!("the handler took longer than {:?}", self.timeout)),
         };
         Err(Stop::Failed(None, failure))
-    }
-
-    /// Which handler takes `topic`, as its place in the list.
-    fn pattern(&self, topic: &str) -> Option<usize> {
-        self.actions.iter().position(|(pattern, _)| pattern.matches(topic))
     }
 }
 

@@ -1,8 +1,9 @@
 //! Trying parked keys again: the held messages of a key in order, each in a transaction of
 //! its own, until one fails again or none is left.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -17,29 +18,62 @@ use crate::{
     storage::HeldMessage,
 };
 
-/// How often due keys are looked for, in step with the shortest useful pause.
-const LOOK: Duration = Duration::from_millis(500);
-/// How many due keys are taken at a look.
+/// How often due keys are looked for when none is known to be due before; also the pause after
+/// the database failed.
+const LOOK: Duration = Duration::from_millis(1_200);
+/// How many due keys are read at a look.
 const KEYS: i64 = 100;
+/// How many keys are tried at once.
+const AT_ONCE: usize = 4;
 
 pub(super) async fn run<DB: Storage>(consumer: Arc<Inner<DB>>, stop: CancellationToken) {
-    while stop.run_until_cancelled(tokio::time::sleep(LOOK)).await.is_some() {
-        let due = match DB::due_keys(&consumer.pool, &consumer.name, KEYS).await {
-            Ok(due) => due,
+    if let Err(error) = consumer.wake_unknown().await {
+        tracing::warn!(consumer = consumer.name, %error, "unknown messages wait a little longer");
+    }
+    let (mut running, mut busy) = (JoinSet::new(), HashSet::new());
+    while !stop.is_cancelled() {
+        let mut next = LOOK;
+        match DB::due_keys(&consumer.pool, &consumer.name, LOOK, KEYS).await {
+            Ok(due) => {
+                for due in due {
+                    if !due.due_in.is_zero() {
+                        next = next.min(due.due_in);
+                        break;
+                    }
+                    let key = (due.source, due.key);
+                    if running.len() < AT_ONCE && busy.insert(key.clone()) {
+                        running.spawn(retry(Arc::clone(&consumer), key, stop.clone()));
+                    }
+                }
+            }
             Err(error) => {
                 tracing::warn!(consumer = consumer.name, %error, "due keys could not be read");
-                continue;
-            }
-        };
-        for (source, key) in due {
-            if stop.is_cancelled() {
-                return;
-            }
-            if let Err(error) = consumer.retry_key(&source, &key, &stop).await {
-                tracing::warn!(consumer = consumer.name, source, key, %error, "retry failed");
             }
         }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            Some(done) = running.join_next() => match done {
+                Ok(key) => drop(busy.remove(&key)),
+                Err(_) => busy.clear(),
+            },
+            () = consumer.parked.notified() => {}
+            () = tokio::time::sleep(next) => {}
+        }
     }
+    while running.join_next().await.is_some() {}
+}
+
+async fn retry<DB: Storage>(
+    consumer: Arc<Inner<DB>>,
+    (source, key): (String, String),
+    stop: CancellationToken,
+) -> (String, String) {
+    if let Err(error) = consumer.retry_key(&source, &key, &stop).await {
+        tracing::warn!(consumer = consumer.name, source, key, %error, "retry failed");
+        // It is still due.
+        stop.run_until_cancelled(tokio::time::sleep(LOOK)).await;
+    }
+    (source, key)
 }
 
 /// What one transaction of a retry came to.
@@ -53,6 +87,18 @@ enum Step {
 }
 
 impl<DB: Storage> Inner<DB> {
+    /// A program that has just started may know what nobody knew before.
+    async fn wake_unknown(&self) -> Result<()> {
+        for (source, key) in DB::unknown_keys(&self.pool, &self.name).await? {
+            let mut tx = begin(&self.pool).await?;
+            if DB::lock_parked(&mut tx, &self.name, &source, &key).await? {
+                DB::park(&mut tx, &self.name, &source, &key, Some(Duration::ZERO)).await?;
+            }
+            tx.commit().await.map_err(Error::database("wake an unknown message"))?;
+        }
+        Ok(())
+    }
+
     async fn retry_key(&self, source: &str, key: &str, stop: &CancellationToken) -> Result<()> {
         while !stop.is_cancelled() {
             match self.retry_first(source, key).await? {
@@ -136,6 +182,10 @@ impl<DB: Storage> Inner<DB> {
             receipt = Some(enqueue(&mut tx, &rejection(&self.name, message, reason)?).await?);
             DB::unhold(&mut tx, held.id).await?;
             DB::park(&mut tx, &self.name, source, key, Some(Duration::ZERO)).await?;
+        } else if let Failure::Unknown(error) = &failure {
+            let next = self.next_try(&failure, held.attempts);
+            DB::mark_unknown(&mut tx, held.id, error).await?;
+            DB::park(&mut tx, &self.name, source, key, next.after).await?;
         } else {
             let next = self.next_try(&failure, held.attempts.saturating_add(1));
             tracing::warn!(

@@ -3,21 +3,26 @@
 
 use std::time::Duration;
 
+use sqlx::Transaction;
+
 use super::{
     Inner, OnDead,
-    apply::{Part, key_of},
+    apply::Part,
     compensation::rejection,
     stop::{Failure, Stop},
 };
 use crate::{
     Error, Storage, begin,
-    inbox::News,
     outbox::enqueue,
     storage::{HeldReason, Holding, InboxRow},
 };
 
 /// The longest error text that is kept, in characters.
 const MAX_ERROR: usize = 2_000;
+
+/// How often a message that nobody here handles is looked at again: another process of this
+/// consumer may know it, and takes it when it is due.
+const UNKNOWN: Duration = Duration::from_secs(15);
 
 /// What follows a failed try.
 pub(super) struct NextTry {
@@ -32,13 +37,10 @@ impl<DB: Storage> Inner<DB> {
     /// Records the outcome of the one message of `part` and moves the watermark over it.
     pub(super) async fn settle(&self, part: Part<'_>, failure: &Failure) -> Result<InboxRow, Stop> {
         let mut tx = begin(&self.pool).await?;
-        let (fresh, after) = match self.open(&mut tx, part).await? {
-            (_, News::Apply(fresh, after)) => (fresh, after),
-            (row, News::Gap) => return Err(Stop::Gap(row)),
-        };
+        let taken = self.take(&mut tx, part).await?;
         let mut receipt = None;
-        if let [message] = fresh {
-            let (source, key) = (&message.origin.source, key_of(message));
+        if let [message] = &taken.fresh[..] {
+            let (source, key) = (&message.origin.source, self.key_of(message));
             if let Failure::Reject(reason) = failure {
                 tracing::info!(consumer = self.name, id = %message.id, reason, "message rejected");
                 let rejection = rejection(&self.name, message, reason)?;
@@ -48,6 +50,7 @@ impl<DB: Storage> Inner<DB> {
                 if parked.len() as i64 >= self.max_parked {
                     return Err(Stop::TooManyParked);
                 }
+                self.room_to_hold(&mut tx, 1).await?;
                 tracing::warn!(
                     consumer = self.name, id = %message.id, topic = message.topic, key, %failure,
                     "message failed: its key is parked"
@@ -59,18 +62,34 @@ impl<DB: Storage> Inner<DB> {
                 DB::hold(&mut tx, &self.name, &key, message, holding).await?;
             }
         }
-        DB::save_inbox(&mut tx, &self.name, part.origin, after).await?;
+        let after = self.save(&mut tx, part, &taken).await?;
         tx.commit().await.map_err(Error::database("commit"))?;
         if let Some(receipt) = receipt {
             receipt.committed();
         }
+        self.parked.notify_one();
         Ok(after)
+    }
+
+    /// Whether `more` messages may be held.
+    pub(super) async fn room_to_hold(
+        &self,
+        tx: &mut Transaction<'_, DB>,
+        more: usize,
+    ) -> Result<(), Stop> {
+        let held = DB::held_count(tx, &self.name, self.max_held).await?;
+        match held.saturating_add(i64::try_from(more).unwrap_or(i64::MAX)) > self.max_held {
+            true => Err(Stop::TooManyHeld),
+            false => Ok(()),
+        }
     }
 
     /// What follows the try number `attempts` (from 1) that ended in `failure`.
     pub(super) fn next_try(&self, failure: &Failure, attempts: i32) -> NextTry {
-        let dead = attempts >= self.retry.max_attempts;
+        let unknown = matches!(failure, Failure::Unknown(_));
+        let dead = attempts >= self.retry.max_attempts && !unknown;
         let (reason, pause) = match failure {
+            Failure::Unknown(_) => (HeldReason::Unknown, UNKNOWN),
             Failure::Retry(after) => (HeldReason::Retry, *after),
             _ => {
                 let doubled = 2_u32.saturating_pow(attempts.saturating_sub(1).unsigned_abs());

@@ -2,8 +2,8 @@
 
 use super::{Inner, apply::Part};
 use crate::{
-    Start, Storage,
-    message::{Link, Position},
+    Error, Result, Start, Storage, begin,
+    message::{Batch, Link, Origin, Position},
     storage::InboxRow,
 };
 
@@ -19,4 +19,22 @@ impl<DB: Storage> Inner<DB> {
         let incarnation = part.origin.incarnation;
         InboxRow { incarnation, watermark: last.position, last, ended: None }
     }
+
+    /// The inbox row of `batch`'s origin, which is made when nothing is known of it.
+    pub(super) async fn open_inbox(&self, batch: &Batch) -> Result<InboxRow> {
+        if let Some(row) = DB::inbox(&self.pool, &self.name, &batch.origin).await? {
+            return Ok(row);
+        }
+        let mut tx = begin(&self.pool).await?;
+        let first = self.first_row(Part::of(batch));
+        let row = DB::lock_inbox(&mut tx, &self.name, &batch.origin, first).await?;
+        tx.commit().await.map_err(Error::database("begin a subscription"))?;
+        Ok(row)
+    }
+}
+
+/// The beginning of a log, for what has no other.
+pub(super) fn beginning(origin: &Origin) -> InboxRow {
+    let (incarnation, last) = (origin.incarnation, Link::START);
+    InboxRow { incarnation, watermark: last.position, last, ended: None }
 }

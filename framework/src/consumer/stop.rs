@@ -7,8 +7,10 @@ use crate::{Error, storage::InboxRow};
 /// Why a message was not applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Failure {
-    /// The handler failed, panicked, took too long, or there is none.
+    /// The handler failed, panicked, or took too long.
     Error(String),
+    /// Nobody here handles its topic or its schema version.
+    Unknown(String),
     /// The handler asked for another try.
     Retry(Duration),
     /// The handler refused the message for a business reason.
@@ -18,7 +20,7 @@ pub(super) enum Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Error(error) => f.write_str(error),
+            Self::Error(error) | Self::Unknown(error) => f.write_str(error),
             Self::Retry(after) => write!(f, "the handler asked for another try in {after:?}"),
             Self::Reject(reason) => write!(f, "rejected: {reason}"),
         }
@@ -29,10 +31,16 @@ impl fmt::Display for Failure {
 pub(super) enum Stop {
     /// It does not follow what was applied.
     Gap(InboxRow),
+    /// It is of another incarnation of its source than the one that is followed here.
+    Incarnation(InboxRow),
     /// Our database is away or busy.
     Transient(Error),
     /// So many keys are parked that the consumer must be broken.
     TooManyParked,
+    /// So many messages are held that no more may be.
+    TooManyHeld,
+    /// The version of the stream before this one is not at its end here.
+    OlderVersion,
     /// One message failed; which one, if that is known.
     Failed(Option<usize>, Failure),
     /// The batch cannot be taken in as it is.

@@ -15,7 +15,7 @@ use serde::{
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::{Batch, Envelope, HandOver, Link, Message, Origin, Position, TopicPattern};
+use super::{Batch, Continues, Envelope, HandOver, Link, Message, Origin, Position, TopicPattern};
 
 /// The content type of an encoded batch.
 pub const BATCH_CONTENT_TYPE: &str = "application/cloudevents-batch+json";
@@ -113,7 +113,8 @@ pub fn decode_batch(bytes: &[u8]) -> Result<Batch, DecodeError> {
         });
     }
     let handover = progress.handover.map(Arc::new);
-    Ok(Batch { origin, messages, through, last, handover })
+    let continues = progress.continues.map(Arc::new);
+    Ok(Batch { origin, messages, through, last, handover, continues })
 }
 
 /// Reads what [`encode_envelope`] writes.
@@ -167,7 +168,7 @@ struct Progress<'a>(&'a Batch);
 
 impl Serialize for Progress<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Batch { origin, through, last, handover, .. } = self.0;
+        let Batch { origin, through, last, handover, continues, .. } = self.0;
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("specversion", "1.0")?;
         map.serialize_entry("id", &format_args!("{}:{}:{}", origin.stream, origin.shard, through))?;
@@ -181,6 +182,12 @@ impl Serialize for Progress<'_> {
             map.serialize_entry("oldshards", shards)?;
             map.serialize_entry("oldtopics", &topics.join(" "))?;
             map.serialize_entry("oldthrough", &through.to_string())?;
+        }
+        if let Some(Continues { former, agreed, last }) = continues.as_deref() {
+            map.serialize_entry("formerincarnation", former)?;
+            map.serialize_entry("formeragreed", &agreed.to_string())?;
+            map.serialize_entry("formerlast", &last.position.to_string())?;
+            map.serialize_entry("formerlastid", &last.id)?;
         }
         map.end()
     }
@@ -215,6 +222,7 @@ struct Event<'a> {
     through: Option<Position>,
     last: Option<Link>,
     handover: Option<HandOver>,
+    continues: Option<Continues>,
     headers: BTreeMap<String, String>,
     data: Option<Bytes>,
 }
@@ -276,6 +284,8 @@ impl<'de> Visitor<'de> for EventVisitor {
         let (mut id, mut kind, mut source, mut stream) = (None, None, None, None);
         let (mut incarnation, mut version, mut shard) = (None, 1, None);
         let (mut old_shards, mut old_topics, mut old_through) = (None, None, None);
+        let (mut former, mut former_agreed) = (None, None);
+        let (mut former_last, mut former_last_id) = (None, None);
         let mut specversion = None;
         let (mut key, mut time, mut content_type, mut schema_version) = (None, None, None, 1);
         let (mut position, mut through) = (None, None);
@@ -294,6 +304,10 @@ impl<'de> Visitor<'de> for EventVisitor {
                 "oldshards" => old_shards = Some(map.next_value()?),
                 "oldtopics" => old_topics = Some(map.next_value::<Text<'de>>()?.0),
                 "oldthrough" => old_through = Some(read_position(&mut map)?),
+                "formerincarnation" => former = Some(map.next_value()?),
+                "formeragreed" => former_agreed = Some(read_position(&mut map)?),
+                "formerlast" => former_last = Some(read_position(&mut map)?),
+                "formerlastid" => former_last_id = Some(map.next_value()?),
                 "subject" => key = map.next_value()?,
                 "time" => time = map.next_value()?,
                 "datacontenttype" => content_type = map.next_value()?,
@@ -331,6 +345,10 @@ impl<'de> Visitor<'de> for EventVisitor {
             }
             _ => None,
         };
+        let continues = match (former, former_agreed, link(former_last, former_last_id)) {
+            (Some(former), Some(agreed), Some(last)) => Some(Continues { former, agreed, last }),
+            _ => None,
+        };
         Ok(Event {
             id: id.ok_or_else(|| de::Error::missing_field("id"))?,
             kind: kind.ok_or_else(|| de::Error::missing_field("type"))?,
@@ -348,6 +366,7 @@ impl<'de> Visitor<'de> for EventVisitor {
             through,
             last: link(last, last_id),
             handover,
+            continues,
             headers,
             data,
         })
@@ -402,7 +421,11 @@ mod tests {
         ];
         let topics = vec![TopicPattern::from("order.*"), TopicPattern::from("note")];
         let handover = Arc::new(HandOver { shards: 4, topics, through: Position(2) });
-        Batch { origin, messages, through: Position(12), last, handover: Some(handover) }
+        let (former, agreed) = (Uuid::from_u128(6), Position(2));
+        let old = Link { position: Position(1), id: Uuid::from_u128(8) };
+        let continues = Some(Arc::new(Continues { former, agreed, last: old }));
+        let (through, handover) = (Position(12), Some(handover));
+        Batch { origin, messages, through, last, handover, continues }
     }
 
     #[test]

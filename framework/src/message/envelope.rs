@@ -108,6 +108,22 @@ pub struct Batch {
     pub last: Link,
     /// From which version of the stream this one took over; none for the first.
     pub handover: Option<Arc<HandOver>>,
+    /// What a consumer that follows a former incarnation of the source is to keep; only told
+    /// to one that has said so.
+    pub continues: Option<Arc<Continues>>,
+}
+
+/// How the log of a new incarnation continues what a consumer has applied of a former one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Continues {
+    /// The incarnation that the consumer follows.
+    pub former: Uuid,
+    /// Both have the same messages up to here; what the consumer has applied past it, the
+    /// source has lost.
+    pub agreed: Position,
+    /// The stream's last message that the consumer has applied at or below it; an anchor where it
+    /// is not known.
+    pub last: Link,
 }
 
 /// Where a version of a stream took over from the one before it. A message of the new version

@@ -103,10 +103,15 @@ const RESERVED: &[&str] = &[
     "through",
     "last",
     "lastid",
+    "foreignid",
     "streamversion",
     "oldshards",
     "oldtopics",
     "oldthrough",
+    "formerincarnation",
+    "formeragreed",
+    "formerlast",
+    "formerlastid",
 ];
 
 fn refuse(what: &'static str, value: &str, rule: &'static str) -> MessageError {

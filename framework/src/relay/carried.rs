@@ -76,6 +76,7 @@ impl Carried {
             through: end.cursor.position,
             last: end.last,
             handover: self.handover.clone(),
+            continues: None,
         }
     }
 }

@@ -1,48 +1,48 @@
 //! The feed: serves pages of the log to readers that ask, and holds each reader's place against
 //! the log first.
 
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use async_trait::async_trait;
 use tokio::{
     sync::Semaphore,
     time::{Instant, sleep_until},
 };
-use uuid::Uuid;
 
 use super::{
     Shared,
     carried::Carried,
-    position::{Verified, verify},
+    position::{Continuation, Verified, continuation, verify},
 };
 use crate::{
     Storage,
     message::{Envelope, Link, Position, key_hash},
-    storage::{Checkpoint, LogRow, PageLimit},
+    storage::{Checkpoint, Cursor, LogRow, PageLimit},
     transport::{Feed, FeedError, FeedPage, FeedRequest},
 };
 
 /// So many requests read the database at once; the relay has as many connections more.
 pub(super) const READERS: u32 = 4;
+/// So many shards' empty stretches are remembered.
+const EMPTY: usize = 1_024;
 
 /// The [`Feed`] of a relay's log.
 pub(super) struct LogFeed<DB: Storage> {
     shared: Arc<Shared<DB>>,
     source: String,
-    incarnation: Uuid,
     streams: Vec<String>,
     reading: Semaphore,
+    /// Where a shard holds nothing: after the first position, up to the second.
+    empty: Mutex<HashMap<(u64, String, i32, i32), (Position, Position)>>,
 }
 
 impl<DB: Storage> LogFeed<DB> {
-    pub(super) fn new(
-        shared: Arc<Shared<DB>>,
-        source: String,
-        incarnation: Uuid,
-        streams: Vec<String>,
-    ) -> Arc<Self> {
+    pub(super) fn new(shared: Arc<Shared<DB>>, source: String, streams: Vec<String>) -> Arc<Self> {
         let reading = Semaphore::new(READERS as usize);
-        Arc::new(Self { shared, source, incarnation, streams, reading })
+        Arc::new(Self { shared, source, streams, reading, empty: Mutex::default() })
     }
 
     /// What the reader asks for, as it is defined now; any process may have changed it.
@@ -56,13 +56,30 @@ impl<DB: Storage> LogFeed<DB> {
         let found = versions.iter().position(|known| known.version == *version);
         match found.filter(|index| (0..versions[*index].shards).contains(shard)) {
             Some(index) => {
-                Ok(Carried::new(&self.source, self.incarnation, &versions, index, *shard))
+                let incarnation = DB::incarnation(&self.shared.pool).await?;
+                Ok(Carried::new(&self.source, incarnation, &versions, index, *shard))
             }
             None => {
                 let (stream, version, shard) = (stream.clone(), *version, *shard);
                 Err(FeedError::Unknown { stream, version, shard })
             }
         }
+    }
+
+    /// The place of a reader that knows no message up to it.
+    async fn anchored(
+        &self,
+        request: &FeedRequest,
+        carried: &Carried,
+    ) -> Result<Checkpoint, FeedError> {
+        let (at, head) = (request.after.max(carried.after), DB::head(&self.shared.pool).await?);
+        if at > head {
+            return Err(FeedError::Diverged(format!(
+                "you begin after position {at}, and this log ends at {head}"
+            )));
+        }
+        let cursor = DB::locate(&self.shared.pool, at).await?;
+        Ok(Checkpoint { cursor, last: request.last })
     }
 
     /// Holds the reader's place against the log.
@@ -72,11 +89,14 @@ impl<DB: Storage> LogFeed<DB> {
         carried: &Carried,
     ) -> Result<Checkpoint, FeedError> {
         let _turn = self.reading.acquire().await;
-        let (after, pool) = (request.after, &self.shared.pool);
-        let mut place = match verify(pool, after, request.last).await? {
+        let (after, last, pool) = (request.after, request.last, &self.shared.pool);
+        // Only its last message says where it is: the watermark it was told.
+        let known = Checkpoint { cursor: Cursor { position: after, ..Cursor::default() }, last };
+        let mut place = match verify(pool, after, last, &known).await? {
             Verified::Here(place) => place,
             Verified::Diverged(problem) => return Err(FeedError::Diverged(problem)),
         };
+        self.check_empty(carried, last.position, after).await?;
         // A version begins where the one before it ends.
         if after < carried.after {
             let cursor = DB::locate(pool, carried.after).await?;
@@ -86,15 +106,74 @@ impl<DB: Storage> LogFeed<DB> {
     }
 }
 
+impl<DB: Storage> LogFeed<DB> {
+    /// Looks whether the log holds nothing of what is carried between a reader's last message
+    /// and its watermark. A part of the log that was looked at for a shard is not read again.
+    async fn check_empty(
+        &self,
+        carried: &Carried,
+        last: Position,
+        after: Position,
+    ) -> Result<(), FeedError> {
+        let life = self.shared.life.now();
+        let key =
+            (life, carried.origin.stream.clone(), carried.origin.version, carried.origin.shard);
+        let seen = self.empty.lock().unwrap_or_else(PoisonError::into_inner).get(&key).copied();
+        let (from, mut at) = match seen {
+            Some((from, to)) if from <= last && to >= last => (from, to),
+            _ => (last, last),
+        };
+        at = at.max(carried.after);
+        let (pool, limit) = (&self.shared.pool, self.shared.options.page());
+        while at < after {
+            let cursor = DB::locate(pool, at).await?;
+            let rows = DB::read(pool, cursor, limit).await?;
+            let Some(end) = rows.last() else { break };
+            let between = |row: &&LogRow| row.cursor.position <= after;
+            for row in rows.iter().take_while(between) {
+                if carried.carries(&row.message, || key_hash(&row.message)) {
+                    return Err(FeedError::Diverged(format!(
+                        "your last message is at position {last}, your watermark at {after}, and \
+                         this log holds a message of the stream at {}: this database was restored \
+                         from a backup, or it is not the one you know",
+                        row.cursor.position
+                    )));
+                }
+            }
+            at = end.cursor.position.min(after);
+        }
+        let mut empty = self.empty.lock().unwrap_or_else(PoisonError::into_inner);
+        if empty.len() >= EMPTY && !empty.contains_key(&key) {
+            empty.clear();
+        }
+        empty.insert(key, (from, at));
+        Ok(())
+    }
+}
+
 #[async_trait]
 impl<DB: Storage> Feed for LogFeed<DB> {
     async fn page(&self, request: FeedRequest) -> Result<FeedPage, FeedError> {
         let carried = self.carried(&request).await?;
-        let current = self.incarnation;
-        if request.incarnation.is_some_and(|known| known != current) {
-            return Err(FeedError::Incarnation { current });
+        let mut request = request;
+        let mut continues = None;
+        if let Some(former) =
+            request.incarnation.filter(|known| *known != carried.origin.incarnation)
+        {
+            let (after, last) = (request.after, request.last);
+            let pool = &self.shared.pool;
+            let told = match continuation(pool, former, after, last).await? {
+                Continuation::At(told) => told,
+                Continuation::Unknown(problem) => return Err(FeedError::Diverged(problem)),
+            };
+            (request.after, request.last) = (after.min(told.agreed), told.last);
+            continues = Some(Arc::new(told));
         }
-        let place = self.locate(&request, &carried).await?;
+        let request = request;
+        let place = match request.last.is_anchor() && request.last != Link::START {
+            true => self.anchored(&request, &carried).await?,
+            false => self.locate(&request, &carried).await?,
+        };
         if carried.until.is_some_and(|until| place.cursor.position >= until) {
             // Progress to the end of a version that has nothing is told once.
             if request.after >= place.cursor.position {
@@ -125,7 +204,11 @@ impl<DB: Storage> Feed for LogFeed<DB> {
                 () = self.shared.stop.cancelled() => break,
             }
         }
-        Ok(page.finish())
+        let mut page = page.finish();
+        // Only this reader may be told, and only now.
+        page.full &= continues.is_none();
+        page.batch.continues = continues;
+        Ok(page)
     }
 }
 

@@ -22,6 +22,8 @@ pub(super) async fn run<DB: Storage>(shared: Arc<Shared<DB>>) {
     let mut head = Head {
         lease: None,
         renew_at: Instant::now(),
+        life: 0,
+        noted: None,
         watch: None,
         wakes: Wakes::default(),
         pause: EXPECTING,
@@ -38,6 +40,10 @@ struct Head<DB: Storage> {
     shared: Arc<Shared<DB>>,
     lease: Option<Lease>,
     renew_at: Instant,
+    /// The life of the server that the head was read in.
+    life: u64,
+    /// The epoch of the lease whose beginning was noted.
+    noted: Option<i64>,
     watch: Option<Box<dyn Watch>>,
     wakes: Wakes,
     pause: Duration,
@@ -70,6 +76,20 @@ impl<DB: Storage> Head<DB> {
                 self.watch = DB::watch(pool).await.ok();
             }
         }
+        let life = self.shared.life.now();
+        if life != self.life {
+            // The log may end earlier than it did.
+            let head = DB::head(pool).await?;
+            self.shared.head.send_replace(head);
+            (self.life, self.noted) = (life, None);
+        }
+        if let Some(lease) = &self.lease
+            && self.noted != Some(lease.epoch)
+        {
+            DB::check_sealable(pool).await?;
+            DB::note_term(pool, DB::head(pool).await?).await?;
+            self.noted = Some(lease.epoch);
+        }
         let limit = i64::from(options.seal_messages);
         let (count, head) = match &self.lease {
             Some(lease) => {
@@ -86,6 +106,11 @@ impl<DB: Storage> Head<DB> {
     }
 
     fn tell(&self, head: Position) -> bool {
+        let known = *self.shared.head.borrow();
+        if head < known && self.life == self.shared.life.now() {
+            self.shared.life.next(&format!("the log ended at {known}, and now it ends at {head}"));
+            return false;
+        }
         self.shared.head.send_if_modified(|known| {
             let moved = head > *known;
             *known = head.max(*known);

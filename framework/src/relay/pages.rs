@@ -55,6 +55,8 @@ pub(super) struct Pages {
 
 #[derive(Default)]
 struct Kept {
+    /// The life of the server that they were read in.
+    life: u64,
     /// By the position after which they begin.
     pages: BTreeMap<Position, Arc<Page>>,
     oldest: VecDeque<Position>,
@@ -79,18 +81,20 @@ impl Pages {
     }
 
     /// A page that holds what follows `after`, which is before `head`; it may begin earlier.
+    /// `life` is the server's in which the two were read.
     pub(super) async fn read<DB: Storage>(
         &self,
         pool: &Pool<DB>,
+        life: u64,
         after: Cursor,
         head: Position,
     ) -> Result<Arc<Page>> {
-        if let Some(page) = self.find(after.position) {
+        if let Some(page) = self.find(life, after.position) {
             return Ok(page);
         }
         let gate = after.position.0.unsigned_abs() as usize % GATES;
         let _turn = self.gates[gate].lock().await;
-        if let Some(page) = self.find(after.position) {
+        if let Some(page) = self.find(life, after.position) {
             return Ok(page);
         }
         let limit = PageLimit { rows: self.rows.load(Ordering::Relaxed), ..self.limit };
@@ -103,18 +107,26 @@ impl Pages {
             None => DB::locate(pool, head).await?,
         };
         let page = Arc::new(Page { rows, end, hashes: OnceLock::new() });
-        self.keep(after.position, &page);
+        self.keep(life, after.position, &page);
         Ok(page)
     }
 
-    fn find(&self, after: Position) -> Option<Arc<Page>> {
+    fn find(&self, life: u64, after: Position) -> Option<Arc<Page>> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.life != life {
+            return None;
+        }
         let (_, page) = kept.pages.range(..=after).next_back()?;
         (page.end.position > after).then(|| Arc::clone(page))
     }
 
-    fn keep(&self, after: Position, page: &Arc<Page>) {
+    fn keep(&self, life: u64, after: Position, page: &Arc<Page>) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.life < life {
+            *kept = Kept { life, ..Kept::default() };
+        } else if kept.life > life {
+            return;
+        }
         kept.bytes += page.cost();
         if let Some(before) = kept.pages.insert(after, Arc::clone(page)) {
             kept.bytes -= before.cost();

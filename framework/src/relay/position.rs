@@ -2,10 +2,11 @@
 //! of the message that stands there.
 
 use sqlx::Pool;
+use uuid::Uuid;
 
 use crate::{
     Result, Storage,
-    message::{Link, Position},
+    message::{Continues, Link, Position},
     storage::{Checkpoint, PageLimit},
 };
 
@@ -17,24 +18,76 @@ pub(super) enum Verified {
     Diverged(String),
 }
 
-/// Finds the checkpoint that a consumer speaks of: its watermark, and its last message.
+/// Finds the checkpoint that a consumer's watermark and last message speak of; `acked` is one that
+/// was confirmed before.
 pub(super) async fn verify<DB: Storage>(
     pool: &Pool<DB>,
     watermark: Position,
     last: Link,
+    acked: &Checkpoint,
 ) -> Result<Verified> {
+    if let Some(problem) = disagreement(pool, watermark, last).await? {
+        return Ok(Verified::Diverged(problem));
+    }
+    // What lies between its last message and its watermark the consumer has only been told of:
+    // it is looked at again, unless this log is known to hold nothing there.
+    let at = match last == acked.last {
+        true => watermark.min(acked.cursor.position),
+        false => last.position,
+    };
+    let cursor = DB::locate(pool, at).await?;
+    Ok(Verified::Here(Checkpoint { cursor, last }))
+}
+
+/// What of a consumer's place does not agree with this log.
+async fn disagreement<DB: Storage>(
+    pool: &Pool<DB>,
+    watermark: Position,
+    last: Link,
+) -> Result<Option<String>> {
     let head = DB::head(pool).await?;
     if watermark > head {
-        return Ok(Verified::Diverged(format!(
+        return Ok(Some(format!(
             "the consumer has applied up to position {watermark}, this log ends at {head}: this \
              database was restored from a backup, or it is not the one the consumer knows"
         )));
     }
-    if let Some(problem) = mismatch(pool, last).await? {
-        return Ok(Verified::Diverged(problem));
-    }
-    let cursor = DB::locate(pool, watermark).await?;
-    Ok(Verified::Here(Checkpoint { cursor, last }))
+    mismatch(pool, last).await
+}
+
+/// How this log continues what a consumer of another incarnation has applied.
+pub(super) enum Continuation {
+    /// From here.
+    At(Continues),
+    /// It does not, and this is why.
+    Unknown(String),
+}
+
+/// Finds out how this log continues what a consumer has applied that follows `former`.
+pub(super) async fn continuation<DB: Storage>(
+    pool: &Pool<DB>,
+    former: Uuid,
+    watermark: Position,
+    last: Link,
+) -> Result<Continuation> {
+    let known = DB::former_incarnations(pool).await?;
+    let Some(agreed) = known.iter().find(|known| known.incarnation == former) else {
+        return Ok(Continuation::Unknown(format!(
+            "the consumer follows incarnation {former}, which this database does not know: if it \
+             lost that one when a backup was restored, name it: `syncline stream rebase --lost \
+             {former}`"
+        )));
+    };
+    let agreed = agreed.agreed;
+    let known = match last.is_anchor() {
+        true => last.position <= agreed,
+        false => last.position <= DB::head(pool).await? && mismatch(pool, last).await?.is_none(),
+    };
+    Ok(Continuation::At(match known {
+        // It may have gone on in this log past the agreed position.
+        true => Continues { former, agreed: agreed.max(last.position), last },
+        false => Continues { former, agreed, last: Link::anchor(watermark.min(agreed)) },
+    }))
 }
 
 /// Says so when another message stands at `link` than it names.

@@ -2,6 +2,7 @@
 //! acknowledged prefix; after a failure the window is drained and sent again from there.
 
 mod answer;
+mod incarnation;
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,7 +19,7 @@ use super::{
 };
 use crate::{
     Error, Result, Storage,
-    message::Position,
+    message::{Batch, Continues, Envelope, Position},
     storage::{Checkpoint, Lease, Save, ShardKey},
     transport::Publisher,
 };
@@ -96,7 +97,7 @@ impl<DB: Storage> Sender<DB> {
     }
 
     async fn run_once(&mut self) -> Result<End> {
-        let pool = &self.shared.pool;
+        let (pool, life) = (&self.shared.pool, self.shared.life.now());
         let Some(row) = DB::shard(pool, &self.key).await? else {
             return Err(Error::Definition {
                 what: "route",
@@ -116,8 +117,10 @@ impl<DB: Storage> Sender<DB> {
             saved: row.checkpoint,
             saving: None,
             told: None,
+            continues: None,
             progress_at: None,
             window: Window::default(),
+            life,
             sender: self,
         };
         let end = run.send().await;
@@ -160,9 +163,13 @@ struct Run<'a, DB: Storage> {
     saving: Option<(Checkpoint, oneshot::Receiver<bool>)>,
     /// How far the consumer said it is; none before its first answer.
     told: Option<Position>,
+    /// What is told to a consumer that follows a former incarnation.
+    continues: Option<Arc<Continues>>,
     /// When progress is told to the consumer.
     progress_at: Option<Instant>,
     window: Window,
+    /// The life of the database server that all of this was read in.
+    life: u64,
 }
 
 impl<DB: Storage> Run<'_, DB> {
@@ -170,7 +177,12 @@ impl<DB: Storage> Run<'_, DB> {
         let stop = self.sender.shared.stop.clone();
         let mut head = self.sender.shared.head.subscribe();
         let mut hold = self.sender.hold.clone();
+        let mut life = self.sender.shared.life.subscribe();
         loop {
+            if *life.borrow_and_update() != self.life {
+                self.window.drain().await;
+                return Err(Error::ServerChanged);
+            }
             let held = *hold.borrow_and_update();
             if held == Hold::Lost {
                 return Ok(End::Lost);
@@ -203,6 +215,7 @@ impl<DB: Storage> Run<'_, DB> {
                 () = sleep_until(self.progress_at.unwrap_or_else(Instant::now)),
                     if idle && self.progress_at.is_some() => Event::Look,
                 _ = hold.changed() => Event::Look,
+                _ = life.changed() => Event::Look,
                 () = stop.cancelled(), if !leaving => Event::Look,
             };
             match event {
@@ -249,17 +262,22 @@ impl<DB: Storage> Run<'_, DB> {
         let mut batch = Gather::new(carried, self.read, shared.options.page());
         // A shard finds little in a page: it looks at so many that a batch is worth sending.
         for _ in 0..carried.pages() {
-            let page = shared.pages.read(&shared.pool, batch.end.cursor, head).await?;
+            let page = shared.pages.read(&shared.pool, self.life, batch.end.cursor, head).await?;
             if !batch.take(&page) || batch.end.cursor.position >= head {
                 break;
             }
         }
         let (messages, end) = (batch.messages, batch.end);
-        let batch = (!messages.is_empty()).then(|| carried.batch(messages, &end));
+        let batch = (!messages.is_empty()).then(|| self.batch(messages, &end));
         self.window.push(end, self.acked.cursor.position, publisher, batch);
         self.read = end;
         self.tell(RouteState::Sending);
         Ok(true)
+    }
+
+    fn batch(&self, messages: Vec<Envelope>, end: &Checkpoint) -> Batch {
+        let continues = self.continues.clone();
+        Batch { continues, ..self.sender.carried.batch(messages, end) }
     }
 
     /// Whether this version is at its end, and the consumer has said so.
@@ -272,7 +290,7 @@ impl<DB: Storage> Run<'_, DB> {
         let Sender { shared, publisher, carried, .. } = &*self.sender;
         let at = self.acked.cursor.position;
         // The end of a version is told at once, and when nothing else was.
-        let last = carried.until.is_some_and(|until| at >= until);
+        let last = self.continues.is_some() || carried.until.is_some_and(|until| at >= until);
         if !last && self.told.unwrap_or(self.began) >= at {
             self.progress_at = None;
             return false;
@@ -282,7 +300,7 @@ impl<DB: Storage> Run<'_, DB> {
             return false;
         }
         self.progress_at = None;
-        let batch = carried.batch(Vec::new(), &self.acked);
+        let batch = self.batch(Vec::new(), &self.acked);
         self.window.push(self.acked, self.acked.cursor.position, publisher, Some(batch));
         true
     }
@@ -309,7 +327,7 @@ impl<DB: Storage> Run<'_, DB> {
     fn hand_in(&self, closed: bool, now: bool) -> oneshot::Receiver<bool> {
         let Sender { shared, key, lease, .. } = &*self.sender;
         let (key, lease, to) = (key.clone(), lease.clone(), self.acked);
-        shared.saver.save(Save { key, lease, to, closed }, now)
+        shared.saver.save(Save { key, lease, to, closed }, self.life, now)
     }
 }
 

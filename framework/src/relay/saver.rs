@@ -1,34 +1,37 @@
 //! Checkpoints of all senders of this process, saved together: one transaction a tick, and not
 //! one for each shard.
 
-use std::{
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::sync::{Mutex, PoisonError};
 
-use sqlx::Pool;
 use tokio::{
     sync::{Notify, oneshot},
     time::timeout,
 };
-use tokio_util::sync::CancellationToken;
 
-use crate::{Storage, storage::Save};
+use super::Shared;
+use crate::{Error, Result, Storage, begin, storage::Save};
 
 #[derive(Default)]
 pub(super) struct Saver {
-    waiting: Mutex<Vec<(Save, oneshot::Sender<bool>)>>,
+    waiting: Mutex<Vec<Waiting>>,
     something: Notify,
     hurry: Notify,
 }
 
+struct Waiting {
+    save: Save,
+    life: u64,
+    answer: oneshot::Sender<bool>,
+}
+
 impl Saver {
-    /// Hands a checkpoint in; it is saved with the next tick, or at once with `now`. The answer
-    /// is false when the lease is somebody else's, and none when the database did not answer.
-    pub(super) fn save(&self, save: Save, now: bool) -> oneshot::Receiver<bool> {
+    /// Hands in a checkpoint that was reached in `life`; it is saved with the next tick, or at
+    /// once with `now`. The answer is false when the lease is somebody else's, and none when it
+    /// was not saved.
+    pub(super) fn save(&self, save: Save, life: u64, now: bool) -> oneshot::Receiver<bool> {
         let (answer, answered) = oneshot::channel();
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.push((save, answer));
+        waiting.push(Waiting { save, life, answer });
         drop(waiting);
         self.something.notify_one();
         if now {
@@ -37,35 +40,43 @@ impl Saver {
         answered
     }
 
-    fn take(&self) -> (Vec<Save>, Vec<oneshot::Sender<bool>>) {
+    fn take(&self, life: u64) -> (Vec<Save>, Vec<oneshot::Sender<bool>>) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.drain(..).unzip()
+        // One of another life may lie past the end of the log.
+        let of_now = waiting.drain(..).filter(|waiting| waiting.life == life);
+        of_now.map(|waiting| (waiting.save, waiting.answer)).unzip()
     }
 
-    /// Saves what is handed in, every `tick`, until `stop`.
-    pub(super) async fn run<DB: Storage>(
-        &self,
-        pool: &Pool<DB>,
-        tick: Duration,
-        stop: &CancellationToken,
-    ) {
+    /// Saves what is handed in, with each tick, until all senders have ended.
+    pub(super) async fn run<DB: Storage>(&self, shared: &Shared<DB>) {
+        let (tick, stop) = (shared.options.checkpoint_every, &shared.saved);
         while stop.run_until_cancelled(self.something.notified()).await.is_some() {
             // Time for others to come along.
             let _ = timeout(tick, self.hurry.notified()).await;
-            let (saves, answers) = self.take();
-            if saves.is_empty() {
-                continue;
-            }
-            match DB::save_checkpoints(pool, &saves).await {
-                Ok(saved) => {
-                    for (answer, saved) in answers.into_iter().zip(saved) {
-                        // A sender that ended meanwhile does not wait for it.
-                        let _ = answer.send(saved);
-                    }
-                }
-                // The senders hand in again.
-                Err(error) => tracing::warn!(%error, "checkpoints could not be saved"),
+            // The senders hand in again what is not saved.
+            if let Err(error) = self.save_all(shared).await {
+                tracing::warn!(%error, "checkpoints could not be saved");
             }
         }
+    }
+
+    async fn save_all<DB: Storage>(&self, shared: &Shared<DB>) -> Result<()> {
+        let life = shared.life.now();
+        let (saves, answers) = self.take(life);
+        if saves.is_empty() {
+            return Ok(());
+        }
+        let mut tx = begin(&shared.pool).await?;
+        if shared.life.now() != life {
+            // The connection is of another life.
+            return Ok(());
+        }
+        let saved = DB::save_checkpoints(&mut tx, &saves).await?;
+        tx.commit().await.map_err(Error::database("save the checkpoints"))?;
+        for (answer, saved) in answers.into_iter().zip(saved) {
+            // A sender that ended meanwhile does not wait for it.
+            let _ = answer.send(saved);
+        }
+        Ok(())
     }
 }

@@ -102,6 +102,12 @@ impl<DB: Storage> Share<DB> {
     async fn tick(&mut self) -> Result<Duration> {
         let shared = Arc::clone(&self.shared);
         let (pool, lease) = (&shared.pool, shared.options.lease);
+        let incarnation = DB::incarnation(pool).await?;
+        if std::mem::replace(&mut self.incarnation, incarnation) != incarnation {
+            for running in self.running.values() {
+                running.hold.send_replace(Hold::GiveBack);
+            }
+        }
         let wanted =
             if shared.stop.is_cancelled() { HashMap::new() } else { self.wanted().await? };
         for (key, running) in &self.running {

@@ -17,6 +17,8 @@ struct Flight {
     end: Checkpoint,
     /// What was acknowledged when it was sent.
     acked: Position,
+    /// Where its messages stand.
+    sent: Vec<Position>,
     /// None where there was nothing of the stream: there is nothing to send.
     answer: Option<JoinHandle<Result<Ack, PublishError>>>,
 }
@@ -27,6 +29,8 @@ pub(super) struct Landed {
     pub(super) end: Checkpoint,
     /// What was acknowledged when it was sent: its answer knows of no more.
     pub(super) acked: Position,
+    /// Where its messages stand.
+    pub(super) sent: Vec<Position>,
     /// None where there was nothing to send.
     pub(super) answer: Option<Result<Ack, PublishError>>,
 }
@@ -52,11 +56,13 @@ impl Window {
         publisher: &Arc<dyn Publisher>,
         batch: Option<Batch>,
     ) {
+        let sent = batch.iter().flat_map(|batch| &batch.messages);
+        let sent = sent.map(|message| message.position).collect();
         let answer = batch.map(|batch| {
             let publisher = Arc::clone(publisher);
             tokio::spawn(async move { publisher.publish(&batch).await })
         });
-        self.0.push_back(Flight { end, acked, answer });
+        self.0.push_back(Flight { end, acked, sent, answer });
     }
 
     /// Waits for the oldest batch under way. Safe to drop: it is taken out only when it is done.
@@ -72,7 +78,8 @@ impl Window {
                 })
             })),
         };
-        let landed = Landed { end: flight.end, acked: flight.acked, answer };
+        let sent = std::mem::take(&mut flight.sent);
+        let landed = Landed { end: flight.end, acked: flight.acked, sent, answer };
         self.0.pop_front();
         landed
     }

@@ -22,6 +22,8 @@ pub enum HeldReason {
     Retry,
     /// An earlier message of its key is held.
     Behind,
+    /// This consumer knows no handler for it; one that does may be on its way.
+    Unknown,
 }
 
 /// With what a message is held.
@@ -54,7 +56,7 @@ pub struct HeldMessage {
     pub position: Position,
     /// The envelope, as one CloudEvents JSON object.
     pub envelope: Vec<u8>,
-    /// `failed`, `retry` or `behind`.
+    /// `failed`, `retry`, `behind` or `unknown`.
     pub reason: String,
     /// Whether it waits for the operator.
     pub dead: bool,
@@ -64,6 +66,28 @@ pub struct HeldMessage {
     pub error: Option<String>,
     /// Since when.
     pub held_at: DateTime<Utc>,
+    /// Who changed its payload last, if somebody did.
+    pub edited: Option<Edited>,
+}
+
+/// Who changed a held message's payload, and when; the database keeps what it was at first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Edited {
+    /// Who.
+    pub by: String,
+    /// When.
+    pub at: DateTime<Utc>,
+}
+
+/// A parked key whose timer is due, or soon will be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DueKey {
+    /// Whose key.
+    pub source: String,
+    /// The key.
+    pub key: String,
+    /// How long until it is due; nought when it is.
+    pub due_in: Duration,
 }
 
 /// Held messages of parked keys, dead letters, and the timers that retry them.
@@ -130,12 +154,26 @@ pub trait HeldStore: Base {
     /// Removes a held message.
     async fn unhold(tx: &mut Transaction<'_, Self>, id: i64) -> Result<()>;
 
-    /// Parked (source, key) whose timer is due, the oldest first.
+    /// Notes that nobody here handles a held message.
+    async fn mark_unknown(tx: &mut Transaction<'_, Self>, id: i64, error: &str) -> Result<()>;
+
+    /// The (source, key) of held messages that nobody here handled.
+    async fn unknown_keys(pool: &Pool<Self>, consumer: &str) -> Result<Vec<(String, String)>>;
+
+    /// How many messages `consumer` holds; counts no further than `limit`.
+    async fn held_count(tx: &mut Transaction<'_, Self>, consumer: &str, limit: i64) -> Result<i64>;
+
+    /// Replaces a held message's envelope and keeps the one it had at first.
+    async fn edit(tx: &mut Transaction<'_, Self>, id: i64, envelope: &[u8], by: &str)
+    -> Result<()>;
+
+    /// Parked keys whose timer is due `within` a time from now, the oldest first.
     async fn due_keys(
         pool: &Pool<Self>,
         consumer: &str,
+        within: Duration,
         limit: i64,
-    ) -> Result<Vec<(String, String)>>;
+    ) -> Result<Vec<DueKey>>;
 
     /// Locks a parked key whose timer is due, and sets the timer `claim` ahead, so that no
     /// other process tries the key meanwhile; false when it is not parked or not due.

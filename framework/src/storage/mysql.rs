@@ -7,31 +7,35 @@ mod migrate;
 mod outbox;
 mod settings;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use sqlx::{Executor, MySql, MySqlPool, Pool, Row, Transaction, mysql::MySqlPoolOptions};
 use uuid::Uuid;
 
 use super::shared::{
-    InboxColumns, RouteColumns, TIMER, from_millis, held_store, inbox_row, millis, route_row,
-    route_stores, shared_reads, shared_stores, split_subject, sql, timer_subject,
+    InboxColumns, RouteColumns, TERMS, TIMER, ahead_store, from_millis, held_store, inbox_row,
+    incarnation_store, inserted, millis, route_row, route_stores, shared_reads, shared_stores,
+    split_subject, sql, timer_subject,
 };
 use super::{
-    AppliedMigration, Base, Cursor, HeldMessage, HeldReason, HeldStore, Holding, InboxRow,
-    InboxStore, LogStore, MemberStore, NewShard, PageLimit, RouteLag, RouteRow, RouteStore, Save,
-    ShardKey, Steps, StreamStore, StreamVersion,
+    Ahead, AheadRow, AheadStore, AppliedMigration, Base, Cursor, DueKey, Edited, Former,
+    HeldMessage, HeldReason, HeldStore, Holding, InboxRow, InboxStore, IncarnationStore, LogStore,
+    MemberStore, Met, NewShard, PageLimit, RouteLag, RouteRow, RouteStore, Save, Server, ShardKey,
+    Steps, StreamStore, StreamVersion, Term,
 };
 use crate::{
     Error, Result, begin,
     error::mysql_number,
-    message::{Envelope, Origin, Position, encode_envelope},
+    message::{Envelope, Link, Origin, Position, encode_envelope},
 };
 
 shared_stores!(MySql, "mysql");
 route_stores!(MySql, "mysql");
 shared_reads!(MySql, "mysql");
 held_store!(MySql, "mysql");
+ahead_store!(MySql, "mysql");
+incarnation_store!(MySql, "mysql");
 
 /// ER_SP_DOES_NOT_EXIST: also said of a savepoint.
 const NO_SAVEPOINT: u16 = 1305;
@@ -54,14 +58,22 @@ impl Base for MySql {
         }
     }
 
-    fn relay_pool(pool: &MySqlPool, connections: u32) -> MySqlPool {
+    fn relay_pool(pool: &MySqlPool, connections: u32, met: Met) -> MySqlPool {
         MySqlPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(pool.options().get_acquire_timeout())
-            .after_connect(|connection, _| {
+            .after_connect(move |connection, _| {
+                let met = Arc::clone(&met);
                 Box::pin(async move {
                     let settings = sqlx::raw_sql(include_str!("mysql/sql/relay_session.sql"));
-                    connection.execute(settings).await.map(drop)
+                    connection.execute(settings).await?;
+                    let server = sqlx::query_as(include_str!("mysql/sql/server.sql"));
+                    let (name, now): (String, i64) = server.fetch_one(&mut *connection).await?;
+                    let uptime = sqlx::query_as(include_str!("mysql/sql/uptime.sql"));
+                    let (_, uptime): (String, String) = uptime.fetch_one(connection).await?;
+                    let started = now - uptime.parse().unwrap_or(now);
+                    met(Server { name, started });
+                    Ok(())
                 })
             })
             .connect_lazy_with((*pool.connect_options()).clone())

@@ -5,24 +5,26 @@ mod log;
 mod migrate;
 mod outbox;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use sqlx::{PgPool, Pool, Postgres, Row, Transaction, postgres::PgPoolOptions};
 use uuid::Uuid;
 
 use super::shared::{
-    InboxColumns, RouteColumns, TIMER, from_millis, held_store, inbox_row, lease_store, millis,
-    route_row, route_stores, shared_reads, shared_stores, split_subject, sql, timer_subject,
+    InboxColumns, RouteColumns, TERMS, TIMER, ahead_store, from_millis, held_store, inbox_row,
+    incarnation_store, inserted, lease_store, millis, route_row, route_stores, shared_reads,
+    shared_stores, split_subject, sql, timer_subject,
 };
 use super::{
-    AppliedMigration, Base, Cursor, HeldMessage, HeldReason, HeldStore, Holding, InboxRow,
-    InboxStore, Lease, LeaseStore, LogStore, MemberStore, NewShard, PageLimit, RouteLag, RouteRow,
-    RouteStore, Save, ShardKey, Steps, StreamStore, StreamVersion,
+    Ahead, AheadRow, AheadStore, AppliedMigration, Base, Cursor, DueKey, Edited, Former,
+    HeldMessage, HeldReason, HeldStore, Holding, InboxRow, InboxStore, IncarnationStore, Lease,
+    LeaseStore, LogStore, MemberStore, Met, NewShard, PageLimit, RouteLag, RouteRow, RouteStore,
+    Save, Server, ShardKey, Steps, StreamStore, StreamVersion, Term,
 };
 use crate::{
     Error, Result, begin,
-    message::{Envelope, Origin, Position, encode_envelope},
+    message::{Envelope, Link, Origin, Position, encode_envelope},
 };
 
 lease_store!(Postgres, "postgres");
@@ -30,6 +32,17 @@ shared_stores!(Postgres, "postgres");
 shared_reads!(Postgres, "postgres");
 route_stores!(Postgres, "postgres");
 held_store!(Postgres, "postgres");
+ahead_store!(Postgres, "postgres");
+incarnation_store!(
+    Postgres,
+    "postgres",
+    async fn check_sealable(pool: &PgPool) -> Result<()> {
+        log::check_sealable(pool).await
+    },
+    async fn reseal(tx: &mut Transaction<'_, Postgres>) -> Result<u64> {
+        log::reseal(tx).await
+    }
+);
 
 #[async_trait]
 impl Base for Postgres {
@@ -40,12 +53,20 @@ impl Base for Postgres {
         pool.begin().await
     }
 
-    fn relay_pool(pool: &PgPool, connections: u32) -> PgPool {
+    fn relay_pool(pool: &PgPool, connections: u32, met: Met) -> PgPool {
         // A position may be published only when a power cut cannot give it to another message.
         let options = (*pool.connect_options()).clone().options([("synchronous_commit", "on")]);
         PgPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(pool.options().get_acquire_timeout())
+            .after_connect(move |connection, _| {
+                let met = Arc::clone(&met);
+                Box::pin(async move {
+                    let name = sqlx::query_scalar(include_str!("postgres/sql/server.sql"));
+                    met(Server { name: name.fetch_one(connection).await?, started: 0 });
+                    Ok(())
+                })
+            })
             .connect_lazy_with(options)
     }
 

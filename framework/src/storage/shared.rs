@@ -134,6 +134,26 @@ macro_rules! shared_stores {
                 Err(Error::Database { action: failed, source: sqlx::Error::RowNotFound })
             }
 
+            async fn lock_version(
+                tx: &mut Transaction<'_, Self>,
+                consumer: &str,
+                origin: &Origin,
+            ) -> Result<Vec<(i32, InboxRow)>> {
+                let rows: Vec<(Uuid, i64, i64, Uuid, Option<i64>, i32)> =
+                    sqlx::query_as(sql!($dir, "inbox_version"))
+                        .bind(consumer)
+                        .bind(&origin.source)
+                        .bind(&origin.stream)
+                        .bind(origin.version)
+                        .fetch_all(&mut **tx)
+                        .await
+                        .map_err(Error::database("lock the inbox"))?;
+                let row = |(incarnation, watermark, last, id, ended, shard)| {
+                    (shard, inbox_row((incarnation, watermark, last, id, ended)))
+                };
+                Ok(rows.into_iter().map(row).collect())
+            }
+
             async fn save_inbox(
                 tx: &mut Transaction<'_, Self>,
                 consumer: &str,
@@ -169,22 +189,22 @@ macro_rules! shared_stores {
                     .bind(reason)
                     .execute(&mut **tx)
                     .await;
-                match done {
-                    Ok(done) => Ok(done.rows_affected() == 1),
-                    // MySQL: only this statement is undone.
-                    Err(sqlx::Error::Database(error)) if error.is_unique_violation() => Ok(false),
-                    Err(error) => Err(Error::database("record a compensation")(error)),
-                }
+                let done = done.map(|done| done.rows_affected());
+                inserted(done).map_err(Error::database("record a compensation"))
             }
         }
     };
 }
 pub(super) use shared_stores;
 
+mod ahead;
 mod held;
+mod incarnation;
 mod reads;
 mod route;
+pub(super) use ahead::ahead_store;
 pub(super) use held::held_store;
+pub(super) use incarnation::{TERMS, incarnation_store};
 pub(super) use reads::shared_reads;
 pub(super) use route::{RouteColumns, route_row, route_stores};
 
@@ -234,10 +254,21 @@ pub(super) fn inbox_row((incarnation, watermark, last, id, ended): InboxColumns)
 impl HeldReason {
     pub(super) fn as_str(self) -> &'static str {
         match self {
-            Self::Failed => "failed",
+            // What nobody handles is told apart by a column of its own.
+            Self::Failed | Self::Unknown => "failed",
             Self::Retry => "retry",
             Self::Behind => "behind",
         }
+    }
+}
+
+/// Whether an INSERT that may find its row there has made it.
+pub(super) fn inserted(done: sqlx::Result<u64>) -> sqlx::Result<bool> {
+    match done {
+        Ok(rows) => Ok(rows == 1),
+        // MySQL: only this statement is undone.
+        Err(sqlx::Error::Database(error)) if error.is_unique_violation() => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

@@ -12,17 +12,19 @@ use sqlx::{Pool, Row, Sqlite, SqlitePool, Transaction, sqlite::SqlitePoolOptions
 use uuid::Uuid;
 
 use super::shared::{
-    InboxColumns, RouteColumns, TIMER, from_millis, held_store, inbox_row, lease_store, millis,
-    route_row, route_stores, shared_reads, shared_stores, split_subject, sql, timer_subject,
+    InboxColumns, RouteColumns, TERMS, TIMER, ahead_store, from_millis, held_store, inbox_row,
+    incarnation_store, inserted, lease_store, millis, route_row, route_stores, shared_reads,
+    shared_stores, split_subject, sql, timer_subject,
 };
 use super::{
-    AppliedMigration, Base, Cursor, HeldMessage, HeldReason, HeldStore, Holding, InboxRow,
-    InboxStore, Lease, LeaseStore, LogStore, MemberStore, NewShard, PageLimit, RouteLag, RouteRow,
-    RouteStore, Save, ShardKey, Steps, StreamStore, StreamVersion,
+    Ahead, AheadRow, AheadStore, AppliedMigration, Base, Cursor, DueKey, Edited, Former,
+    HeldMessage, HeldReason, HeldStore, Holding, InboxRow, InboxStore, IncarnationStore, Lease,
+    LeaseStore, LogStore, MemberStore, Met, NewShard, PageLimit, RouteLag, RouteRow, RouteStore,
+    Save, Server, ShardKey, Steps, StreamStore, StreamVersion, Term,
 };
 use crate::{
     Error, Result, begin,
-    message::{Envelope, Origin, Position, encode_envelope},
+    message::{Envelope, Link, Origin, Position, encode_envelope},
 };
 
 lease_store!(Sqlite, "sqlite");
@@ -30,6 +32,8 @@ shared_stores!(Sqlite, "sqlite");
 shared_reads!(Sqlite, "sqlite");
 route_stores!(Sqlite, "sqlite");
 held_store!(Sqlite, "sqlite");
+ahead_store!(Sqlite, "sqlite");
+incarnation_store!(Sqlite, "sqlite");
 
 #[async_trait]
 impl Base for Sqlite {
@@ -40,10 +44,15 @@ impl Base for Sqlite {
         pool.begin_with("BEGIN IMMEDIATE").await
     }
 
-    fn relay_pool(pool: &SqlitePool, connections: u32) -> SqlitePool {
+    fn relay_pool(pool: &SqlitePool, connections: u32, met: Met) -> SqlitePool {
+        let file = pool.connect_options().get_filename().to_owned();
         SqlitePoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(pool.options().get_acquire_timeout())
+            .after_connect(move |_, _| {
+                met(Server { name: identity(&file), started: 0 });
+                Box::pin(async { Ok(()) })
+            })
             .connect_lazy_with((*pool.connect_options()).clone())
     }
 
@@ -62,4 +71,17 @@ impl Base for Sqlite {
     ) -> Result<i64> {
         migrate::lost_with(connection, version, first).await
     }
+}
+
+/// Tells a file from another one that was put in its place.
+#[cfg(unix)]
+fn identity(file: &std::path::Path) -> String {
+    use std::os::unix::fs::MetadataExt;
+    let found = std::fs::metadata(file).map(|found| format!("{}:{}", found.dev(), found.ino()));
+    found.unwrap_or_default()
+}
+
+#[cfg(not(unix))]
+fn identity(_file: &std::path::Path) -> String {
+    String::new()
 }

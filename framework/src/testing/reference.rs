@@ -197,7 +197,14 @@ impl SampleSource {
             self.through.0 += 1;
         }
         let (through, last) = (self.through, self.last);
-        Batch { origin: Arc::clone(&self.origin), messages, through, last, handover: None }
+        Batch {
+            origin: Arc::clone(&self.origin),
+            messages,
+            through,
+            last,
+            handover: None,
+            continues: None,
+        }
     }
 
     /// The next batch, of `count` small messages.

@@ -13,10 +13,14 @@
 //! # }
 //! ```
 
+mod foreign;
+mod gaps;
 mod held;
+mod lanes;
 mod leases;
 mod log;
 mod support;
+mod unknown;
 mod way;
 
 use std::{future::Future, pin::Pin};
@@ -56,6 +60,25 @@ where
         held::held_messages_of_a_key_come_in_order_and_leave_one_by_one,
         held::a_due_key_is_taken_by_one,
         held::a_dead_letter_is_revived_once,
+        gaps::early_messages_are_held_and_applied_in_order,
+        gaps::held_early_messages_outlive_the_process,
+        gaps::what_is_held_early_is_bounded,
+        gaps::what_is_missing_is_fetched_from_the_feed,
+        gaps::a_loss_that_only_progress_shows_is_fetched,
+        gaps::two_processes_of_one_consumer_apply_once_and_in_order,
+        lanes::lanes_apply_once_and_keep_the_order_of_a_key,
+        lanes::lanes_wait_for_the_batch_before,
+        lanes::unordered_batches_are_applied_once_in_any_order,
+        lanes::an_unordered_consumer_says_what_is_missing,
+        lanes::what_failed_holds_up_no_other_without_an_order,
+        lanes::a_message_past_the_watermark_is_noted_once,
+        foreign::a_foreign_message_is_applied_once_by_its_id,
+        foreign::a_foreign_message_that_fails_parks_its_key,
+        foreign::foreign_ids_are_forgotten_in_time,
+        unknown::what_nobody_handles_waits_for_a_consumer_that_does,
+        unknown::what_is_unknown_can_be_given_up,
+        unknown::the_stream_pauses_when_too_much_is_held,
+        unknown::an_edited_message_is_applied_as_edited,
         way::every_message_is_applied_once_in_order,
         way::a_duplicate_batch_has_no_effect_and_a_gap_is_answered,
         way::a_failing_message_parks_its_key_and_the_others_flow,
@@ -65,7 +88,6 @@ where
         way::a_retry_verdict_comes_back_in_order,
         way::a_rejection_is_compensated_once_at_the_source,
         way::many_failing_keys_pause_the_stream,
-        way::an_unknown_topic_is_parked_and_not_dropped,
         way::a_target_that_fails_and_comes_back_gets_everything,
         way::a_consumer_restored_from_a_backup_is_sent_what_it_lacks,
         way::a_source_restored_from_a_backup_stops_its_route,

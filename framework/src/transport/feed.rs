@@ -92,12 +92,6 @@ pub enum FeedError {
         /// The version that goes on.
         next: i32,
     },
-    /// The source lives another life than the reader knows.
-    #[error("the source's log is of incarnation {current} now, which may not continue yours")]
-    Incarnation {
-        /// The source's incarnation.
-        current: Uuid,
-    },
     /// The reader's place is not a place in this log: one of the two databases was restored.
     #[error("{0}")]
     Diverged(String),

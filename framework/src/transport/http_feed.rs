@@ -64,7 +64,6 @@
 //! | 304 | | the cached page is still right |
 //! | 401, 403 | problem | no or an unknown token; a stream that it may not read |
 //! | 409 | problem of type [`DIVERGED`] | the consumer's place is not in this log: a database was restored |
-//! | 409 | problem of type [`INCARNATION`] | the source began another life, which `incarnation` names |
 //! | 409 | problem of type [`CLOSED`] | the consumer has all of this version of the stream; `version` goes on |
 //! | 410 | problem of type [`TRIMMED`] | what follows the consumer's place is no longer kept |
 //! | 429, 503 | problem, `Retry-After` | too many requests at once, or the log cannot be read now |
@@ -89,8 +88,6 @@ use crate::message::MessageError;
 pub const DIVERGED: &str = "urn:syncline:feed:diverged";
 /// The problem type of a version of a stream that the reader has all of.
 pub const CLOSED: &str = "urn:syncline:feed:closed";
-/// The problem type of another incarnation than the reader knows.
-pub const INCARNATION: &str = "urn:syncline:feed:incarnation";
 /// The problem type of a place whose continuation is no longer kept.
 pub const TRIMMED: &str = "urn:syncline:feed:trimmed";
 

@@ -45,9 +45,11 @@
 //! | any other | `application/problem+json` | nothing is known of its effects; `detail` says why |
 
 mod answer;
+mod foreign;
 mod listener;
 mod publisher;
 mod receiver;
+mod reply;
 mod sign;
 
 pub use listener::PushListener;

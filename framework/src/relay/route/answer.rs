@@ -19,7 +19,7 @@ use crate::{
 
 impl<DB: Storage> Run<'_, DB> {
     /// Takes in the answer to the oldest batch under way.
-    pub(super) async fn land(&mut self, Landed { end, acked, answer }: Landed) -> Result<()> {
+    pub(super) async fn land(&mut self, Landed { end, acked, sent, answer }: Landed) -> Result<()> {
         let ack = match answer {
             None => {
                 self.acked = end;
@@ -39,6 +39,9 @@ impl<DB: Storage> Run<'_, DB> {
                 return Ok(());
             }
         };
+        if let Outcome::Incarnation { follows } = ack.outcome {
+            return self.continue_from(follows, &ack).await;
+        }
         let complete = ack.outcome == Outcome::Complete && ack.watermark >= end.cursor.position;
         if complete && ack.last == end.last {
             self.complete(end, &ack);
@@ -53,8 +56,19 @@ impl<DB: Storage> Run<'_, DB> {
             self.read = self.acked;
             return Ok(());
         }
+        if let Some(unknown) = sent.iter().find(|sent| ack.has_passed(**sent)) {
+            // Nothing of it was applied: the consumer holds the position of something else.
+            let error = format!(
+                "the consumer has applied up to position {}, its last message stands at {}, and \
+                 this log holds a message of the stream at {unknown}: this database was restored \
+                 from a backup, or it is not the one the consumer knows",
+                ack.watermark, ack.last.position
+            );
+            self.diverged(error).await;
+            return Ok(());
+        }
         let pool = &self.sender.shared.pool;
-        match verify(pool, ack.watermark, ack.last).await? {
+        match verify(pool, ack.watermark, ack.last, &self.acked).await? {
             Verified::Diverged(error) => self.diverged(error).await,
             // The consumer knew it already, and more.
             Verified::Here(_) if complete => self.complete(end, &ack),
@@ -91,6 +105,7 @@ impl<DB: Storage> Run<'_, DB> {
         self.sender.backoff.succeeded();
         self.acked = end;
         self.told = Some(ack.watermark);
+        self.continues = None;
     }
 
     /// A consumer that does not take the first message of a version may lack the end of the one
@@ -110,7 +125,7 @@ impl<DB: Storage> Run<'_, DB> {
         Ok(())
     }
 
-    async fn back_off(&mut self, error: String, at_least: Duration) {
+    pub(super) async fn back_off(&mut self, error: String, at_least: Duration) {
         self.window.drain().await;
         self.read = self.acked;
         let pause = self.sender.backoff.failed().max(at_least);
@@ -118,7 +133,7 @@ impl<DB: Storage> Run<'_, DB> {
         self.sender.pause(pause).await;
     }
 
-    async fn diverged(&mut self, error: String) {
+    pub(super) async fn diverged(&mut self, error: String) {
         tracing::error!(route = self.sender.key.route, error, "route stopped: the logs differ");
         self.window.drain().await;
         self.read = self.acked;

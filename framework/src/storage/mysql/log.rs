@@ -7,7 +7,6 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
 use sqlx::{MySql, MySqlPool, Row, mysql::MySqlRow, types::chrono::NaiveDateTime};
-use uuid::Uuid;
 
 use super::settings::Settings;
 use crate::{
@@ -103,13 +102,6 @@ impl LogStore for MySql {
             }),
             None => Err(missing(position.0)),
         }
-    }
-
-    async fn incarnation(pool: &MySqlPool) -> Result<Uuid> {
-        sqlx::query_scalar(include_str!("sql/incarnation.sql"))
-            .fetch_one(pool)
-            .await
-            .map_err(Error::database("read the incarnation"))
     }
 
     async fn check_durable(pool: &MySqlPool) -> Result<()> {

@@ -113,9 +113,13 @@ macro_rules! held_store {
                     .bind(&envelope.topic)
                     .bind(bytes)
                     .bind(holding.reason.as_str())
-                    .bind(i32::from(holding.reason != HeldReason::Behind))
+                    .bind(i32::from(matches!(
+                        holding.reason,
+                        HeldReason::Failed | HeldReason::Retry
+                    )))
                     .bind(holding.error)
                     .bind(holding.dead)
+                    .bind(holding.reason == HeldReason::Unknown)
                     .execute(&mut **tx)
                     .await
                     .map_err(Error::database("hold a message"))?;
@@ -167,19 +171,80 @@ macro_rules! held_store {
                 Ok(())
             }
 
+            async fn mark_unknown(
+                tx: &mut Transaction<'_, Self>,
+                id: i64,
+                error: &str,
+            ) -> Result<()> {
+                sqlx::query(sql!($dir, "held_unknown"))
+                    .bind(error)
+                    .bind(id)
+                    .execute(&mut **tx)
+                    .await
+                    .map_err(Error::database("note an unknown message"))?;
+                Ok(())
+            }
+
+            async fn unknown_keys(
+                pool: &Pool<Self>,
+                consumer: &str,
+            ) -> Result<Vec<(String, String)>> {
+                sqlx::query_as(sql!($dir, "unknown_keys"))
+                    .bind(consumer)
+                    .fetch_all(pool)
+                    .await
+                    .map_err(Error::database("read unknown messages"))
+            }
+
+            async fn held_count(
+                tx: &mut Transaction<'_, Self>,
+                consumer: &str,
+                limit: i64,
+            ) -> Result<i64> {
+                sqlx::query_scalar(sql!($dir, "held_count"))
+                    .bind(consumer)
+                    .bind(limit)
+                    .fetch_one(&mut **tx)
+                    .await
+                    .map_err(Error::database("count held messages"))
+            }
+
+            async fn edit(
+                tx: &mut Transaction<'_, Self>,
+                id: i64,
+                envelope: &[u8],
+                by: &str,
+            ) -> Result<()> {
+                sqlx::query(sql!($dir, "held_edit"))
+                    .bind(envelope)
+                    .bind(by)
+                    .bind(id)
+                    .execute(&mut **tx)
+                    .await
+                    .map_err(Error::database("edit a held message"))?;
+                Ok(())
+            }
+
             async fn due_keys(
                 pool: &Pool<Self>,
                 consumer: &str,
+                within: Duration,
                 limit: i64,
-            ) -> Result<Vec<(String, String)>> {
-                let subjects: Vec<String> = sqlx::query_scalar(sql!($dir, "timer_due"))
+            ) -> Result<Vec<DueKey>> {
+                let due: Vec<(String, i64)> = sqlx::query_as(sql!($dir, "timer_due"))
                     .bind(TIMER)
                     .bind(consumer)
+                    .bind(millis(within))
                     .bind(limit)
                     .fetch_all(pool)
                     .await
                     .map_err(Error::database("read due timers"))?;
-                Ok(subjects.iter().filter_map(|subject| split_subject(subject)).collect())
+                let key = |(subject, millis): (String, i64)| {
+                    let (source, key) = split_subject(&subject)?;
+                    let due_in = Duration::from_millis(u64::try_from(millis).unwrap_or(0));
+                    Some(DueKey { source, key, due_in })
+                };
+                Ok(due.into_iter().filter_map(key).collect())
             }
 
             async fn take_due(
@@ -222,6 +287,9 @@ macro_rules! held_store {
         /// The columns of `held_of_key.sql`, which every statement that reads held messages has.
         fn held_message(row: &<$db as sqlx::Database>::Row) -> Result<HeldMessage> {
             let read = || -> sqlx::Result<HeldMessage> {
+                let by: Option<String> = row.try_get(13)?;
+                let at: Option<i64> = row.try_get(14)?;
+                let edited = by.zip(at).map(|(by, at)| Edited { by, at: from_millis(at) });
                 Ok(HeldMessage {
                     id: row.try_get(0)?,
                     consumer: row.try_get(1)?,
@@ -236,6 +304,7 @@ macro_rules! held_store {
                     attempts: row.try_get(10)?,
                     error: row.try_get(11)?,
                     held_at: from_millis(row.try_get(12)?),
+                    edited,
                 })
             };
             read().map_err(Error::database("read held messages"))

@@ -7,7 +7,6 @@ use bytes::Bytes;
 use chrono::DateTime;
 use futures::StreamExt;
 use sqlx::{Row, Sqlite, SqlitePool, pool::PoolConnection, sqlite::SqliteRow};
-use uuid::Uuid;
 
 use crate::{
     Error, Result,
@@ -44,13 +43,6 @@ impl LogStore for Sqlite {
 
     async fn locate(_pool: &SqlitePool, position: Position) -> Result<Cursor> {
         Ok(Cursor { position, seal: 0, seq: position.0 })
-    }
-
-    async fn incarnation(pool: &SqlitePool) -> Result<Uuid> {
-        sqlx::query_scalar(include_str!("sql/incarnation.sql"))
-            .fetch_one(pool)
-            .await
-            .map_err(Error::database("read the incarnation"))
     }
 
     async fn check_durable(pool: &SqlitePool) -> Result<()> {

@@ -8,7 +8,7 @@ use super::support::{batch, commit, message, sealer, whole_log};
 use crate::{
     Envelope, Storage, begin,
     message::{Position, decode_envelope},
-    storage::{HeldReason, Holding},
+    storage::{DueKey, HeldReason, Holding},
 };
 
 const FAILED: Holding<'static> =
@@ -47,7 +47,7 @@ pub(super) async fn held_messages_of_a_key_come_in_order_and_leave_one_by_one<DB
     assert!(DB::held_of_key(&mut tx, "c", "/suite", "k", true, 1).await.expect("held").is_empty());
     DB::unpark(&mut tx, "c", "/suite", "k").await.expect("unpark");
     tx.commit().await.expect("commit");
-    assert!(DB::due_keys(&pool, "c", 9).await.expect("due").is_empty());
+    assert!(DB::due_keys(&pool, "c", Duration::ZERO, 9).await.expect("due").is_empty());
 }
 
 pub(super) async fn a_due_key_is_taken_by_one<DB: Storage>(pool: Pool<DB>) {
@@ -57,8 +57,9 @@ pub(super) async fn a_due_key_is_taken_by_one<DB: Storage>(pool: Pool<DB>) {
     DB::park(&mut tx, "c", "/suite", "later", Some(hour)).await.expect("park");
     DB::park(&mut tx, "other", "/suite", "k", Some(Duration::ZERO)).await.expect("park");
     tx.commit().await.expect("commit");
-    let due = DB::due_keys(&pool, "c", 9).await.expect("due");
-    assert_eq!(due, [("/suite".to_owned(), "key with spaces".to_owned())]);
+    let due = DB::due_keys(&pool, "c", Duration::ZERO, 9).await.expect("due");
+    let (source, key) = ("/suite".to_owned(), "key with spaces".to_owned());
+    assert_eq!(due, [DueKey { source, key, due_in: Duration::ZERO }]);
     let take = async |key| {
         let mut tx = begin(&pool).await.expect("begin");
         let taken = DB::take_due(&mut tx, "c", "/suite", key, hour).await.expect("take");
@@ -89,8 +90,11 @@ pub(super) async fn a_dead_letter_is_revived_once<DB: Storage>(pool: Pool<DB>) {
     let dead = DB::held(&pool, false, 0, 9).await.expect("list");
     assert_eq!(dead.iter().map(|h| h.id).collect::<Vec<_>>(), [held[0].id]);
     assert_eq!(DB::held(&pool, true, 0, 9).await.expect("list").len(), 2);
-    assert!(DB::due_keys(&pool, "c", 9).await.expect("due").is_empty(), "a dead key rests");
+    assert!(
+        DB::due_keys(&pool, "c", Duration::ZERO, 9).await.expect("due").is_empty(),
+        "a dead key rests"
+    );
     assert!(crate::held::redrive(&pool, held[0].id).await.expect("redrive"));
     assert!(!crate::held::redrive(&pool, held[0].id).await.expect("redrive"), "it lives");
-    assert_eq!(DB::due_keys(&pool, "c", 9).await.expect("due").len(), 1);
+    assert_eq!(DB::due_keys(&pool, "c", Duration::ZERO, 9).await.expect("due").len(), 1);
 }

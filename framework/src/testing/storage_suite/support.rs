@@ -80,7 +80,8 @@ pub(super) fn linked(rows: Vec<LogRow>, stream: &str, topic: &str, incarnation: 
     let origin = Arc::new(Origin { source, incarnation, stream, version: 1, shard: 0 });
     let through = rows.last().map_or(Position::START, |row| row.cursor.position);
     let mut last = Link::START;
-    let rows = rows.into_iter().filter(|row| row.message.topic == topic);
+    let topic = crate::message::TopicPattern::from(topic);
+    let rows = rows.into_iter().filter(|row| topic.matches(&row.message.topic));
     let messages = rows
         .map(|row| {
             let position = row.cursor.position;
@@ -88,7 +89,7 @@ pub(super) fn linked(rows: Vec<LogRow>, stream: &str, topic: &str, incarnation: 
             Envelope { origin: Arc::clone(&origin), position, prev, message: row.message }
         })
         .collect();
-    Batch { origin, messages, through, last, handover: None }
+    Batch { origin, messages, through, last, handover: None, continues: None }
 }
 
 /// What makes route `r` of stream `s`, of one shard, for a test that has no relay.
@@ -103,7 +104,10 @@ pub(super) async fn open<DB: Storage>(pool: &Pool<DB>) -> Checkpoint {
 pub(super) async fn save<DB: Storage>(pool: &Pool<DB>, lease: &Lease, to: Checkpoint) -> bool {
     let (key, lease) = (ShardKey::new("r", 1, 0), lease.clone());
     let saves = [Save { key, lease, to, closed: false }];
-    DB::save_checkpoints(pool, &saves).await.expect("save")[0]
+    let mut tx = begin(pool).await.expect("begin");
+    let saved = DB::save_checkpoints(&mut tx, &saves).await.expect("save")[0];
+    tx.commit().await.expect("commit");
+    saved
 }
 
 /// The part of a batch from message `from` on.

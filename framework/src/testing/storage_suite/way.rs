@@ -27,10 +27,10 @@ use crate::{
     transport::{Ack, Outcome, PublishError, Publisher, Receive},
 };
 
-const FAST: RetryPolicy =
+pub(super) const FAST: RetryPolicy =
     RetryPolicy { max_attempts: 3, base: Duration::from_millis(1), max: Duration::from_millis(1) };
 
-fn consumer<DB: Storage>(
+pub(super) fn consumer<DB: Storage>(
     pool: &Pool<DB>,
     behave: impl Fn(&Envelope) -> Behaviour + Send + Sync + 'static,
 ) -> ConsumerBuilder<DB> {
@@ -38,14 +38,18 @@ fn consumer<DB: Storage>(
 }
 
 /// Commits one message a (key, number) and makes a batch of them.
-async fn sent<DB: Storage>(pool: &Pool<DB>, lease: &Lease, numbers: &[(&str, i64)]) -> Batch {
+pub(super) async fn sent<DB: Storage>(
+    pool: &Pool<DB>,
+    lease: &Lease,
+    numbers: &[(&str, i64)],
+) -> Batch {
     let messages: Vec<_> = numbers.iter().map(|(key, n)| message("in", key, *n)).collect();
     commit(pool, &messages).await;
     let incarnation = DB::incarnation(pool).await.expect("incarnation");
     batch(whole_log(pool, lease).await, incarnation)
 }
 
-async fn receive<DB: Storage>(consumer: &Consumer<DB>, batch: &Batch) -> Ack {
+pub(super) async fn receive<DB: Storage>(consumer: &Consumer<DB>, batch: &Batch) -> Ack {
     consumer.receive(batch.clone()).await.expect("an answer")
 }
 
@@ -62,7 +66,7 @@ async fn relay<DB: Storage>(pool: &Pool<DB>, publisher: impl Publisher) -> Relay
         .expect("the relay starts")
 }
 
-fn effect(key: &str, n: i64) -> (String, i64) {
+pub(super) fn effect(key: &str, n: i64) -> (String, i64) {
     (key.to_owned(), n)
 }
 
@@ -289,17 +293,6 @@ pub(super) async fn many_failing_keys_pause_the_stream<DB: Storage>(pool: Pool<D
         assert_eq!(ack.watermark, Position(3));
     }
     assert_eq!(DB::held(&pool, true, 0, 100).await.expect("held").len(), 3);
-}
-
-pub(super) async fn an_unknown_topic_is_parked_and_not_dropped<DB: Storage>(pool: Pool<DB>) {
-    let lease = sealer(&pool).await;
-    let all = sent(&pool, &lease, &[("a", 1)]).await;
-    let consumer = Consumer::builder("c", pool.clone());
-    let consumer = consumer.handler("known", Effect(|_: &Envelope| Behaviour::Done));
-    receive(&consumer.build().expect("a consumer"), &all).await;
-    let held = DB::held(&pool, true, 0, 9).await.expect("held");
-    let error = held[0].error.clone().unwrap_or_default();
-    assert!(error.contains("no handler for topic \"in\""), "{error}");
 }
 
 /// A target that is down, then answers and forgets to say so, then works.

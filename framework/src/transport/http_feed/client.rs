@@ -8,7 +8,7 @@ use reqwest::{Client, Response, Url};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::{CLOSED, DIVERGED, FeedConfigError, FeedSubscriber, INCARNATION, TRIMMED, Token};
+use super::{CLOSED, DIVERGED, FeedConfigError, FeedSubscriber, TRIMMED, Token};
 use crate::{
     message::{
         BATCH_CONTENT_TYPE, Batch, Link, Origin, Position, TopicPattern, check_source,
@@ -301,10 +301,12 @@ impl Pull {
             return Err(PullError::Refused(reason.to_owned()));
         }
         if let Some(place) = place
-            && (place.incarnation != origin.incarnation || batch.through < place.watermark)
+            && (batch.through < place.watermark || place.incarnation != origin.incarnation)
+            // A new incarnation may go back to where both agree.
+            && batch.continues.as_deref().is_none_or(|told| told.former != place.incarnation)
         {
-            let reason = "its page is of another incarnation, or ends before the place that was \
-                          asked for";
+            let reason = "its page is of another incarnation and does not continue yours, or ends \
+                          before the place that was asked for";
             return Err(PullError::Refused(reason.to_owned()));
         }
         Ok(batch)
@@ -341,7 +343,7 @@ fn refusal(response: &Response, body: &[u8]) -> PullError {
     }
     let reason = |hint: &str| format!("it answered {status}{hint}{}", detail(headers, body));
     match (status.as_u16(), kind.as_str()) {
-        (409, DIVERGED | INCARNATION) => PullError::Diverged(reason("")),
+        (409, DIVERGED) => PullError::Diverged(reason("")),
         (410, TRIMMED) => PullError::Trimmed(reason("")),
         (408 | 425 | 429 | 500..=599, _) => {
             unavailable(reason(""), retry_after(headers, Utc::now()))

@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{CLOSED, DIVERGED, INCARNATION, Reader, TRIMMED, TokenHash};
+use super::{CLOSED, DIVERGED, Reader, TRIMMED, TokenHash};
 use crate::{
     message::{BATCH_CONTENT_TYPE, Link, Position, TopicPattern, encode_batch},
     transport::{Feed, FeedError, FeedPage, FeedRequest, PageSize, http::Problem},
@@ -299,9 +299,6 @@ fn refusal(error: FeedError) -> Problem {
         FeedError::Unknown { .. } => Problem::new(StatusCode::NOT_FOUND, detail),
         FeedError::Closed { next } => conflict(CLOSED, Some(("version", next.to_string()))),
         FeedError::Diverged(_) => conflict(DIVERGED, None),
-        FeedError::Incarnation { current } => {
-            conflict(INCARNATION, Some(("incarnation", current.to_string())))
-        }
         FeedError::Trimmed(detail) => Problem::new(StatusCode::GONE, detail).kind(TRIMMED, None),
         FeedError::Unavailable(error) => {
             tracing::error!(%error, "the log could not be read for a feed");

@@ -245,6 +245,11 @@ impl FeedSubscriber {
             Outcome::Complete if nothing => {
                 Err(Failure::passing("the feed answers at once, with nothing".to_owned(), none))
             }
+            // It is told from where to go on, for its place says what it follows.
+            Outcome::Incarnation { .. } => {
+                *place = None;
+                Err(Failure::passing("the source begins a new incarnation".to_owned(), none))
+            }
             Outcome::Complete | Outcome::Gap => {
                 let error = "the consumer asks again for what it was given".to_owned();
                 Err(Failure::passing(error, none))

@@ -65,7 +65,7 @@ fn acknowledgement(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Opti
     let ack: Ack = serde_json::from_slice(body).ok()?;
     let agrees = match ack.outcome {
         Outcome::Complete => status == StatusCode::OK,
-        Outcome::Gap => status == StatusCode::CONFLICT,
+        Outcome::Gap | Outcome::Incarnation { .. } => status == StatusCode::CONFLICT,
         Outcome::Paused { .. } => status == StatusCode::SERVICE_UNAVAILABLE,
     };
     (agrees && ack.watermark.0 >= 0 && ack.last.position <= ack.watermark).then_some(ack)

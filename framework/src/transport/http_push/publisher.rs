@@ -153,7 +153,7 @@ impl PushPublisher {
                     let ack = self.send(batch, range.start..middle).await?;
                     match ack.outcome {
                         Outcome::Complete => self.send(batch, middle..range.end).await,
-                        Outcome::Gap | Outcome::Paused { .. } => Ok(ack),
+                        _ => Ok(ack),
                     }
                 }
                 Answer::TooLarge(reason) | Answer::Refused(reason) => Err(self.refused(reason)),
@@ -239,5 +239,6 @@ fn part(batch: &Batch, range: &Range<usize>) -> Batch {
         _ => (batch.through, batch.last),
     };
     let (origin, handover) = (batch.origin.clone(), batch.handover.clone());
-    Batch { origin, messages, through, last, handover }
+    let continues = batch.continues.clone();
+    Batch { origin, messages, through, last, handover, continues }
 }

@@ -17,13 +17,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 
 use super::{
-    Principal, SOURCE_HEADER, STREAM_HEADER,
+    Principal, SOURCE_HEADER, STREAM_HEADER, foreign,
+    reply::respond,
     sign::{Signed, only},
 };
 use crate::{
     message::{BATCH_CONTENT_TYPE, Batch, decode_batch},
     transport::{
-        Ack, Outcome, Receive, ReceiveError,
+        Ack, Receive, ReceiveError,
         http::{Problem, media_type},
     },
 };
@@ -43,8 +44,8 @@ const FIRST_BUFFER: usize = 1 << 20;
 /// What was handed to the consumer is finished even if the sender goes away meanwhile.
 #[derive(Clone)]
 pub struct PushReceiver {
-    receiver: Arc<dyn Receive>,
-    principals: Vec<Principal>,
+    pub(super) receiver: Arc<dyn Receive>,
+    pub(super) principals: Vec<Principal>,
     limits: Limits,
     begun: TaskTracker,
 }
@@ -119,7 +120,8 @@ impl PushReceiver {
         self
     }
 
-    /// The router: `POST /`. Nest it where you like: `app.nest("/syncline", push.router())`.
+    /// The router: `POST /`, and `POST /foreign` for plain CloudEvents. Nest it where you like:
+    /// `app.nest("/syncline", push.router())`.
     pub fn router(self) -> Router {
         let concurrency = self.limits.concurrency;
         let state = Arc::new(Shared {
@@ -127,7 +129,10 @@ impl PushReceiver {
             working: Arc::new(Semaphore::new(concurrency)),
             lingering: Arc::new(Semaphore::new(concurrency)),
         });
-        Router::new().route("/", post(take_in).fallback(only_post)).with_state(state)
+        Router::new()
+            .route("/", post(take_in).fallback(only_post))
+            .route("/foreign", post(foreign::take_in).fallback(only_post))
+            .with_state(state)
     }
 
     /// What was handed to the consumer and may not be finished yet.
@@ -145,8 +150,8 @@ impl fmt::Debug for PushReceiver {
     }
 }
 
-struct Shared {
-    push: PushReceiver,
+pub(super) struct Shared {
+    pub(super) push: PushReceiver,
     working: Arc<Semaphore>,
     lingering: Arc<Semaphore>,
 }
@@ -158,24 +163,16 @@ async fn only_post() -> impl IntoResponse {
 
 async fn take_in(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    match shared.answer(&parts.headers, body).await {
-        Ok(ack) => acknowledge(ack),
-        Err(problem) => {
-            tracing::warn!(status = problem.status.as_u16(), detail = %problem.detail,
-                "a push was not taken in");
-            problem.into_response()
-        }
-    }
+    respond(shared.answer(&parts.headers, body).await)
 }
 
 impl Shared {
     async fn answer(self: &Arc<Self>, headers: &HeaderMap, body: Body) -> Result<Ack, Problem> {
-        let Ok(permit) = Arc::clone(&self.working).try_acquire_owned() else {
-            let detail = "as many batches as this receiver allows are being worked on";
-            let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(1);
-            return Err(self.linger(body.into_data_stream(), problem));
-        };
         let body = body.into_data_stream();
+        let permit = match self.permit() {
+            Ok(permit) => permit,
+            Err(problem) => return Err(self.linger(body, problem)),
+        };
         let (expected, signed) = match self.announced(headers) {
             Ok(announced) => announced,
             Err(problem) => return Err(self.linger(body, problem)),
@@ -188,7 +185,15 @@ impl Shared {
                 .await
                 .unwrap_or_else(|_| Err(failed("decoding the batch"))),
         }?;
-        self.hand_over(batch, permit).await
+        let receiver = Arc::clone(&self.push.receiver);
+        self.hand_over(async move { receiver.receive(batch).await }, permit).await
+    }
+
+    pub(super) fn permit(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        Arc::clone(&self.working).try_acquire_owned().map_err(|_| {
+            let detail = "as many batches as this receiver allows are being worked on";
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(1)
+        })
     }
 
     /// Everything that can be told before the body is read: whose batch it says it is.
@@ -197,13 +202,7 @@ impl Shared {
             let detail = format!("the content type must be {BATCH_CONTENT_TYPE}");
             return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
         }
-        if headers.get(header::CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
-            let detail = "compressed bodies are not taken: send it without Content-Encoding";
-            return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
-        }
-        if announced_length(headers).is_some_and(|length| length > self.push.limits.body as u64) {
-            return Err(self.too_large());
-        }
+        self.acceptable(headers)?;
         let unauthorized = |detail: String| Problem::new(StatusCode::UNAUTHORIZED, detail);
         let source = only(headers, SOURCE_HEADER).map_err(unauthorized)?;
         let stream = only(headers, STREAM_HEADER).map_err(unauthorized)?;
@@ -215,18 +214,40 @@ impl Shared {
                  {SOURCE_HEADER} and {STREAM_HEADER} name"
             )));
         }
-        let tolerance = self.push.limits.tolerance;
-        if let Some(off) = signed.off_by(Utc::now().timestamp(), tolerance) {
-            return Err(unauthorized(format!(
-                "the time of signing is {off} s from this machine's clock; at most {} s are \
-                 allowed: sign again, or set the clocks",
-                tolerance.as_secs()
-            )));
-        }
+        self.on_time(&signed)?;
         Ok((expected, signed))
     }
 
-    async fn read(&self, headers: &HeaderMap, mut body: BodyDataStream) -> Result<Bytes, Problem> {
+    /// What is refused whoever sends it.
+    pub(super) fn acceptable(&self, headers: &HeaderMap) -> Result<(), Problem> {
+        if headers.get(header::CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
+            let detail = "compressed bodies are not taken: send it without Content-Encoding";
+            return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
+        }
+        if announced_length(headers).is_some_and(|length| length > self.push.limits.body as u64) {
+            return Err(self.too_large());
+        }
+        Ok(())
+    }
+
+    pub(super) fn on_time(&self, signed: &Signed) -> Result<(), Problem> {
+        let tolerance = self.push.limits.tolerance;
+        if let Some(off) = signed.off_by(Utc::now().timestamp(), tolerance) {
+            let detail = format!(
+                "the time of signing is {off} s from this machine's clock; at most {} s are \
+                 allowed: sign again, or set the clocks",
+                tolerance.as_secs()
+            );
+            return Err(Problem::new(StatusCode::UNAUTHORIZED, detail));
+        }
+        Ok(())
+    }
+
+    pub(super) async fn read(
+        &self,
+        headers: &HeaderMap,
+        mut body: BodyDataStream,
+    ) -> Result<Bytes, Problem> {
         let Limits { body: limit, read: time, .. } = self.push.limits;
         let expected = announced_length(headers).unwrap_or(0).min(FIRST_BUFFER as u64);
         let mut bytes = BytesMut::with_capacity(expected as usize);
@@ -271,12 +292,15 @@ impl Shared {
         Ok(batch)
     }
 
-    async fn hand_over(&self, batch: Batch, permit: OwnedSemaphorePermit) -> Result<Ack, Problem> {
-        let receiver = Arc::clone(&self.push.receiver);
+    pub(super) async fn hand_over(
+        &self,
+        work: impl Future<Output = Result<Ack, ReceiveError>> + Send + 'static,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<Ack, Problem> {
         // A task of its own: the server drops this future when the sender hangs up, and a
         // database transaction must not be dropped half way.
         let task = self.push.begun.spawn(async move {
-            let result = receiver.receive(batch).await;
+            let result = work.await;
             drop(permit);
             result
         });
@@ -310,7 +334,7 @@ impl Shared {
 
     /// Reads what is left of a refused body for a short time: closing the connection while
     /// the sender still writes would lose the answer.
-    fn linger(&self, mut body: BodyDataStream, problem: Problem) -> Problem {
+    pub(super) fn linger(&self, mut body: BodyDataStream, problem: Problem) -> Problem {
         let mut left = LINGER_BYTES;
         if let Ok(permit) = Arc::clone(&self.lingering).try_acquire_owned() {
             tokio::spawn(async move {
@@ -338,7 +362,7 @@ struct Expected {
 
 impl Expected {
     fn is(&self, principal: &Principal) -> bool {
-        self.source == principal.source && self.stream == principal.stream
+        !principal.foreign && self.source == principal.source && self.stream == principal.stream
     }
 }
 
@@ -350,17 +374,4 @@ fn failed(what: &str) -> Problem {
     tracing::error!("{what} panicked");
     let detail = format!("{what} failed unexpectedly; nothing is acknowledged");
     Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail)
-}
-
-fn acknowledge(ack: Ack) -> Response {
-    let body = axum::Json(ack);
-    match ack.outcome {
-        Outcome::Complete => body.into_response(),
-        Outcome::Gap => (StatusCode::CONFLICT, body).into_response(),
-        Outcome::Paused { retry_after_ms } => {
-            let seconds = retry_after_ms.div_ceil(1000).max(1).to_string();
-            let later = [(header::RETRY_AFTER, seconds)];
-            (StatusCode::SERVICE_UNAVAILABLE, later, body).into_response()
-        }
-    }
 }

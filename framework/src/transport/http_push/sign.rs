@@ -86,6 +86,8 @@ pub struct Principal {
     pub(super) source: String,
     pub(super) stream: String,
     pub(super) secrets: Vec<Secret>,
+    /// It sends plain CloudEvents, and nothing else.
+    pub(super) foreign: bool,
 }
 
 impl Principal {
@@ -114,7 +116,29 @@ impl Principal {
         if secrets.is_empty() {
             return Err(PushConfigError::NoSecret);
         }
-        Ok(Self { source, stream, secrets })
+        Ok(Self { source, stream, secrets, foreign: false })
+    }
+
+    /// Binds `secrets` to a source that is not Syncline's and sends plain CloudEvents to
+    /// `POST /foreign`, signed as Standard Webhooks describe. Each event's `source` must be this
+    /// one; its `id` counts once. It cannot send batches.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    ///
+    /// ```
+    /// use syncline::transport::http_push::{Principal, Secret};
+    /// let secret = Secret::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")?;
+    /// let payments = Principal::foreign("/payments", [secret])?;
+    /// # drop(payments);
+    /// # Ok::<(), syncline::transport::http_push::PushConfigError>(())
+    /// ```
+    pub fn foreign(
+        source: impl Into<String>,
+        secrets: impl IntoIterator<Item = Secret>,
+    ) -> Result<Self, PushConfigError> {
+        // The stream is never looked at.
+        Ok(Self { foreign: true, ..Self::new(source, "foreign", secrets)? })
     }
 }
 

@@ -1,1 +1,3 @@
-UPDATE syncline_held SET attempts = attempts + 1, error = ?, dead = ? WHERE id = ?
+UPDATE syncline_held
+SET attempts = attempts + 1, error = ?, dead = ?, unknown = FALSE
+WHERE id = ?

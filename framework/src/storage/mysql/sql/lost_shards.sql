@@ -1,7 +1,8 @@
 -- What the slowest shard that the older schema cannot name has not sent; and all that a later
--- version of a stream carries, for the first version would send it again.
-SELECT COALESCE(MAX((SELECT h.position FROM syncline_head AS h) - places.position), 0) FROM (
-    SELECT r.position FROM syncline_route AS r WHERE r.shard > 0 OR r.version > 1
+-- version of a stream carries, for the first version would send it again. Without other names for
+-- the tables: they are locked by their own.
+SELECT COALESCE(MAX((SELECT position FROM syncline_head) - places.place), 0) FROM (
+    SELECT position AS place FROM syncline_route WHERE shard > 0 OR version > 1
     UNION ALL
-    SELECT s.after_position FROM syncline_stream AS s WHERE s.version > 1
+    SELECT after_position FROM syncline_stream WHERE version > 1
 ) AS places

@@ -75,3 +75,26 @@ DELETE FROM syncline_timer WHERE FALSE;
 SELECT reason FROM syncline_compensated WHERE FALSE;
 
 INSERT INTO syncline_compensated (message_id, rejected_by, reason) SELECT 'x', 'x', 'x' FROM DUAL WHERE FALSE;
+
+SELECT source FROM syncline_ahead WHERE FALSE;
+
+INSERT INTO syncline_ahead (consumer, source, stream, shard, position, message_id, prev_position, prev_id)
+SELECT 'x', 'x', 'x', 0, 0, 'x', 0, 'x' FROM DUAL WHERE FALSE;
+
+UPDATE syncline_ahead SET shard = shard WHERE FALSE;
+
+DELETE FROM syncline_ahead WHERE FALSE;
+
+SELECT source FROM syncline_seen WHERE FALSE;
+
+INSERT INTO syncline_seen (consumer, source, id) SELECT 'x', 'x', 'x' FROM DUAL WHERE FALSE;
+
+DELETE FROM syncline_seen WHERE FALSE;
+
+SELECT term FROM syncline_term WHERE FALSE;
+
+INSERT INTO syncline_term (head) SELECT 0 FROM DUAL WHERE FALSE;
+
+DELETE FROM syncline_term WHERE FALSE;
+
+SELECT agreed FROM syncline_incarnation WHERE FALSE;

@@ -1,3 +1,4 @@
-SELECT CONVERT(subject USING utf8mb4) FROM syncline_timer
-WHERE kind = ? AND owner = ? AND due_at <= UTC_TIMESTAMP(6)
+SELECT CONVERT(subject USING utf8mb4), TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), due_at) DIV 1000
+FROM syncline_timer
+WHERE kind = ? AND owner = ? AND due_at <= UTC_TIMESTAMP(6) + INTERVAL (? * 1000) MICROSECOND
 ORDER BY due_at LIMIT ?

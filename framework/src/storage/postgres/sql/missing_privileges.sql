@@ -11,7 +11,11 @@ WITH needed (name, privileges) AS (VALUES
     ('syncline_parked', '{SELECT,INSERT,UPDATE,DELETE}'),
     ('syncline_held', '{SELECT,INSERT,UPDATE,DELETE}'),
     ('syncline_timer', '{SELECT,INSERT,UPDATE,DELETE}'),
-    ('syncline_compensated', '{SELECT,INSERT}')
+    ('syncline_compensated', '{SELECT,INSERT}'),
+    ('syncline_ahead', '{SELECT,INSERT,UPDATE,DELETE}'),
+    ('syncline_seen', '{SELECT,INSERT,DELETE}'),
+    ('syncline_term', '{SELECT,INSERT,DELETE}'),
+    ('syncline_incarnation', '{SELECT}')
 )
 SELECT privilege || ' on ' || name FROM needed, unnest(privileges) AS privilege
 WHERE NOT has_table_privilege(to_regclass(name)::oid, privilege)

@@ -42,6 +42,8 @@ SELECT prev.seal + 1, prev.next_position, late.n + fresh.n, coalesce(fresh.hi, p
 FROM prev, cur, bound, late, fresh
 -- An empty seal after a wide scan keeps that scan from being repeated.
 WHERE (late.n + fresh.n > 0 OR prev.seq_hi - bound.late_lo > $5)
+  -- After a restore from a dump the ids of transactions are low: what they say of a row holds no more.
+  AND pg_snapshot_xmax(cur.snapshot) >= pg_snapshot_xmax(prev.snapshot)
   AND EXISTS (SELECT 1 FROM syncline_lease
               WHERE name = $2 AND holder = $3 AND epoch = $4 AND expires_at > clock_timestamp())
 RETURNING count, first_position + count - 1

@@ -1,3 +1,5 @@
-SELECT id, consumer, source, key, message_id, topic, position, envelope, reason, dead, attempts,
-       error, held_at
-FROM syncline_held WHERE id = $1
+SELECT id, consumer, source, key, message_id, topic, position,
+       envelope, CASE WHEN unknown THEN 'unknown' ELSE reason END, dead, attempts, error,
+       held_at, edited_by, edited_at
+FROM syncline_held
+WHERE id = $1

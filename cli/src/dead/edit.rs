@@ -1,0 +1,58 @@
+//! `syncline dead edit`.
+
+use std::{io::Read, path::PathBuf};
+
+use serde_json::json;
+use sqlx::Pool;
+use syncline::{Storage, held};
+
+use crate::{
+    failure::{Failure, Outcome},
+    output::Output,
+};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The id that `dead list` or `held list` shows
+    id: i64,
+    /// The new payload; `-` reads it from stdin
+    #[arg(long, value_name = "FILE")]
+    data: PathBuf,
+    /// Who edits: kept with the message
+    #[arg(long, env = "USER", value_name = "NAME")]
+    by: String,
+    /// Have it tried again, now
+    #[arg(long)]
+    redrive: bool,
+}
+
+pub(crate) async fn run<DB: Storage>(
+    args: &Args,
+    pool: &Pool<DB>,
+    output: &mut Output,
+) -> Result<Outcome, Failure> {
+    let payload = match args.data.as_os_str() == "-" {
+        true => {
+            let mut bytes = Vec::new();
+            std::io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes)
+        }
+        false => std::fs::read(&args.data),
+    };
+    let payload = payload.map_err(|error| {
+        Failure::usage(format!("the payload {} cannot be read: {error}", args.data.display()))
+    })?;
+    let edited = held::edit(pool, args.id, payload, &args.by).await?;
+    let redriven = edited && args.redrive && held::redrive(pool, args.id).await?;
+    if output.is_json() {
+        output.json(&json!({"id": args.id, "edited": edited, "redriven": redriven}))?;
+    } else if edited {
+        output.line(format!("edited {}", args.id))?;
+        if redriven {
+            output.line(format!("redriven {}", args.id))?;
+        }
+    } else {
+        let id = args.id;
+        output.line(format!("no message is held under id {id}: see `syncline held list`"))?;
+    }
+    Ok(if edited { Outcome::Done } else { Outcome::Not })
+}

@@ -1,0 +1,108 @@
+//! `syncline held`: everything that came in and was not applied.
+
+use chrono::{DateTime, Utc};
+use clap::Subcommand;
+use serde_json::json;
+use sqlx::Pool;
+use syncline::{
+    Storage,
+    storage::{Ahead, check_schema},
+};
+
+use crate::{
+    dead::{state, summary},
+    failure::{Failure, Outcome},
+    output::Output,
+    text,
+};
+
+/// The longest error text in a table.
+const ERROR: usize = 50;
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// What is held, why, under which key and since when; and what waits for a missing message
+    List(Args),
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Begin after this id
+    #[arg(long, value_name = "ID", default_value_t = 0)]
+    after: i64,
+    /// At most so many
+    #[arg(short = 'n', value_name = "MESSAGES", default_value_t = 100,
+        value_parser = clap::value_parser!(i64).range(1..=10_000))]
+    number: i64,
+}
+
+pub(crate) async fn run<DB: Storage>(
+    command: &Command,
+    pool: &Pool<DB>,
+    output: &mut Output,
+) -> Result<Outcome, Failure> {
+    check_schema(pool).await?;
+    let Command::List(args) = command;
+    let held = DB::held(pool, true, args.after, args.number).await?;
+    let early: Vec<Ahead> = DB::ahead(pool, None).await?;
+    let early: Vec<&Ahead> = early.iter().filter(|early| early.waiting > 0).collect();
+    if output.is_json() {
+        let early = early.iter().map(|early| {
+            json!({
+                "consumer": early.consumer,
+                "source": early.origin.source,
+                "stream": early.origin.stream,
+                "shard": early.origin.shard,
+                "waiting": early.waiting,
+                "bytes": early.bytes,
+                "since": early.since,
+                "applied": early.row.last.position,
+                "first": early.first,
+            })
+        });
+        let held: Vec<_> = held.iter().map(summary).collect();
+        output.json(&json!({"held": held, "early": early.collect::<Vec<_>>()}))?;
+        return Ok(Outcome::Done);
+    }
+    if held.is_empty() && early.is_empty() {
+        output.line("nothing is held")?;
+    }
+    if !held.is_empty() {
+        let since = |at: DateTime<Utc>| text::ago(Some(at));
+        let rows = held.iter().map(|held| {
+            [
+                held.id.to_string(),
+                state(held).to_owned(),
+                held.consumer.clone(),
+                held.topic.clone(),
+                held.key.clone(),
+                held.position.to_string(),
+                held.attempts.to_string(),
+                since(held.held_at),
+                text::cut(held.error.as_deref().unwrap_or("-"), ERROR),
+            ]
+        });
+        let header =
+            ["id", "reason", "consumer", "topic", "key", "position", "tries", "since", "error"];
+        output.table(header, rows)?;
+    }
+    for early in early {
+        output.line(text::escape(&format!(
+            "{}: {} messages of {} {} (shard {}) wait since {} for what is missing after position \
+             {}; the first is {}",
+            early.consumer,
+            early.waiting,
+            early.origin.source,
+            early.origin.stream,
+            early.origin.shard,
+            text::time(early.since),
+            early.row.last.position,
+            early.first,
+        )))?;
+    }
+    if held.len() as i64 == args.number {
+        let last = held.last().map_or(0, |held| held.id);
+        output.note(&format!("there may be more: --after {last}"))?;
+    }
+    Ok(Outcome::Done)
+}

@@ -1,0 +1,58 @@
+//! `syncline route list`.
+
+use serde_json::{Value, json};
+use sqlx::Pool;
+use syncline::Storage;
+
+use crate::{
+    failure::{Failure, Outcome},
+    outbox::lag::shard,
+    output::Output,
+    text,
+};
+
+pub(crate) async fn run<DB: Storage>(
+    pool: &Pool<DB>,
+    output: &mut Output,
+) -> Result<Outcome, Failure> {
+    let routes = DB::route_lags(pool).await?;
+    let state = |paused: bool| if paused { "paused" } else { "on" };
+    if output.is_json() {
+        let routes: Vec<Value> = routes
+            .iter()
+            .map(|route| {
+                json!({
+                    "route": route.route,
+                    "stream": route.stream,
+                    "version": route.version,
+                    "shard": route.shard,
+                    "state": state(route.paused),
+                    "position": route.position,
+                    "behind": route.behind,
+                    "oldest": route.oldest,
+                    "updated_at": route.updated_at,
+                })
+            })
+            .collect();
+        output.json(&routes)?;
+        return Ok(Outcome::Done);
+    }
+    if routes.is_empty() {
+        output.line("no route yet: a relay makes its routes when it starts")?;
+        return Ok(Outcome::Done);
+    }
+    let rows = routes.iter().map(|route| {
+        [
+            route.route.clone(),
+            route.stream.clone(),
+            shard(route),
+            state(route.paused).to_owned(),
+            route.position.to_string(),
+            route.behind.to_string(),
+            text::ago(Some(route.updated_at)),
+        ]
+    });
+    let header = ["route", "stream", "shard", "state", "position", "behind", "checkpoint"];
+    output.table(header, rows)?;
+    Ok(Outcome::Done)
+}

@@ -1,0 +1,88 @@
+//! `syncline stream`: the definitions of streams, as the source keeps them, and a new incarnation of
+//! their source.
+
+mod rebase;
+
+use clap::Subcommand;
+use serde_json::{Value, json};
+use sqlx::Pool;
+use syncline::{
+    Storage,
+    storage::{StreamVersion, check_schema},
+};
+
+use crate::{
+    failure::{Failure, Outcome},
+    output::Output,
+    text,
+};
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Every stream, in the version that is in force
+    List,
+    /// All versions of one stream, and where each took over
+    Show {
+        /// The stream
+        stream: String,
+    },
+    /// Let all streams of this source begin a new life, after its database was restored from a
+    /// backup or lost commits in a failover
+    Rebase(rebase::Args),
+}
+
+pub(crate) async fn run<DB: Storage>(
+    command: &Command,
+    pool: &Pool<DB>,
+    output: &mut Output,
+) -> Result<Outcome, Failure> {
+    check_schema(pool).await?;
+    let mut versions = DB::streams(pool).await?;
+    match command {
+        Command::Rebase(args) => return rebase::run(args, pool, output).await,
+        Command::List => {
+            let all = versions.clone();
+            versions
+                .retain(|one| !all.iter().any(|o| o.name == one.name && o.version > one.version));
+        }
+        Command::Show { stream } => {
+            versions.retain(|version| version.name == *stream);
+            if versions.is_empty() {
+                return Err(Failure::failed(format!(
+                    "there is no stream {stream:?}: see `syncline stream list`"
+                )));
+            }
+        }
+    }
+    if output.is_json() {
+        output.json(&versions.iter().map(document).collect::<Vec<_>>())?;
+        return Ok(Outcome::Done);
+    }
+    if versions.is_empty() {
+        output.line("no stream yet: a relay stores its streams when it starts")?;
+        return Ok(Outcome::Done);
+    }
+    let rows = versions.iter().map(|version| {
+        [
+            version.name.clone(),
+            version.version.to_string(),
+            version.topics.join(" "),
+            version.shards.to_string(),
+            version.after.to_string(),
+            text::time(version.created_at),
+        ]
+    });
+    output.table(["stream", "version", "topics", "shards", "after position", "since"], rows)?;
+    Ok(Outcome::Done)
+}
+
+fn document(version: &StreamVersion) -> Value {
+    json!({
+        "stream": version.name,
+        "version": version.version,
+        "topics": version.topics,
+        "shards": version.shards,
+        "after": version.after,
+        "created_at": version.created_at,
+    })
+}

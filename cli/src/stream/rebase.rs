@@ -1,0 +1,111 @@
+//! `syncline stream rebase`.
+
+use chrono::{DateTime, Utc};
+use clap::ArgGroup;
+use serde_json::{Value, json};
+use sqlx::Pool;
+use syncline::{
+    Storage,
+    incarnation::{Agreed, Lives, lives, rebase},
+    message::Position,
+};
+use uuid::Uuid;
+
+use crate::{
+    failure::{Failure, Outcome},
+    output::Output,
+    text,
+};
+
+#[derive(clap::Args)]
+#[command(group(ArgGroup::new("agreed").args(["head", "to", "restored_at"])))]
+pub(crate) struct Args {
+    /// Nothing was written since the backup was restored: all of the log is what consumers know
+    #[arg(long)]
+    head: bool,
+    /// The last position that is what consumers know; what follows was written since the restore
+    #[arg(long, value_name = "POSITION", value_parser = clap::value_parser!(i64).range(0..))]
+    to: Option<i64>,
+    /// When the backup was restored (RFC 3339): where the log ended when a relay first sealed it
+    /// after that
+    #[arg(long, value_name = "TIME")]
+    restored_at: Option<DateTime<Utc>>,
+    /// An incarnation that consumers follow and this database lost, as their routes say
+    #[arg(long, value_name = "INCARNATION")]
+    lost: Vec<Uuid>,
+    /// Yes, begin a new incarnation
+    #[arg(long)]
+    yes: bool,
+}
+
+pub(super) async fn run<DB: Storage>(
+    args: &Args,
+    pool: &Pool<DB>,
+    output: &mut Output,
+) -> Result<Outcome, Failure> {
+    let agreed = match (args.head, args.to, args.restored_at) {
+        (true, ..) => Agreed::Head,
+        (_, Some(position), _) => Agreed::At(Position(position)),
+        (.., Some(time)) => Agreed::RestoredAt(time),
+        _ => return show(&lives(pool).await?, output),
+    };
+    if !args.yes {
+        return Err(Failure::usage(
+            "consumers keep what they applied after the position, and apply what follows it here; \
+             a wrong position lets them apply messages twice or not at all: look at `syncline \
+             stream rebase` without options, then add --yes",
+        ));
+    }
+    let new = rebase(pool, agreed, &args.lost).await?;
+    if output.is_json() {
+        output.json(&json!({
+            "incarnation": new.incarnation, "agreed": new.agreed, "rewritten": new.rewritten,
+        }))?;
+        return Ok(Outcome::Done);
+    }
+    output.line(format!(
+        "incarnation {} begins; up to position {} it is what consumers know",
+        new.incarnation, new.agreed
+    ))?;
+    if new.rewritten > 0 {
+        output.line(format!("{} messages were written anew", new.rewritten))?;
+    }
+    output.line("relays notice within a third of their lease")?;
+    Ok(Outcome::Done)
+}
+
+/// What there is to choose from.
+fn show(lives: &Lives, output: &mut Output) -> Result<Outcome, Failure> {
+    if output.is_json() {
+        output.json(&document(lives))?;
+        return Ok(Outcome::Done);
+    }
+    output.line(format!("incarnation {}, its log ends at {}", lives.incarnation, lives.head))?;
+    for former in &lives.former {
+        let (was, agreed, ended) = (former.incarnation, former.agreed, text::time(former.ended_at));
+        output.line(format!("before: {was} until {ended}, the same up to {agreed}"))?;
+    }
+    let rows = lives.terms.iter().map(|term| [text::time(term.began_at), term.head.to_string()]);
+    output.table(["a relay began to seal", "the log ended at"], rows)?;
+    output.line(
+        "nothing was changed. After a restore: --head when nothing was written since, else \
+         --restored-at TIME, or --to POSITION",
+    )?;
+    Ok(Outcome::Done)
+}
+
+fn document(lives: &Lives) -> Value {
+    let former = lives.former.iter().map(|former| {
+        json!({
+            "incarnation": former.incarnation, "agreed": former.agreed, "ended_at": former.ended_at,
+        })
+    });
+    let terms =
+        lives.terms.iter().map(|term| json!({"began_at": term.began_at, "head": term.head}));
+    json!({
+        "incarnation": lives.incarnation,
+        "head": lives.head,
+        "former": former.collect::<Vec<_>>(),
+        "terms": terms.collect::<Vec<_>>(),
+    })
+}

@@ -1,0 +1,1 @@
+UPDATE syncline_held SET unknown = TRUE, error = ? WHERE id = ?

@@ -1,0 +1,1 @@
+UPDATE syncline_node SET incarnation = ?

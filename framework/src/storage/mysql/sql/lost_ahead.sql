@@ -1,0 +1,1 @@
+SELECT count(*) FROM syncline_ahead WHERE envelope IS NOT NULL;

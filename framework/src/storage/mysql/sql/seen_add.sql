@@ -1,0 +1,1 @@
+INSERT INTO syncline_seen (consumer, source, id) VALUES (?, ?, ?)

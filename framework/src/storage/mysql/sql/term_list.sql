@@ -1,0 +1,1 @@
+SELECT head, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', began_at) DIV 1000 FROM syncline_term ORDER BY term

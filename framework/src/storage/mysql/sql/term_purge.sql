@@ -1,0 +1,3 @@
+DELETE FROM syncline_term WHERE term <= (
+    SELECT newest FROM (SELECT max(term) - ? AS newest FROM syncline_term) AS known
+)

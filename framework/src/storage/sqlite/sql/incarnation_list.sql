@@ -1,0 +1,2 @@
+SELECT incarnation, agreed, ended_at
+FROM syncline_incarnation ORDER BY ended_at

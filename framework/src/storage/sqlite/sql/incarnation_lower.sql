@@ -1,0 +1,1 @@
+UPDATE syncline_incarnation SET agreed = $1 WHERE agreed > $2

@@ -1,0 +1,1 @@
+INSERT INTO syncline_term (head) VALUES ($1)

@@ -1,0 +1,1 @@
+SELECT head, began_at FROM syncline_term ORDER BY term

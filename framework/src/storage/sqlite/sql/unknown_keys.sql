@@ -1,0 +1,2 @@
+SELECT DISTINCT source, key FROM syncline_held
+WHERE consumer = $1 AND unknown
