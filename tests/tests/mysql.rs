@@ -256,12 +256,7 @@ async fn a_checkpoint_waits_for_a_take_over_that_is_under_way() {
     let save = tokio::spawn({
         let pool = <MySql as Base>::relay_pool(&pool, 2, std::sync::Arc::new(|_| ()));
         let save = Save { key, lease: old, to, closed: false };
-        async move {
-            let mut tx = begin(&pool).await.unwrap();
-            let saved = MySql::save_checkpoints(&mut tx, &[save]).await.unwrap()[0];
-            tx.commit().await.unwrap();
-            saved
-        }
+        async move { MySql::save_checkpoints(&pool, &[save], &|| true).await.unwrap()[0] }
     });
     tokio::time::sleep(Duration::from_millis(300)).await;
     other.commit().await.unwrap();

@@ -78,6 +78,27 @@ mod case {
         applied(3).await;
         let applied = DB::applied(&pool).await.unwrap();
         assert_eq!(applied.iter().map(|(_, n)| *n).collect::<Vec<_>>(), [1, 2, 3]);
+
+        // The log is what the consumer knows: a new incarnation changes nothing for it.
+        let shown = syncline(url, "stream rebase --json").expect(0).json();
+        assert_eq!(shown["head"], json!(3));
+        // On SQLite the first message may have been there when the relay took its lease.
+        assert!(shown["terms"][0]["head"].as_i64().is_some_and(|head| head <= 1), "{shown}");
+        assert!(syncline(url, "stream rebase").expect(0).stdout.contains("nothing was changed"));
+        syncline(url, "stream rebase --head").expect(2);
+        syncline(url, "stream rebase --head --to 1 --yes").expect(2);
+        assert!(syncline(url, "stream rebase --to 4 --yes").expect(1).stderr.contains("ends at"));
+        syncline(url, "stream rebase --restored-at 2999-01-01T00:00:00Z --yes").expect(1);
+        let begun = syncline(url, "stream rebase --head --yes --json").expect(0).json();
+        assert_eq!(begun["agreed"], json!(3));
+        let after = syncline(url, "stream rebase --json").expect(0).json();
+        assert_eq!(after["incarnation"], begun["incarnation"]);
+        assert_eq!(after["former"][0]["incarnation"], shown["incarnation"]);
+        write(4).await;
+        eventually("it is applied", async || {
+            (DB::applied(&pool).await.unwrap().len() == 4).then_some(())
+        })
+        .await;
         relay.stop().await;
     }
 }

@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use super::Shared;
-use crate::{Error, Result, Storage, begin, storage::Save};
+use crate::{Result, Storage, storage::Save};
 
 #[derive(Default)]
 pub(super) struct Saver {
@@ -66,13 +66,8 @@ impl Saver {
         if saves.is_empty() {
             return Ok(());
         }
-        let mut tx = begin(&shared.pool).await?;
-        if shared.life.now() != life {
-            // The connection is of another life.
-            return Ok(());
-        }
-        let saved = DB::save_checkpoints(&mut tx, &saves).await?;
-        tx.commit().await.map_err(Error::database("save the checkpoints"))?;
+        let hold = || shared.life.now() == life;
+        let saved = DB::save_checkpoints(&shared.pool, &saves, &hold).await?;
         for (answer, saved) in answers.into_iter().zip(saved) {
             // A sender that ended meanwhile does not wait for it.
             let _ = answer.send(saved);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use sqlx::{Pool, Transaction};
+use sqlx::Pool;
 use uuid::Uuid;
 
 use super::{Base, Cursor, Lease};
@@ -124,9 +124,14 @@ pub trait RouteStore: Base {
     /// One shard of a route.
     async fn shard(pool: &Pool<Self>, key: &ShardKey) -> Result<Option<RouteRow>>;
 
-    /// Moves checkpoints, each if its lease is still its route's; one answer each: false when the
-    /// lease is somebody else's by now.
-    async fn save_checkpoints(tx: &mut Transaction<'_, Self>, saves: &[Save]) -> Result<Vec<bool>>;
+    /// Moves checkpoints in one transaction, each if its lease is still its route's; one answer
+    /// each: false when the lease is somebody else's by now. `hold` says whether they still hold
+    /// on the connection that was made or found for it.
+    async fn save_checkpoints(
+        pool: &Pool<Self>,
+        saves: &[Save],
+        hold: &(dyn Fn() -> bool + Sync),
+    ) -> Result<Vec<bool>>;
 
     /// Opens the closed shards of a version again, and says how many there were: a consumer
     /// lacks what they have sent.

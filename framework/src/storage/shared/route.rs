@@ -50,10 +50,15 @@ macro_rules! route_stores {
             }
 
             async fn save_checkpoints(
-                tx: &mut Transaction<'_, Self>,
+                pool: &Pool<Self>,
                 saves: &[Save],
+                hold: &(dyn Fn() -> bool + Sync),
             ) -> Result<Vec<bool>> {
                 let failed = "save the checkpoints";
+                let mut tx = begin(pool).await?;
+                if !hold() {
+                    return Err(Error::ServerChanged);
+                }
                 // In one order, so that two transactions cannot wait for each other.
                 let mut order: Vec<usize> = (0..saves.len()).collect();
                 order.sort_by(|a, b| saves[*a].lease.name.cmp(&saves[*b].lease.name));
@@ -73,11 +78,12 @@ macro_rules! route_stores {
                         .bind(&lease.name)
                         .bind(lease.holder)
                         .bind(lease.epoch)
-                        .execute(&mut **tx)
+                        .execute(&mut *tx)
                         .await
                         .map_err(Error::database(failed))?;
                     saved[index] = done.rows_affected() == 1;
                 }
+                tx.commit().await.map_err(Error::database(failed))?;
                 Ok(saved)
             }
 
