@@ -29,15 +29,18 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     BatchHandler, Handler, Result, Start, Storage,
-    message::{Batch, Envelope, ForeignMessage, HandOver, Origin, Position, TopicPattern},
-    storage::check_schema,
-    transport::{Ack, FetchMissing, Receive, ReceiveError},
+    message::{Batch, Envelope, ForeignMessage, HandOver, LINK, Origin, Position, TopicPattern},
+    storage::{InboxRow, check_schema},
+    transport::{Ack, FetchMissing, Reached, Receive, ReceiveError},
 };
 use builder::{Hold, Order};
 
 pub use builder::{ConsumerBuilder, OnDead, OnGap, RetryPolicy};
 pub use compensation::REJECTED;
 pub use gaps::Gap;
+
+/// The place of the action for bare links, which only keep a feed's messages linked.
+const LINKS: usize = 0;
 
 enum Action<DB: Storage> {
     One(Arc<dyn Handler<DB>>),
@@ -203,6 +206,17 @@ impl<DB: Storage> Receive for Consumer<DB> {
     ) -> Result<Ack, ReceiveError> {
         Self::receive_foreign(self, source, messages).await
     }
+
+    async fn reached(&self, origin: &Origin) -> Result<Option<Reached>, ReceiveError> {
+        let Inner { name, pool, .. } = &*self.0;
+        // The row's key is without the incarnation, which the row tells.
+        let row = DB::inbox(pool, name, origin).await?;
+        Ok(row.map(|InboxRow { incarnation, watermark, last, .. }| Reached {
+            incarnation,
+            watermark,
+            last,
+        }))
+    }
 }
 
 impl<DB: Storage> Inner<DB> {
@@ -220,6 +234,9 @@ impl<DB: Storage> Inner<DB> {
     /// version that nobody here knows.
     fn handler_of(&self, message: &Envelope) -> Option<usize> {
         let topic = &message.topic;
+        if topic == LINK {
+            return Some(LINKS);
+        }
         let versions = self.versions.iter().find(|(pattern, _)| pattern.matches(topic));
         if versions.is_some_and(|(_, known)| !known.contains(&message.schema_version)) {
             return None;

@@ -21,6 +21,7 @@
 //! | [`storage`] | what is asked of a database: the log, leases, checkpoints, the inbox; all the SQL |
 //! | `testing` | suites that every database and transport must pass (feature `testing`) |
 
+mod backoff;
 pub mod consumer;
 pub mod error;
 pub mod handler;

@@ -21,7 +21,7 @@ pub use envelope::{Batch, Continues, Envelope, HandOver, Link, Origin, Position}
 pub use foreign::{FOREIGN_ID, ForeignMessage, decode_foreign};
 pub(crate) use shard::{hash, place};
 pub use shard::{key_hash, shard_of};
-pub use topic::TopicPattern;
+pub use topic::{LINK, REJECTED, TopicPattern};
 pub use validate::{Limits, MessageError, check_source, check_stream};
 
 /// The content type of a JSON payload.
@@ -94,6 +94,11 @@ impl Message {
     ) -> Result<Self, MessageError> {
         let data = serde_json::to_vec(payload).map_err(MessageError::Payload)?;
         Ok(Self::new(topic, JSON, data))
+    }
+
+    /// Stands for hidden messages up to the one with this id: nothing else of them is told.
+    pub(crate) fn link(id: Uuid) -> Self {
+        Self { time: DateTime::UNIX_EPOCH, ..Self::new(LINK, "text/plain", "").id(id) }
     }
 
     /// Sets the ordering key (1 to 255 bytes, no control characters).

@@ -2,9 +2,9 @@
 //! acknowledged. It runs inside a service; any number of processes share the work by leases.
 
 mod assign;
-mod backoff;
 mod carried;
 mod define;
+mod feed;
 mod head;
 mod life;
 mod pages;
@@ -27,10 +27,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
 use crate::{
-    Error, Result, Start, Storage, Stream,
+    Error, Result, Start, Storage, Stream, backoff,
     message::{Position, check_source, check_stream},
     storage::{PageLimit, check_schema},
-    transport::Publisher,
+    transport::{Feed, Publisher},
 };
 
 use life::Life;
@@ -212,7 +212,7 @@ impl<DB: Storage> RelayBuilder<DB> {
             lines.push(Line { route, defined });
         }
         // Connections of its own: a service that exhausts its pool does not stop the relay.
-        let connections = 3 + 2 * shards.min(8);
+        let connections = 3 + 2 * shards.min(8) + feed::READERS;
         let (head, _) = watch::channel(DB::head(&self.pool).await?);
         let life = Life::new();
         let shared = Arc::new(Shared {
@@ -237,6 +237,8 @@ impl<DB: Storage> RelayBuilder<DB> {
         }
         let tasks = TaskTracker::new();
         tasks.spawn(head::run(Arc::clone(&shared)));
+        let names = self.streams.iter().map(|stream| stream.name().to_owned()).collect();
+        let feed = feed::LogFeed::new(Arc::clone(&shared), self.source.clone(), names);
         let save = Arc::clone(&shared);
         tasks.spawn(async move {
             save.saver.run(&save).await;
@@ -245,7 +247,7 @@ impl<DB: Storage> RelayBuilder<DB> {
         tasks.spawn(share.run());
         tasks.close();
         let (stop, status) = (shared.stop.clone(), shared as Arc<dyn Status>);
-        Ok(RelayHandle { stop, tasks, status })
+        Ok(RelayHandle { stop, tasks, status, feed })
     }
 
     fn check(&self) -> Result<()> {
@@ -335,12 +337,29 @@ pub struct RelayHandle {
     stop: CancellationToken,
     tasks: TaskTracker,
     status: Arc<dyn Status>,
+    feed: Arc<dyn Feed>,
 }
 
 impl RelayHandle {
     /// What each shard of each route is doing in this process, in order.
     pub fn status(&self) -> Vec<RouteStatus> {
         self.status.status()
+    }
+
+    /// What consumers may pull: every declared stream, routes or not. It serves as long as the
+    /// relay runs.
+    ///
+    /// ```
+    /// # #[cfg(feature = "http-feed")]
+    /// # fn example(relay: &syncline::RelayHandle, token: syncline::transport::http_feed::Token)
+    /// # -> Result<axum::Router, Box<dyn std::error::Error>> {
+    /// use syncline::transport::http_feed::{FeedServer, Reader};
+    /// let reader = Reader::new(&token, "users", ["user.*"])?;
+    /// let feed = FeedServer::new(relay.feed()).reader(reader).router();
+    /// # Ok(axum::Router::new().nest("/feed", feed)) }
+    /// ```
+    pub fn feed(&self) -> Arc<dyn Feed> {
+        Arc::clone(&self.feed)
     }
 
     /// How many pages of the log this process has read from the database: all its routes and

@@ -5,8 +5,16 @@
 //! to a [`Receive`] (the consumer), acknowledging only after it returned. Transports give
 //! at-least-once delivery in any order; the inbox makes one effect of it.
 //!
+//! Where the consumer asks for what it wants, a [`Feed`] is what the other side serves, and the
+//! [`Subscriber`] goes there.
+//!
 //! `docs/adding-a-transport.md` has the checklist; `testing::transport_suite` is the proof.
 
+mod feed;
+#[cfg(any(feature = "http-feed", feature = "http-push"))]
+pub mod http;
+#[cfg(feature = "http-feed")]
+pub mod http_feed;
 #[cfg(feature = "http-push")]
 pub mod http_push;
 pub mod in_process;
@@ -16,8 +24,11 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::message::{Batch, ForeignMessage, Link, Origin, Position};
+
+pub use feed::{Feed, FeedError, FeedPage, FeedRequest, PageSize};
 
 /// How far the receiving side has durably got, and whether it wants more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,7 +61,7 @@ pub enum Outcome {
     /// and say how this one continues that one ([`Batch::continues`]).
     Incarnation {
         /// The one that it follows.
-        follows: uuid::Uuid,
+        follows: Uuid,
     },
     /// The consumer cannot go on now (its database is away, or too many keys fail): send
     /// again from the watermark, not before this time has passed.
@@ -119,6 +130,17 @@ pub enum ReceiveError {
     Storage(#[from] crate::Error),
 }
 
+/// How far a receiver has durably got in one shard of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reached {
+    /// The life of the source's database that the watermark belongs to.
+    pub incarnation: Uuid,
+    /// Everything up to here was applied, or is held durably.
+    pub watermark: Position,
+    /// The last message at or below the watermark.
+    pub last: Link,
+}
+
 /// What takes batches in: a consumer.
 #[async_trait]
 pub trait Receive: Send + Sync + 'static {
@@ -127,6 +149,13 @@ pub trait Receive: Send + Sync + 'static {
     /// # Errors
     /// [`ReceiveError`]; nothing may be acknowledged then.
     async fn receive(&self, batch: Batch) -> Result<Ack, ReceiveError>;
+
+    /// How far this origin has durably got, in whatever incarnation; none before its first
+    /// message. A subscriber that pulls asks it where to go on.
+    ///
+    /// # Errors
+    /// [`ReceiveError::Storage`] when it cannot be told now.
+    async fn reached(&self, origin: &Origin) -> Result<Option<Reached>, ReceiveError>;
 
     /// Applies messages of a producer that is not Syncline's, each id of `source` once.
     ///

@@ -19,7 +19,7 @@ use syncline::{
     testing::{SampleSource, Temper},
     transport::{
         Outcome, PublishError, Publisher,
-        http_push::{PushConfigError, PushPublisher, Secret},
+        http_push::{PushConfigError, PushPublisher, Secret, TargetError},
     },
 };
 use tokio::{
@@ -324,7 +324,10 @@ async fn https_needs_no_provider_to_be_installed() {
             assert!(matches!(error, PublishError::Unavailable { .. }), "{error:?}");
         }
         // A machine without certificates.
-        Err(error) => assert!(matches!(error, PushConfigError::Client(_)), "{error}"),
+        Err(error) => {
+            let client = matches!(error, PushConfigError::Target(TargetError::Client(_)));
+            assert!(client, "{error}");
+        }
     }
 }
 

@@ -10,12 +10,12 @@ use sqlx::Pool;
 use tokio::sync::Notify;
 
 use super::{
-    Action, Consumer, Inner,
+    Action, Consumer, Inner, LINKS,
     compensation::{OnRejected, REJECTED},
 };
 use crate::{
     BatchHandler, Compensate, Error, Handler, Result, Start, Storage,
-    message::{TopicPattern, check_stream},
+    message::{LINK, TopicPattern, check_stream},
     transport::FetchMissing,
 };
 
@@ -300,6 +300,7 @@ impl<DB: Storage> ConsumerBuilder<DB> {
             // First, so that a pattern like `*` does not swallow it.
             self.actions.insert(0, (TopicPattern::from(REJECTED), Action::One(Arc::new(rejected))));
         }
+        self.actions.insert(LINKS, (TopicPattern::from(LINK), Action::Ignore));
         Ok(Consumer(Arc::new(Inner {
             name: self.name,
             pool: self.pool,

@@ -11,9 +11,7 @@ use crate::{
     message::{Envelope, Message, TopicPattern},
 };
 
-/// The topic of rejections. A service whose handlers reject needs a stream with this topic
-/// and a route of it to the source.
-pub const REJECTED: &str = "syncline.rejected";
+pub use crate::message::REJECTED;
 
 /// The message that tells the source of a rejection.
 pub(super) fn rejection(consumer: &str, message: &Envelope, reason: &str) -> Result<Message> {

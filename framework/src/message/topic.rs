@@ -2,6 +2,17 @@
 
 use std::fmt;
 
+/// The topic of rejections. A service whose handlers reject needs a stream with this topic
+/// and a route of it to the source.
+pub const REJECTED: &str = "syncline.rejected";
+
+/// The topic of a bare link: it stands in a feed's page for messages that its reader may not
+/// read or did not ask for, so that each message still names the one before it.
+pub const LINK: &str = "syncline.link";
+
+/// What the topics begin with that only Syncline gives.
+pub(super) const RESERVED_PREFIX: &str = "syncline.";
+
 /// Which topics a stream carries or a handler takes: `user.registered`, `user.*` or `*`.
 ///
 /// ```

@@ -2,7 +2,10 @@
 
 use serde_json::value::RawValue;
 
-use super::Message;
+use super::{
+    Message,
+    topic::{REJECTED, RESERVED_PREFIX},
+};
 
 /// What a message may be like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +72,7 @@ pub enum MessageError {
 }
 
 const TOPIC_RULE: &str = "1 to 120 of A-Z a-z 0-9 . _ - with no empty part between dots";
+const TOPIC_RESERVED: &str = "topics that begin with `syncline.` are Syncline's own";
 const KEY_RULE: &str = "1 to 255 bytes without control characters";
 const HEADER_RULE: &str =
     "names are 1 to 20 of a-z 0-9 and not reserved by CloudEvents or Syncline";
@@ -130,7 +134,8 @@ fn check(
 fn check_topic(topic: &str) -> Result<(), MessageError> {
     check("topic", topic, TOPIC_RULE, |t| {
         (1..=120).contains(&t.len()) && t.bytes().all(word) && t.split('.').all(|p| !p.is_empty())
-    })
+    })?;
+    check("topic", topic, TOPIC_RESERVED, |t| !t.starts_with(RESERVED_PREFIX) || t == REJECTED)
 }
 
 /// Checks the name of a source.
@@ -246,6 +251,18 @@ mod tests {
         assert!(!refused(
             &Message::new("a.b-c_D", "text/plain", "x").key("ключ 🔑 *>#").header("n", "v")
         ));
+    }
+
+    #[test]
+    fn only_syncline_gives_topics_with_its_prefix() {
+        let topic = |topic: &str| Message::new(topic, "text/plain", "x").validate(&Limits::DEFAULT);
+        for own in ["syncline.link", "syncline.progress", "syncline.rejected.too", "syncline.x"] {
+            let error = topic(own).expect_err(own).to_string();
+            assert!(error.contains(own) && error.contains("Syncline's own"), "{error}");
+        }
+        for free in ["syncline", "synclines.link", "my.syncline.link", REJECTED] {
+            topic(free).expect(free);
+        }
     }
 
     #[test]

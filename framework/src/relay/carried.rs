@@ -58,7 +58,7 @@ impl Carried {
         }
     }
 
-    fn carries(&self, message: &Message, hash: impl FnOnce() -> u64) -> bool {
+    pub(super) fn carries(&self, message: &Message, hash: impl FnOnce() -> u64) -> bool {
         self.topics.iter().any(|pattern| pattern.matches(&message.topic))
             && (self.shards == 1 || place(hash(), self.shards) == self.origin.shard)
     }

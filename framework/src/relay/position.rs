@@ -8,7 +8,6 @@ use crate::{
     Result, Storage,
     message::{Continues, Link, Position},
     storage::{Checkpoint, PageLimit},
-    transport::Ack,
 };
 
 /// A consumer's watermark, held against this log.
@@ -19,36 +18,41 @@ pub(super) enum Verified {
     Diverged(String),
 }
 
-/// Finds the checkpoint that `ack` speaks of; `acked` is one that was confirmed before.
+/// Finds the checkpoint that a consumer's watermark and last message speak of; `acked` is one that
+/// was confirmed before.
 pub(super) async fn verify<DB: Storage>(
     pool: &Pool<DB>,
-    ack: &Ack,
+    watermark: Position,
+    last: Link,
     acked: &Checkpoint,
 ) -> Result<Verified> {
-    if let Some(problem) = disagreement(pool, ack).await? {
+    if let Some(problem) = disagreement(pool, watermark, last).await? {
         return Ok(Verified::Diverged(problem));
     }
     // What lies between its last message and its watermark the consumer has only been told of:
     // it is looked at again, unless this log is known to hold nothing there.
-    let at = match ack.last == acked.last {
-        true => ack.watermark.min(acked.cursor.position),
-        false => ack.last.position,
+    let at = match last == acked.last {
+        true => watermark.min(acked.cursor.position),
+        false => last.position,
     };
     let cursor = DB::locate(pool, at).await?;
-    Ok(Verified::Here(Checkpoint { cursor, last: ack.last }))
+    Ok(Verified::Here(Checkpoint { cursor, last }))
 }
 
-/// What of a consumer's answer does not agree with this log.
-async fn disagreement<DB: Storage>(pool: &Pool<DB>, ack: &Ack) -> Result<Option<String>> {
+/// What of a consumer's place does not agree with this log.
+async fn disagreement<DB: Storage>(
+    pool: &Pool<DB>,
+    watermark: Position,
+    last: Link,
+) -> Result<Option<String>> {
     let head = DB::head(pool).await?;
-    if ack.watermark > head {
+    if watermark > head {
         return Ok(Some(format!(
-            "the consumer has applied up to position {}, this log ends at {head}: this \
-             database was restored from a backup, or it is not the one the consumer knows",
-            ack.watermark
+            "the consumer has applied up to position {watermark}, this log ends at {head}: this \
+             database was restored from a backup, or it is not the one the consumer knows"
         )));
     }
-    mismatch(pool, ack.last).await
+    mismatch(pool, last).await
 }
 
 /// How this log continues what a consumer of another incarnation has applied.
@@ -63,7 +67,8 @@ pub(super) enum Continuation {
 pub(super) async fn continuation<DB: Storage>(
     pool: &Pool<DB>,
     former: Uuid,
-    ack: &Ack,
+    watermark: Position,
+    last: Link,
 ) -> Result<Continuation> {
     let known = DB::former_incarnations(pool).await?;
     let Some(agreed) = known.iter().find(|known| known.incarnation == former) else {
@@ -74,22 +79,21 @@ pub(super) async fn continuation<DB: Storage>(
         )));
     };
     let agreed = agreed.agreed;
-    let known = match ack.last.is_anchor() {
-        true => ack.last.position <= agreed,
-        false => {
-            ack.last.position <= DB::head(pool).await? && mismatch(pool, ack.last).await?.is_none()
-        }
+    let known = match last.is_anchor() {
+        true => last.position <= agreed,
+        false => last.position <= DB::head(pool).await? && mismatch(pool, last).await?.is_none(),
     };
     Ok(Continuation::At(match known {
         // It may have gone on in this log past the agreed position.
-        true => Continues { former, agreed: agreed.max(ack.last.position), last: ack.last },
-        false => Continues { former, agreed, last: Link::anchor(ack.watermark.min(agreed)) },
+        true => Continues { former, agreed: agreed.max(last.position), last },
+        false => Continues { former, agreed, last: Link::anchor(watermark.min(agreed)) },
     }))
 }
 
 /// Says so when another message stands at `link` than it names.
 async fn mismatch<DB: Storage>(pool: &Pool<DB>, link: Link) -> Result<Option<String>> {
-    if link == Link::START {
+    // An anchor names no message.
+    if link.is_anchor() {
         return Ok(None);
     }
     let before = DB::locate(pool, Position((link.position.0 - 1).max(0))).await?;

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::{
     Error,
     message::{Batch, Envelope, Link, Message, Origin, Position},
-    transport::{Ack, Outcome, Receive, ReceiveError},
+    transport::{Ack, Outcome, Reached, Receive, ReceiveError},
 };
 
 /// How a [`ReferenceReceiver`] behaves.
@@ -130,6 +130,17 @@ impl ReferenceReceiver {
 
 #[async_trait]
 impl Receive for ReferenceReceiver {
+    async fn reached(&self, origin: &Origin) -> Result<Option<Reached>, ReceiveError> {
+        let state = self.state();
+        let is = |of: &Origin| Origin { incarnation: origin.incarnation, ..of.clone() } == *origin;
+        let found = state.reached.iter().find(|(of, _)| is(of));
+        Ok(found.map(|(origin, (watermark, last))| Reached {
+            incarnation: origin.incarnation,
+            watermark: *watermark,
+            last: *last,
+        }))
+    }
+
     async fn receive(&self, batch: Batch) -> Result<Ack, ReceiveError> {
         self.state().arrived.push(batch.clone());
         self.arrived.send_modify(|arrived| *arrived += 1);

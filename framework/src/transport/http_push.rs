@@ -47,18 +47,17 @@
 mod answer;
 mod foreign;
 mod listener;
-mod problem;
 mod publisher;
 mod receiver;
 mod reply;
 mod sign;
-mod tls;
 
-pub use listener::{PushListener, serve};
+pub use listener::PushListener;
 pub use publisher::{PushPublisher, PushPublisherBuilder};
 pub use receiver::PushReceiver;
 pub use sign::{Principal, Secret};
 
+pub use super::http::{TargetError, serve};
 use crate::message::MessageError;
 
 /// Names the source in whose name a batch is sent; with the stream it picks the secrets.
@@ -83,28 +82,13 @@ pub enum PushConfigError {
     /// No secret was given.
     #[error("a push needs at least one secret")]
     NoSecret,
-    /// The target is not a URL.
-    #[error("the target is not a URL: {0}")]
-    Url(String),
-    /// The target's scheme is neither `http` nor `https`.
-    #[error("the target's scheme is {0:?}: write http:// or https://")]
-    Scheme(String),
-    /// The target holds a user name or a password.
-    #[error(
-        "the target holds a user name or a password, which would be logged on its way: \
-             take it out; the webhook secret is what proves who sends"
-    )]
-    Credentials,
+    /// The target cannot be sent to.
+    #[error(transparent)]
+    Target(#[from] TargetError),
     /// A limit is zero.
     #[error("{0} must be more than zero")]
     Limit(&'static str),
     /// A source or stream is not of the allowed form.
     #[error(transparent)]
     Name(#[from] MessageError),
-    /// The certificates to trust could not be loaded, or the HTTP client not be built.
-    #[error(
-        "the HTTP client could not be made: {0}; for https the system's certificates \
-             (package ca-certificates, or SSL_CERT_FILE) are needed"
-    )]
-    Client(String),
 }

@@ -10,9 +10,9 @@ use sqlx::{MySql, Postgres, Sqlite, Transaction};
 use syncline::{
     Consumer, Envelope, Handler, HandlerError, Message, Relay, Route, Stream, Verdict, begin,
     enqueue,
-    message::Batch,
+    message::{Batch, Origin},
     transport::{
-        Ack, Receive, ReceiveError, Subscriber,
+        Ack, Reached, Receive, ReceiveError, Subscriber,
         http_push::{Principal, PushListener, PushPublisher, PushReceiver, Secret},
     },
 };
@@ -151,5 +151,9 @@ impl<DB: Kit> Receive for Counted<DB> {
     async fn receive(&self, batch: Batch) -> Result<Ack, ReceiveError> {
         println!("received {}", batch.messages.len());
         self.0.receive(batch).await
+    }
+
+    async fn reached(&self, origin: &Origin) -> Result<Option<Reached>, ReceiveError> {
+        self.0.reached(origin).await
     }
 }

@@ -20,7 +20,7 @@ impl<DB: Storage> Run<'_, DB> {
             return Ok(());
         }
         let told_before = self.continues.is_some();
-        let continues = match continuation(pool, follows, ack).await? {
+        let continues = match continuation(pool, follows, ack.watermark, ack.last).await? {
             Continuation::At(continues) => continues,
             Continuation::Unknown(error) => {
                 self.diverged(error).await;

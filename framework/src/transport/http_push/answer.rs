@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use chrono::{DateTime, Utc};
-use serde::Deserialize;
 
-use crate::transport::{Ack, Outcome};
+use crate::transport::{
+    Ack, Outcome,
+    http::{detail, media_type, read_body, retry_after},
+};
 
 /// No more of an answer is read than this.
 const MAX_ANSWER: usize = 64 * 1024;
-/// No more of a refusal is passed on than this, in characters.
-const MAX_REASON: usize = 300;
 
 /// What a target said.
 #[derive(Debug, PartialEq, Eq)]
@@ -29,13 +29,7 @@ pub(super) enum Answer {
 /// When the connection breaks in the middle of it.
 pub(super) async fn read(mut response: reqwest::Response) -> Result<Answer, reqwest::Error> {
     let (status, headers) = (response.status(), response.headers().clone());
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await? {
-        body.extend_from_slice(&chunk);
-        if body.len() > MAX_ANSWER {
-            break;
-        }
-    }
+    let body = read_body(&mut response, MAX_ANSWER).await?;
     Ok(interpret(status, &headers, &body, Utc::now()))
 }
 
@@ -43,7 +37,11 @@ fn interpret(status: StatusCode, headers: &HeaderMap, body: &[u8], now: DateTime
     if let Some(ack) = acknowledgement(status, headers, body) {
         return Answer::Ack(ack);
     }
-    let reason = |hint: &str| format!("it answered {status}{hint}{}", detail(headers, body));
+    let said = match body.len() > MAX_ANSWER {
+        true => format!(": more than {MAX_ANSWER} bytes, of which no more were read"),
+        false => detail(headers, body),
+    };
+    let reason = |hint: &str| format!("it answered {status}{hint}{said}");
     match status.as_u16() {
         413 => Answer::TooLarge(reason("")),
         408 | 425 | 429 | 500..=599 => Answer::Unavailable(reason(""), retry_after(headers, now)),
@@ -73,56 +71,15 @@ fn acknowledgement(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Opti
     (agrees && ack.watermark.0 >= 0 && ack.last.position <= ack.watermark).then_some(ack)
 }
 
-/// The content type without its parameters, in lower case.
-pub(super) fn media_type(headers: &HeaderMap) -> String {
-    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let essence = value.unwrap_or_default().split(';').next().unwrap_or_default();
-    essence.trim().to_ascii_lowercase()
-}
-
-/// The `detail` of a problem, or the text itself: cut, and without control characters, since
-/// it goes into logs.
-fn detail(headers: &HeaderMap, body: &[u8]) -> String {
-    #[derive(Deserialize)]
-    struct Problem {
-        detail: String,
-    }
-    if body.len() > MAX_ANSWER {
-        return format!(": more than {MAX_ANSWER} bytes, of which no more were read");
-    }
-    let text = match media_type(headers).as_str() {
-        "application/problem+json" => {
-            serde_json::from_slice(body).map(|problem: Problem| problem.detail).unwrap_or_default()
-        }
-        kind if kind.starts_with("text/html") => String::new(),
-        _ => String::from_utf8_lossy(body).into_owned(),
-    };
-    let plain = |c: char| if c.is_control() { ' ' } else { c };
-    let cut: String = text.trim().chars().map(plain).take(MAX_REASON).collect();
-    if cut.is_empty() { cut } else { format!(": {cut}") }
-}
-
-/// `Retry-After` in seconds or as a date.
-fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
-    let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
-    match value.parse() {
-        Ok(seconds) => Some(Duration::from_secs(seconds)),
-        Err(_) => (DateTime::parse_from_rfc2822(value).ok()?.to_utc() - now).to_std().ok(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::message::{Link, Position};
 
-    fn headers(pairs: &[(header::HeaderName, &str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (name.clone(), value.parse().expect("a value"))).collect()
-    }
-
     fn ask(status: u16, kind: &str, body: &[u8]) -> Answer {
         let status = StatusCode::from_u16(status).expect("a status");
-        interpret(status, &headers(&[(header::CONTENT_TYPE, kind)]), body, Utc::now())
+        let kind = (axum::http::header::CONTENT_TYPE, kind.parse().expect("a value"));
+        interpret(status, &HeaderMap::from_iter([kind]), body, Utc::now())
     }
 
     fn ack(outcome: Outcome) -> Ack {
@@ -176,20 +133,5 @@ mod tests {
             panic!("not refused")
         };
         assert!(reason.contains("more than 65536 bytes"), "{reason}");
-    }
-
-    #[test]
-    fn retry_after_may_be_seconds_or_a_date() {
-        let now = DateTime::parse_from_rfc3339("2026-01-02T03:04:05Z").expect("a time").to_utc();
-        for (value, expected) in [
-            ("7", Some(7)),
-            ("Fri, 02 Jan 2026 03:05:05 GMT", Some(60)),
-            ("Fri, 02 Jan 2026 03:04:04 GMT", None),
-            ("soon", None),
-            ("-1", None),
-        ] {
-            let found = retry_after(&headers(&[(header::RETRY_AFTER, value)]), now);
-            assert_eq!(found, expected.map(Duration::from_secs), "{value}");
-        }
     }
 }

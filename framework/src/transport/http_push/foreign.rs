@@ -11,10 +11,13 @@ use axum::{
     response::Response,
 };
 
-use super::{answer::media_type, problem::Problem, receiver::Shared, reply::respond, sign::Signed};
+use super::{receiver::Shared, reply::respond, sign::Signed};
 use crate::{
     message::{BATCH_CONTENT_TYPE, ForeignMessage, decode_foreign},
-    transport::Ack,
+    transport::{
+        Ack,
+        http::{Problem, media_type},
+    },
 };
 
 /// One event, all of it in the body.

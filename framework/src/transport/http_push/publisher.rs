@@ -6,22 +6,17 @@ use async_trait::async_trait;
 use axum::http::{HeaderValue, header};
 use chrono::Utc;
 use futures::{FutureExt, future::BoxFuture};
-use reqwest::{Client, Url, redirect};
+use reqwest::{Client, Url};
 
 use super::{
     ID_HEADER, PushConfigError, SIGNATURE_HEADER, SOURCE_HEADER, STREAM_HEADER, Secret,
     TIMESTAMP_HEADER,
     answer::{self, Answer},
-    tls,
 };
 use crate::{
     message::{BATCH_CONTENT_TYPE, Batch, encode_batch},
-    transport::{Ack, Outcome, PublishError, Publisher},
+    transport::{Ack, Outcome, PublishError, Publisher, http::client},
 };
-
-const USER_AGENT: &str = concat!("syncline/", env!("CARGO_PKG_VERSION"));
-/// Shorter than the 30 seconds after which [`serve`](super::serve) closes an idle connection.
-const IDLE: Duration = Duration::from_secs(20);
 
 /// Sets up a [`PushPublisher`]; made by [`PushPublisher::builder`].
 #[must_use]
@@ -65,14 +60,7 @@ impl PushPublisherBuilder {
     /// # Errors
     /// [`PushConfigError`] says what is wrong; its text holds neither the URL nor a secret.
     pub fn build(self) -> Result<PushPublisher, PushConfigError> {
-        let url: Url =
-            self.url.trim().parse().map_err(|error| PushConfigError::Url(format!("{error}")))?;
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err(PushConfigError::Scheme(url.scheme().chars().take(20).collect()));
-        }
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err(PushConfigError::Credentials);
-        }
+        let url = client::target(&self.url)?;
         if self.secrets.is_empty() {
             return Err(PushConfigError::NoSecret);
         }
@@ -85,28 +73,10 @@ impl PushPublisherBuilder {
                 return Err(PushConfigError::Limit(what));
             }
         }
-        // Everything that a feature of reqwest could switch on elsewhere in the program is
-        // switched off here: proxies, redirects, decompression, other versions of HTTP.
-        let client = Client::builder()
-            .tls_backend_preconfigured(tls::config(url.scheme() == "https")?)
-            .redirect(redirect::Policy::none())
-            .no_proxy()
-            .no_gzip()
-            .no_brotli()
-            .no_deflate()
-            .no_zstd()
-            .referer(false)
-            .http1_only()
-            .tcp_nodelay(true)
-            .tcp_keepalive(IDLE)
-            .pool_idle_timeout(IDLE)
-            .connect_timeout(self.connect_timeout)
-            .user_agent(USER_AGENT)
-            .build()
-            .map_err(|error| PushConfigError::Client(explain(error)))?;
+        let client = client::client(&url, self.connect_timeout)?;
         Ok(PushPublisher {
             client,
-            target: name(&url),
+            target: client::name(&url),
             url,
             secrets: self.secrets,
             timeout: self.timeout,
@@ -229,7 +199,7 @@ impl PushPublisher {
     }
 
     fn failed(&self, error: reqwest::Error) -> PublishError {
-        self.unavailable(explain(error), None)
+        self.unavailable(client::explain(error), None)
     }
 
     fn unavailable(&self, reason: String, retry_after: Option<Duration>) -> PublishError {
@@ -271,25 +241,4 @@ fn part(batch: &Batch, range: &Range<usize>) -> Batch {
     let (origin, handover) = (batch.origin.clone(), batch.handover.clone());
     let continues = batch.continues.clone();
     Batch { origin, messages, through, last, handover, continues }
-}
-
-/// A target's name for logs and errors: no user, no password, no query, no fragment.
-fn name(url: &Url) -> String {
-    let mut url = url.clone();
-    url.set_query(None);
-    url.set_fragment(None);
-    url.to_string()
-}
-
-/// The error and its causes, without the URL, whose query may be secret.
-fn explain(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(&error);
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text.chars().take(300).collect()
 }

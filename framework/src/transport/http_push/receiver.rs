@@ -17,16 +17,16 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 
 use super::{
-    Principal, SOURCE_HEADER, STREAM_HEADER,
-    answer::media_type,
-    foreign,
-    problem::Problem,
+    Principal, SOURCE_HEADER, STREAM_HEADER, foreign,
     reply::respond,
     sign::{Signed, only},
 };
 use crate::{
     message::{BATCH_CONTENT_TYPE, Batch, decode_batch},
-    transport::{Ack, Receive, ReceiveError},
+    transport::{
+        Ack, Receive, ReceiveError,
+        http::{Problem, media_type},
+    },
 };
 
 /// How long a refused body is still read, so that the sender sees the answer instead of a

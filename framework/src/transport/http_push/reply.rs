@@ -5,8 +5,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::problem::Problem;
-use crate::transport::{Ack, Outcome};
+use crate::transport::{Ack, Outcome, http::Problem};
 
 pub(super) fn respond(answer: Result<Ack, Problem>) -> Response {
     match answer {

@@ -9,35 +9,35 @@ const SHORTEST: Duration = Duration::from_millis(50);
 const OPENS_AT: u32 = 5;
 
 /// Counts failures in a row.
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     longest: Duration,
     pauses: ExponentialBackoff,
     failures: u32,
 }
 
 impl Backoff {
-    pub(super) fn new(longest: Duration) -> Self {
+    pub(crate) fn new(longest: Duration) -> Self {
         Self { longest, pauses: pauses(longest), failures: 0 }
     }
 
     /// How long to wait after one more failure.
-    pub(super) fn failed(&mut self) -> Duration {
+    pub(crate) fn failed(&mut self) -> Duration {
         self.failures = self.failures.saturating_add(1);
         self.pauses.next().unwrap_or(self.longest).min(self.longest)
     }
 
-    pub(super) fn succeeded(&mut self) {
+    pub(crate) fn succeeded(&mut self) {
         if self.failures > 0 {
             *self = Self::new(self.longest);
         }
     }
 
-    pub(super) fn failures(&self) -> u32 {
+    pub(crate) fn failures(&self) -> u32 {
         self.failures
     }
 
     /// How many batches may be under way: only a probe while the breaker is open.
-    pub(super) fn window(&self, closed: usize) -> usize {
+    pub(crate) fn window(&self, closed: usize) -> usize {
         if self.failures >= OPENS_AT { 1 } else { closed }
     }
 }

@@ -1,0 +1,294 @@
+//! The loop of a consumer that pulls: ask how far it is, get the next page, hand it over.
+
+use std::{
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use async_trait::async_trait;
+use futures::FutureExt;
+use serde::Serialize;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::{FeedSubscriberBuilder, PullError, client::Pull};
+use crate::{
+    backoff::Backoff,
+    message::Batch,
+    transport::{Ack, Outcome, Reached, Receive, ReceiveError, SubscribeError, Subscriber},
+};
+
+/// What a subscriber is doing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum PullState {
+    /// It asks, or waits for news.
+    Pulling,
+    /// The feed or the consumer failed or pauses; it waits and tries again.
+    Backoff {
+        /// So many failures in a row.
+        failures: u32,
+        /// The last one.
+        error: String,
+    },
+    /// The feed or the consumer refuses: a token, a URL or a limit must be changed. It tries
+    /// again now and then.
+    Refused {
+        /// What was said.
+        error: String,
+    },
+    /// What was applied here is not in the source's log: one of the two databases was restored
+    /// from a backup. It looks again now and then, and applies nothing.
+    Diverged {
+        /// What was found.
+        error: String,
+    },
+    /// The source no longer keeps what is missing here: the consumer must start anew from a
+    /// copy of the data. It looks again now and then.
+    Trimmed {
+        /// What was found.
+        error: String,
+    },
+    /// It has ended.
+    Stopped,
+}
+
+/// Tells what a [`FeedSubscriber`] is doing, while it runs and after.
+#[derive(Debug, Clone)]
+pub struct PullStatus(watch::Receiver<PullState>);
+
+impl PullStatus {
+    /// What it is doing now.
+    pub fn state(&self) -> PullState {
+        self.0.borrow().clone()
+    }
+}
+
+/// Pulls one shard of a stream from a feed and hands it to a consumer.
+///
+/// Several processes of one consumer may pull at once: the inbox makes one effect of it.
+pub struct FeedSubscriber {
+    pull: Pull,
+    max_backoff: Duration,
+    state: watch::Sender<PullState>,
+}
+
+impl FeedSubscriber {
+    /// Begins a subscriber of the feed at `url`: where the source's service nests the router of
+    /// its [`FeedServer`](super::FeedServer).
+    ///
+    /// ```
+    /// use syncline::transport::http_feed::{FeedSubscriber, Token};
+    /// let token = Token::parse("synf_3q2-7wX1c0ffee0ddba11f00dfeedbeef")?;
+    /// let build = |url: &str| {
+    ///     FeedSubscriber::builder(url).source("/shop").stream("orders").token(token.clone()).build()
+    /// };
+    /// assert_eq!(build("http://127.0.0.1:8081/feed?x=1")?.target(), "http://127.0.0.1:8081/feed");
+    /// assert!(build("http://user:password@localhost/").is_err());
+    /// # Ok::<(), syncline::transport::http_feed::FeedConfigError>(())
+    /// ```
+    pub fn builder(url: impl Into<String>) -> FeedSubscriberBuilder {
+        FeedSubscriberBuilder {
+            url: url.into(),
+            token: None,
+            source: String::new(),
+            stream: String::new(),
+            shard: 0,
+            topics: Vec::new(),
+            wait: Duration::from_secs(25),
+            timeout: Duration::from_secs(30),
+            connect_timeout: Duration::from_secs(5),
+            max_page: 32 << 20,
+            max_backoff: Duration::from_secs(30),
+        }
+    }
+
+    pub(super) fn new(pull: Pull, max_backoff: Duration) -> Self {
+        Self { pull, max_backoff, state: watch::Sender::new(PullState::Pulling) }
+    }
+
+    /// The feed's URL without its query: safe to log.
+    pub fn target(&self) -> &str {
+        &self.pull.target
+    }
+
+    /// What it is doing; ask before it is run.
+    pub fn status(&self) -> PullStatus {
+        PullStatus(self.state.subscribe())
+    }
+}
+
+impl std::fmt::Debug for FeedSubscriber {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FeedSubscriber").field("pull", &self.pull).finish_non_exhaustive()
+    }
+}
+
+/// What went wrong in one turn.
+struct Failure {
+    state: fn(String) -> PullState,
+    error: String,
+    at_least: Duration,
+    /// It will not pass by itself: tried again with the longest pause.
+    lasting: bool,
+}
+
+impl Failure {
+    fn passing(error: String, at_least: Duration) -> Self {
+        let state = |error| PullState::Backoff { failures: 0, error };
+        Self { state, error, at_least, lasting: false }
+    }
+
+    fn lasting(state: fn(String) -> PullState, error: String) -> Self {
+        Self { state, error, at_least: Duration::ZERO, lasting: true }
+    }
+}
+
+impl From<PullError> for Failure {
+    fn from(error: PullError) -> Self {
+        let text = error.to_string();
+        match error {
+            PullError::Unavailable { retry_after, .. } => {
+                Self::passing(text, retry_after.unwrap_or_default())
+            }
+            PullError::Closed { .. } => Self::passing(text, Duration::ZERO),
+            PullError::Refused(_) => Self::lasting(|error| PullState::Refused { error }, text),
+            PullError::Diverged(_) => Self::lasting(|error| PullState::Diverged { error }, text),
+            PullError::Trimmed(_) => Self::lasting(|error| PullState::Trimmed { error }, text),
+        }
+    }
+}
+
+impl From<ReceiveError> for Failure {
+    fn from(error: ReceiveError) -> Self {
+        let text = error.to_string();
+        match error {
+            ReceiveError::Refused(_) => Self::lasting(|error| PullState::Refused { error }, text),
+            ReceiveError::Storage(_) => Self::passing(text, Duration::ZERO),
+        }
+    }
+}
+
+#[async_trait]
+impl Subscriber for FeedSubscriber {
+    async fn run(
+        self: Box<Self>,
+        receiver: Arc<dyn Receive>,
+        stop: CancellationToken,
+    ) -> Result<(), SubscribeError> {
+        let mut backoff = Backoff::new(self.max_backoff);
+        // From the first version on: of those that are done it learns so at once.
+        let (mut version, mut place) = (1, None);
+        while !stop.is_cancelled() {
+            match self.turn(&*receiver, &mut version, &mut place, &stop).await {
+                Ok(()) => {
+                    backoff.succeeded();
+                    self.tell(PullState::Pulling);
+                }
+                Err(failure) => {
+                    place = None;
+                    let pause = self.failed(failure, &mut backoff);
+                    stop.run_until_cancelled(tokio::time::sleep(pause)).await;
+                }
+            }
+        }
+        self.tell(PullState::Stopped);
+        Ok(())
+    }
+}
+
+impl FeedSubscriber {
+    /// One page: asked for from `place`, and handed over.
+    async fn turn(
+        &self,
+        receiver: &dyn Receive,
+        version: &mut i32,
+        place: &mut Option<Reached>,
+        stop: &CancellationToken,
+    ) -> Result<(), Failure> {
+        let began = Instant::now();
+        let asked = stop.run_until_cancelled(async {
+            let from = match *place {
+                Some(place) => Some(place),
+                None => receiver.reached(&self.pull.origin(*version)).await?,
+            };
+            Ok::<_, Failure>((from, self.pull.page(*version, from).await))
+        });
+        let Some(asked) = asked.await else { return Ok(()) };
+        let (from, page) = asked?;
+        let batch = match page {
+            // Only onward, so that no answer leads in a circle.
+            Err(PullError::Closed { next }) if next > *version => {
+                (*version, *place) = (next, None);
+                return Ok(());
+            }
+            page => page?,
+        };
+        let incarnation = batch.origin.incarnation;
+        let early = began.elapsed() < self.pull.wait / 2;
+        let nothing = from.map_or(0, |from| from.watermark.0) == batch.through.0;
+        // What was begun is finished, whatever is stopped meanwhile.
+        let Ack { watermark, last, outcome } = hand_over(receiver, batch).await?;
+        let reached = Reached { incarnation, watermark, last };
+        let moved = from.is_none_or(|from| from != reached);
+        *place = Some(reached);
+        let none = Duration::ZERO;
+        match outcome {
+            Outcome::Paused { retry_after_ms } => {
+                let pause = Duration::from_millis(retry_after_ms);
+                Err(Failure::passing("the consumer pauses".to_owned(), pause))
+            }
+            _ if moved => Ok(()),
+            Outcome::Complete if nothing && !early => Ok(()),
+            Outcome::Complete if nothing => {
+                Err(Failure::passing("the feed answers at once, with nothing".to_owned(), none))
+            }
+            // It is told from where to go on, for its place says what it follows.
+            Outcome::Incarnation { .. } => {
+                *place = None;
+                Err(Failure::passing("the source begins a new incarnation".to_owned(), none))
+            }
+            Outcome::Complete | Outcome::Gap => {
+                let error = "the consumer asks again for what it was given".to_owned();
+                Err(Failure::passing(error, none))
+            }
+        }
+    }
+
+    /// Tells of a failure; returns how long to wait.
+    fn failed(&self, failure: Failure, backoff: &mut Backoff) -> Duration {
+        let Failure { state, error, at_least, lasting } = failure;
+        let pause = backoff.failed().max(at_least).min(self.max_backoff);
+        let Pull { target, stream, shard, .. } = &self.pull;
+        if lasting {
+            tracing::error!(target_url = target, stream, shard, error, "pulling stopped");
+        } else {
+            tracing::warn!(target_url = target, stream, shard, error, "pulling failed");
+        }
+        self.tell(match state(error) {
+            PullState::Backoff { error, .. } => {
+                PullState::Backoff { failures: backoff.failures(), error }
+            }
+            other => other,
+        });
+        if lasting { self.max_backoff } else { pause }
+    }
+
+    fn tell(&self, state: PullState) {
+        self.state.send_if_modified(|before| {
+            let changed = *before != state;
+            *before = state;
+            changed
+        });
+    }
+}
+
+async fn hand_over(receiver: &dyn Receive, batch: Batch) -> Result<Ack, Failure> {
+    // A panic must not end the subscription: the next try may be good.
+    match AssertUnwindSafe(receiver.receive(batch)).catch_unwind().await {
+        Ok(result) => Ok(result?),
+        Err(_) => Err(Failure::passing("the consumer panicked".to_owned(), Duration::ZERO)),
+    }
+}

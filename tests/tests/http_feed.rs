@@ -1,0 +1,296 @@
+//! Pulling: a consumer reads the source's feed over HTTP. Nothing is lost or twice, readers see
+//! what their token may read, and a place that is not in the log is refused.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::Router;
+use reqwest::{Response, StatusCode};
+use sqlx::{MySql, Pool, Postgres, Sqlite};
+use syncline::{
+    Message, RelayHandle, Stream, begin, enqueue,
+    incarnation::{Agreed, rebase},
+    message::{Batch, Position, decode_batch},
+    transport::{
+        Subscriber,
+        http_feed::{CLOSED, DIVERGED, FeedServer, FeedSubscriber, PullState, Reader, Token},
+    },
+};
+use syncline_tests::{
+    kit::Kit,
+    relays::{check, eventually, noting, start, write},
+    servers::{mariadb_database, postgres_database, sqlite_database},
+};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+const TOKEN: &str = "synf_reads-everything-0123456789";
+const NARROW: &str = "synf_reads-one-topic-0123456789";
+
+/// A source that serves its feed.
+struct Source<DB: Kit> {
+    pool: Pool<DB>,
+    relay: RelayHandle,
+    address: SocketAddr,
+    stop: CancellationToken,
+    served: tokio::task::JoinHandle<()>,
+}
+
+impl<DB: Kit> Source<DB> {
+    async fn start(pool: Pool<DB>, address: &str, shards: i32) -> Self {
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let stream = Stream::new("counts").topic("counter.*").topic("secret.*").shards(shards);
+        let relay = start(&pool, stream, Vec::new(), |_| {}).await;
+        let stop = CancellationToken::new();
+        let token = |text: &str| Token::parse(text).expect("a token");
+        let everything = Reader::new(&token(TOKEN), "counts", ["counter.*", "secret.*"]);
+        let narrow = Reader::new(&token(NARROW), "counts", ["counter.*"]);
+        let feed = FeedServer::new(relay.feed())
+            .reader(everything.expect("a reader"))
+            .reader(narrow.expect("a reader"))
+            .stop(stop.clone());
+        let app = Router::new().nest("/feed", feed.router());
+        let listener = TcpListener::bind(address).await.expect("listens");
+        let address = listener.local_addr().expect("an address");
+        let ended = stop.clone();
+        let served = tokio::spawn(async move {
+            let until = async move { ended.cancelled().await };
+            axum::serve(listener, app).with_graceful_shutdown(until).await.expect("serves");
+        });
+        Self { pool, relay, address, stop, served }
+    }
+
+    async fn stop(self) -> (Pool<DB>, SocketAddr) {
+        self.stop.cancel();
+        self.relay.stop().await;
+        self.served.await.expect("no panic");
+        (self.pool, self.address)
+    }
+
+    async fn get(&self, token: &str, what: &str) -> Response {
+        let url = format!("http://{}/feed/{what}", self.address);
+        let request = reqwest::Client::new().get(url).bearer_auth(token);
+        request.send().await.expect("an answer")
+    }
+
+    async fn page(&self, token: &str, what: &str) -> Batch {
+        let answer = self.get(token, what).await;
+        assert_eq!(answer.status(), StatusCode::OK, "{what}");
+        decode_batch(&answer.bytes().await.expect("a body")).expect("a batch")
+    }
+
+    fn pull(&self, shard: i32, token: &str) -> FeedSubscriber {
+        FeedSubscriber::builder(format!("http://{}/feed", self.address))
+            .source("/tests")
+            .stream("counts")
+            .shard(shard)
+            .token(Token::parse(token).expect("a token"))
+            .wait(Duration::from_secs(1))
+            .max_backoff(Duration::from_millis(200))
+            .build()
+            .expect("a subscriber")
+    }
+}
+
+async fn prepared<DB: Kit>(url: &str) -> Pool<DB> {
+    let pool = DB::connect(url, 8).await.expect("connect");
+    syncline::migrate(&pool).await.expect("migrate");
+    DB::prepare(&pool).await.expect("prepare");
+    pool
+}
+
+async fn secret<DB: Kit>(pool: &Pool<DB>) {
+    let mut tx = begin(pool).await.expect("begin");
+    let message = Message::json("secret.told", &"hush").expect("JSON").key("key 0");
+    enqueue(&mut tx, &message).await.expect("enqueue").committed();
+    tx.commit().await.expect("commit");
+}
+
+/// Waits until the feed has `count` messages.
+async fn sealed<DB: Kit>(source: &Source<DB>, head: i64) {
+    eventually("the log is sealed", async || {
+        (DB::head(&source.pool).await.ok()? == Position(head)).then_some(())
+    })
+    .await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+}
+
+mod case {
+    use super::*;
+
+    pub(super) async fn what_is_pulled_is_applied_once_and_in_order<DB: Kit>(urls: [String; 2]) {
+        let (pool, target) = (prepared::<DB>(&urls[0]).await, prepared::<DB>(&urls[1]).await);
+        let mut source = Source::start(pool, "127.0.0.1:0", 4).await;
+        write(&source.pool, 30).await;
+        let consumer = Arc::new(noting("near", target.clone()).build().expect("a consumer"));
+        let stop = CancellationToken::new();
+        let mut pulling = Vec::new();
+        // Two processes of one consumer pull every shard.
+        for shard in (0..4).chain(0..4) {
+            let subscriber = Box::new(source.pull(shard, TOKEN));
+            pulling.push(tokio::spawn(subscriber.run(consumer.clone(), stop.clone())));
+        }
+        write(&source.pool, 60).await;
+        check(&source.pool, &target, &["near"]).await;
+        // The source's service is away for a while, and comes back at the same address.
+        let (pool, address) = source.stop().await;
+        write(&pool, 24).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        source = Source::start(pool, &address.to_string(), 4).await;
+        write(&source.pool, 24).await;
+        check(&source.pool, &target, &["near"]).await;
+        stop.cancel();
+        for pulling in pulling {
+            pulling.await.expect("no panic").expect("it ends well");
+        }
+        source.stop().await;
+    }
+
+    pub(super) async fn a_reader_sees_what_its_token_may_read<DB: Kit>(urls: [String; 2]) {
+        let (pool, target) = (prepared::<DB>(&urls[0]).await, prepared::<DB>(&urls[1]).await);
+        let source = Source::start(pool, "127.0.0.1:0", 1).await;
+        write(&source.pool, 3).await;
+        secret(&source.pool).await;
+        secret(&source.pool).await;
+        write(&source.pool, 2).await;
+        sealed(&source, 7).await;
+
+        for (token, status) in [("", 401), ("synf_unknown-unknown-unknown-12", 401)] {
+            assert_eq!(source.get(token, "counts/0").await.status(), status);
+        }
+        let unknown = source.get(TOKEN, "other/0").await.status();
+        assert!([StatusCode::FORBIDDEN, StatusCode::NOT_FOUND].contains(&unknown), "{unknown}");
+        assert_eq!(source.get(TOKEN, "counts/9").await.status(), StatusCode::NOT_FOUND);
+        assert_eq!(source.get(TOKEN, "counts/0?after=x").await.status(), StatusCode::BAD_REQUEST);
+        assert_eq!(source.get(TOKEN, "counts/0?none=1").await.status(), StatusCode::BAD_REQUEST);
+
+        let all = source.page(TOKEN, "counts/0").await;
+        assert_eq!(all.messages.len(), 7);
+        let answer = source.get(NARROW, "counts/0").await.text().await.expect("a body");
+        assert!(!answer.contains("hush") && !answer.contains("secret.told"), "{answer}");
+        let narrow = decode_batch(answer.as_bytes()).expect("a batch");
+        assert_eq!((narrow.messages.len(), narrow.last), (6, all.last), "two links are one");
+        let links: Vec<_> = narrow.messages.windows(2).map(|two| two[1].prev).collect();
+        assert_eq!(links, narrow.messages[..5].iter().map(|m| m.link()).collect::<Vec<_>>());
+
+        // A consumer that may not read all of it applies the rest.
+        let consumer = noting("near", target.clone()).build().expect("a consumer");
+        let stop = CancellationToken::new();
+        let subscriber = Box::new(source.pull(0, NARROW));
+        let pulling = tokio::spawn(subscriber.run(Arc::new(consumer), stop.clone()));
+        check(&source.pool, &target, &["near"]).await;
+        stop.cancel();
+        pulling.await.expect("no panic").expect("it ends well");
+        source.stop().await;
+    }
+
+    pub(super) async fn a_full_page_can_be_kept_and_news_come_at_once<DB: Kit>(urls: [String; 2]) {
+        let source = Source::start(prepared::<DB>(&urls[0]).await, "127.0.0.1:0", 1).await;
+        write(&source.pool, 5).await;
+        sealed(&source, 5).await;
+        let full = source.get(TOKEN, "counts/0?messages=3").await;
+        let header = |answer: &Response, name: &str| {
+            answer.headers().get(name).map(|value| value.to_str().expect("text").to_owned())
+        };
+        let tag = header(&full, "etag").expect("a tag");
+        assert!(header(&full, "cache-control").is_some_and(|kept| kept.contains("private")));
+        let body = full.bytes().await.expect("a body");
+        let tail = source.get(TOKEN, "counts/0").await;
+        assert_eq!(header(&tail, "cache-control").as_deref(), Some("no-store"));
+        write(&source.pool, 5).await;
+        sealed(&source, 10).await;
+        let again = source.get(TOKEN, "counts/0?messages=3").await.bytes().await.expect("a body");
+        assert_eq!(body, again, "it can no longer change");
+        let url = format!("http://{}/feed/counts/0?messages=3", source.address);
+        let kept = reqwest::Client::new().get(url).bearer_auth(TOKEN);
+        let kept = kept.header("if-none-match", tag).send().await.expect("an answer");
+        assert_eq!(kept.status(), StatusCode::NOT_MODIFIED);
+
+        let last = source.page(TOKEN, "counts/0").await.last;
+        let place = format!("after=10&last={}&lastid={}", last.position, last.id);
+        let waiting = async {
+            let page = source.page(TOKEN, &format!("counts/0?{place}&wait=20")).await;
+            (page, tokio::time::Instant::now())
+        };
+        let writing = async {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            write(&source.pool, 1).await;
+            tokio::time::Instant::now()
+        };
+        let ((page, came), wrote) = tokio::join!(waiting, writing);
+        assert_eq!(page.messages.len(), 1);
+        assert!(came.saturating_duration_since(wrote) < Duration::from_secs(10), "it did not wait");
+        source.stop().await;
+    }
+
+    pub(super) async fn a_place_that_is_not_in_the_log_is_refused<DB: Kit>(urls: [String; 2]) {
+        let (pool, target) = (prepared::<DB>(&urls[0]).await, prepared::<DB>(&urls[1]).await);
+        let source = Source::start(pool, "127.0.0.1:0", 1).await;
+        write(&source.pool, 5).await;
+        sealed(&source, 5).await;
+        let last = source.page(TOKEN, "counts/0").await.last;
+        let problem = async |what: &str, status: u16| {
+            let answer = source.get(TOKEN, what).await;
+            assert_eq!(answer.status(), status, "{what}");
+            answer.text().await.expect("a body")
+        };
+        let far = format!("counts/0?after=900&last=5&lastid={}", last.id);
+        assert!(problem(&far, 409).await.contains(DIVERGED));
+        let other = "counts/0?after=5&last=5&lastid=0199c0de-0000-7000-8000-000000000001";
+        assert!(problem(other, 409).await.contains(DIVERGED));
+        // The reader was told that nothing is between 1 and 4; this log holds something there.
+        let first = source.page(TOKEN, "counts/0?messages=1").await.last;
+        let hole = format!("counts/0?after=4&last=1&lastid={}", first.id);
+        assert!(problem(&hole, 409).await.contains(DIVERGED));
+        assert!(!problem(&far, 409).await.contains(CLOSED));
+
+        // A new incarnation says from where it goes on.
+        let consumer = noting("near", target.clone()).build().expect("a consumer");
+        let stop = CancellationToken::new();
+        let subscriber = Box::new(source.pull(0, TOKEN));
+        let status = subscriber.status();
+        let pulling = tokio::spawn(subscriber.run(Arc::new(consumer), stop.clone()));
+        check(&source.pool, &target, &["near"]).await;
+        rebase(&source.pool, Agreed::Head, &[]).await.expect("rebase");
+        write(&source.pool, 12).await;
+        check(&source.pool, &target, &["near"]).await;
+        stop.cancel();
+        pulling.await.expect("no panic").expect("it ends well");
+        assert_eq!(status.state(), PullState::Stopped);
+        source.stop().await;
+    }
+}
+
+macro_rules! on_each {
+    ($($case:ident),* $(,)?) => {$(
+        mod $case {
+            use super::*;
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn postgres() {
+                if let (Some(a), Some(b)) = (postgres_database().await, postgres_database().await) {
+                    super::case::$case::<Postgres>([a, b]).await;
+                }
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn mariadb() {
+                if let (Some(a), Some(b)) = (mariadb_database().await, mariadb_database().await) {
+                    super::case::$case::<MySql>([a, b]).await;
+                }
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn sqlite() {
+                let ((_a, source), (_b, target)) = (sqlite_database(), sqlite_database());
+                super::case::$case::<Sqlite>([source, target]).await;
+            }
+        }
+    )*};
+}
+
+on_each!(
+    what_is_pulled_is_applied_once_and_in_order,
+    a_reader_sees_what_its_token_may_read,
+    a_full_page_can_be_kept_and_news_come_at_once,
+    a_place_that_is_not_in_the_log_is_refused,
+);
