@@ -189,7 +189,10 @@ impl Restore for Sqlite {
         for more in ["-wal", "-shm"] {
             drop(std::fs::remove_file(format!("{}{more}", file.display())));
         }
-        std::fs::copy(backup, file).expect("put the backup in place");
+        // Another file: a connection that closes late writes to the one that it had.
+        let copy = format!("{backup}.copy");
+        std::fs::copy(backup, &copy).expect("copy the backup");
+        std::fs::rename(copy, file).expect("put the backup in place");
     }
 }
 

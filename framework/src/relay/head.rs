@@ -14,6 +14,8 @@ use crate::{
 
 /// The lease of the process that seals.
 const SEAL: &str = "seal";
+/// How long a look that is under way may take when the relay stops.
+const STOPPING: Duration = Duration::from_secs(2);
 /// The pause between two looks while a transaction with messages is about to commit; it
 /// doubles up to the idle pause.
 const EXPECTING: Duration = Duration::from_millis(2);
@@ -29,8 +31,7 @@ pub(super) async fn run<DB: Storage>(shared: Arc<Shared<DB>>) {
         pause: EXPECTING,
         shared,
     };
-    let stop = head.shared.stop.clone();
-    stop.run_until_cancelled(head.run()).await;
+    head.run().await;
     if let Some(lease) = head.lease.take() {
         drop(DB::release(&head.shared.pool, &lease).await);
     }
@@ -51,18 +52,32 @@ struct Head<DB: Storage> {
 
 impl<DB: Storage> Head<DB> {
     async fn run(&mut self) {
-        loop {
-            match self.look().await {
+        let stop = self.shared.stop.clone();
+        let late = async || {
+            stop.cancelled().await;
+            sleep(STOPPING).await;
+        };
+        while !stop.is_cancelled() {
+            // Finished also when the relay stops: a lease that is just being taken is given back.
+            let looked = tokio::select! {
+                looked = self.look() => looked,
+                () = late() => return,
+            };
+            let pause = match looked {
                 Ok(true) => continue,
-                Ok(false) => {}
+                Ok(false) => Duration::ZERO,
                 Err(error) => {
                     tracing::warn!(%error, "the log could not be sealed; trying again");
-                    self.lease = None;
+                    // Nothing is sealed before the lease is renewed.
                     self.renew_at = Instant::now();
-                    sleep(self.shared.options.idle).await;
+                    self.shared.options.idle
                 }
-            }
-            self.wait().await;
+            };
+            let next = async {
+                sleep(pause).await;
+                self.wait().await;
+            };
+            stop.run_until_cancelled(next).await;
         }
     }
 
