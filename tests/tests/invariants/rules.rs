@@ -152,3 +152,44 @@ pub(crate) fn links(text: &str) -> Vec<String> {
     let relative = targets.filter(|target| !target.is_empty() && !target.contains(':'));
     relative.map(str::to_owned).collect()
 }
+
+/// The rows of the table of faults: every one of `numbers` is there once, and names tests that
+/// exist, or says that it is open. `has_test` says whether a file has a function.
+pub(crate) fn faults_name_tests(
+    text: &str,
+    numbers: &[u32],
+    has_test: impl Fn(&str, &str) -> bool,
+) -> Problems {
+    let (mut problems, mut found) = (Problems::new(), Vec::new());
+    for (number, line) in (1..).zip(text.lines()) {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let Some(fault) = cells.get(1).and_then(|cell| cell.parse::<u32>().ok()) else { continue };
+        found.push(fault);
+        let [_, _, _, _, tests, databases, _] = cells[..] else {
+            problems.push(format!("{number}: fault {fault} has not five columns"));
+            continue;
+        };
+        let named: Vec<&str> = tests.split('`').skip(1).step_by(2).collect();
+        if named.is_empty() && !databases.contains("**open**") {
+            problems.push(format!("{number}: fault {fault} has no test and is not open"));
+        }
+        for test in named {
+            if !test.split_once("::").is_some_and(|(path, name)| has_test(path, name)) {
+                problems.push(format!("{number}: fault {fault} names no test: {test}"));
+            }
+        }
+    }
+    if found != numbers {
+        problems.push(format!("0: the faults {found:?} instead of {numbers:?}"));
+    }
+    problems
+}
+
+/// Whether a file has a function of this name, in its tests too.
+pub(crate) fn has_function(text: &str, name: &str) -> bool {
+    text.lines().map(str::trim_start).filter(|line| !line.starts_with("//")).any(|line| {
+        line.split_once("fn ").is_some_and(|(before, rest)| {
+            (before.is_empty() || before.ends_with(' ')) && first_word(rest) == name
+        })
+    })
+}

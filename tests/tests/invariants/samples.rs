@@ -1,8 +1,8 @@
 //! Every rule finds a violation, and leaves what only looks like one.
 
 use crate::rules::{
-    holds_no_sql, imports_only_message, is_short, links, migrations_match, never_names,
-    never_panics,
+    faults_name_tests, has_function, holds_no_sql, imports_only_message, is_short, links,
+    migrations_match, never_names, never_panics,
 };
 
 #[test]
@@ -101,4 +101,21 @@ fn a_missing_differing_or_misnumbered_migration_is_found() {
 fn relative_links_are_found() {
     let text = "[a](docs/a.md#part) [b](https://example.org) [c](#here) [d](LICENSE-MIT)";
     assert_eq!(links(text), ["docs/a.md", "LICENSE-MIT"]);
+}
+
+#[test]
+fn a_fault_without_a_row_or_with_a_test_that_is_not_there_is_found() {
+    let check = |table: &str, numbers: &[u32]| {
+        faults_name_tests(table, numbers, |path, name| {
+            path == "a.rs" && has_function("// fn c() {}\nasync fn b() {}", name)
+        })
+    };
+    assert!(check("| 1 | x | y | `a.rs::b` | all |", &[1]).is_empty());
+    assert!(check("| 1 | x | y | none | **open** |", &[1]).is_empty());
+    let one = |table: &str, numbers: &[u32]| assert_eq!(check(table, numbers).len(), 1, "{table}");
+    one("| 1 | x | y | none | all |", &[1]);
+    one("| 1 | x | y | `a.rs::c` | all |", &[1]);
+    one("| 1 | x | y | `z.rs::b` | all |", &[1]);
+    one("| 1 | x | y | `a.rs::b` |", &[1]);
+    one("| 1 | x | y | `a.rs::b` | all |", &[1, 2]);
 }
