@@ -29,6 +29,9 @@ pub(super) const READERS: u32 = 4;
 /// So many shards' empty stretches are remembered.
 const EMPTY: usize = 1_024;
 
+/// The server's life, a stream, its version and its shard.
+type Shard = (u64, String, i32, i32);
+
 /// The [`Feed`] of a relay's log.
 pub(super) struct LogFeed<DB: Storage> {
     shared: Arc<Shared<DB>>,
@@ -36,7 +39,7 @@ pub(super) struct LogFeed<DB: Storage> {
     streams: Vec<String>,
     reading: Semaphore,
     /// Where a shard holds nothing: after the first position, up to the second.
-    empty: Mutex<HashMap<(u64, String, i32, i32), (Position, Position)>>,
+    empty: Mutex<HashMap<Shard, (Position, Position)>>,
 }
 
 impl<DB: Storage> LogFeed<DB> {
