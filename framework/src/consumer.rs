@@ -163,7 +163,8 @@ impl<DB: Storage> Consumer<DB> {
     /// forgetting the ids of foreign messages in time.
     ///
     /// # Errors
-    /// [`Error::NotMigrated`](crate::Error::NotMigrated) and its kin when the database's tables do not fit this program.
+    /// [`Error::NotMigrated`](crate::Error::NotMigrated) and its kin when the database's tables do not fit
+    /// this program.
     pub async fn start(&self) -> Result<ConsumerHandle> {
         check_schema(&self.0.pool).await?;
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
