@@ -32,6 +32,7 @@ pub mod message;
 pub mod outbox;
 pub mod relay;
 pub mod routes;
+pub mod saga;
 pub mod storage;
 pub mod stream;
 #[cfg(any(test, feature = "testing"))]
