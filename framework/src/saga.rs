@@ -3,16 +3,24 @@
 //!
 //! | module | what it does |
 //! |---|---|
+//! | [`definition`] | a saga as users write it: typed steps |
 //! | [`plan`] | which steps there are and how they hang together; checked when it is built |
 //! | [`state`] | where an instance stands; stored by the names of its steps |
-//! | [`decide`] | what follows from an event: pure, without I/O |
+//! | [`mod@decide`] | what follows from an event: pure, without I/O |
+//! | [`participant`] | applies the commands of other services' sagas |
+//! | [`wire`] | commands and replies |
 
 pub mod decide;
+pub mod definition;
+pub mod participant;
 pub mod plan;
 pub mod state;
 pub mod step;
+pub mod wire;
 
 pub use decide::{Answer, Decision, Effect, Event, Timer, UndoAnswer, decide};
+pub use definition::{Call, Outcome, Reads, Ref, Saga, SagaBuilder, StepBuilder};
+pub use participant::SagaHandler;
 pub use plan::{Plan, PlanBuilder, PlanError};
 pub use state::{End, Misfit, Phase, State, Status, StepState};
 pub use step::{Retry, Role, Step, Undo};

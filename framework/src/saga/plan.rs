@@ -25,7 +25,7 @@ pub struct Plan {
 }
 
 /// Builds a [`Plan`].
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct PlanBuilder {
     name: String,
     version: i32,
@@ -153,7 +153,7 @@ impl PlanBuilder {
         }
         let ancestors = ancestors(&saga, &steps, &needs)?;
         for (index, step) in steps.iter().enumerate() {
-            for read in &step.reads {
+            for read in step.reads.iter().chain(&step.confirms) {
                 if !ancestors[index].contains(&at(step, read)?) {
                     let (step, read) = (step.name.clone(), read.clone());
                     return Err(PlanError::ReadsAhead { saga, step, read });

@@ -72,6 +72,8 @@ pub struct Step {
     pub pivot: bool,
     /// Whether it is never refused.
     pub retriable: bool,
+    /// The step whose reservation it confirms (try, confirm, cancel).
+    pub confirms: Option<String>,
     /// How long its action may take, with all its attempts; the same for its compensation's every
     /// attempt.
     pub deadline: Duration,
@@ -89,6 +91,7 @@ impl Step {
             undo: Undo::Unsaid,
             pivot: false,
             retriable: false,
+            confirms: None,
             deadline: DEADLINE,
             retry: Retry::default(),
         }
@@ -142,6 +145,15 @@ impl Step {
     /// It is never refused; technical failures are tried again.
     #[must_use]
     pub fn retriable(mut self) -> Self {
+        self.retriable = true;
+        self
+    }
+
+    /// It confirms what `step` has reserved, which its cancellation would give back: it comes after
+    /// the pivot, and is never refused.
+    #[must_use]
+    pub fn confirms(mut self, step: impl Into<String>) -> Self {
+        self.confirms = Some(step.into());
         self.retriable = true;
         self
     }

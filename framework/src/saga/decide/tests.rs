@@ -360,6 +360,9 @@ fn instances() -> Vec<(&'static str, Phase, Plan, State)> {
             if state.back {
                 state.status = Status::Compensating;
             }
+            if matches!(phase, Phase::Failed | UndoFailed) {
+                state.status = Status::Stuck;
+            }
             all.push((step, phase, plan.clone(), state));
         }
     }
