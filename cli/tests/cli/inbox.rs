@@ -18,7 +18,6 @@ mod case {
     >(
         url: &str,
     ) {
-        syncline(url, "inbox list").expect(4);
         syncline(url, "migrate up").expect(0);
         assert!(syncline(url, "inbox list").expect(0).stdout.contains("nothing was taken in yet"));
         let reapply = |consumer: &str, more: &str| {

@@ -8,10 +8,7 @@ use syncline::{
     storage::{Base, Inspect, check_schema, migrate_down},
     transport::Receive,
 };
-use syncline_tests::{
-    kit::Kit,
-    servers::{mariadb_database, with_database},
-};
+use syncline_tests::servers::{mariadb_database, with_database};
 use uuid::Uuid;
 
 use crate::{batch, migrated, open};

@@ -3,13 +3,13 @@
 
 use std::time::{Duration, Instant};
 
-use sqlx::{Executor, MySql, MySqlPool};
+use sqlx::{Connection, Executor, MySql, MySqlPool};
 use syncline::{
     Consumer, Envelope, Error, HandlerError, Message, Verdict, begin, enqueue, enqueue_all,
     handler_fn,
-    message::{Batch, Link, Origin, Position},
+    message::{Link, Position},
     storage::{
-        Base, Checkpoint, Cursor, HeldStore, LeaseStore, LogStore, NewShard, RouteStore, Save,
+        Base, Checkpoint, Cursor, HeldStore, Inspect, LogStore, NewShard, RouteStore, Save,
         ShardKey,
     },
     transport::{Outcome, Receive},
