@@ -8,6 +8,7 @@ mod dead;
 mod doctor;
 mod failure;
 mod held;
+mod inbox;
 mod migrate;
 mod outbox;
 mod output;
@@ -71,6 +72,9 @@ enum Command {
     /// Everything that came in and was not applied
     #[command(subcommand)]
     Held(held::Command),
+    /// How far consumers are; have them apply again
+    #[command(subcommand)]
+    Inbox(inbox::Command),
 }
 
 fn main() -> ExitCode {
@@ -119,6 +123,7 @@ async fn command<DB: Storage>(
         Command::Stream(command) => stream::run(command, pool, output).await,
         Command::Dead(command) => dead::run(command, pool, output).await,
         Command::Held(command) => held::run(command, pool, output).await,
+        Command::Inbox(command) => inbox::run(command, pool, output).await,
     };
     pool.close().await;
     outcome

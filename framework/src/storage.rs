@@ -13,6 +13,7 @@ mod migrate;
 mod mysql;
 #[cfg(feature = "postgres")]
 mod postgres;
+mod reapply;
 mod route;
 #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 mod shared;
@@ -39,41 +40,34 @@ pub use migrate::{
     AppliedMigration, MigrationState, MigrationStatus, Steps, check_schema, migrate, migrate_down,
     plan, status,
 };
+pub use reapply::{Inbox, ReapplyStore};
 pub use route::{
     Checkpoint, MemberStore, NewShard, RouteRow, RouteStore, Save, ShardKey, StreamStore,
     StreamVersion,
 };
 
-/// A database that Syncline runs on.
-pub trait Storage:
-    OutboxStore
-    + LogStore
-    + LeaseStore
-    + RouteStore
-    + StreamStore
-    + MemberStore
-    + IncarnationStore
-    + InboxStore
-    + AheadStore
-    + HeldStore
-    + Inspect
-{
-}
+macro_rules! storage {
+    ($($store:ident),* $(,)?) => {
+        /// A database that Syncline runs on.
+        pub trait Storage: $($store +)* {}
 
-impl<DB> Storage for DB where
-    DB: OutboxStore
-        + LogStore
-        + LeaseStore
-        + RouteStore
-        + StreamStore
-        + MemberStore
-        + IncarnationStore
-        + InboxStore
-        + AheadStore
-        + HeldStore
-        + Inspect
-{
+        impl<DB: $($store +)*> Storage for DB {}
+    };
 }
+storage!(
+    OutboxStore,
+    LogStore,
+    LeaseStore,
+    RouteStore,
+    StreamStore,
+    MemberStore,
+    IncarnationStore,
+    InboxStore,
+    AheadStore,
+    HeldStore,
+    ReapplyStore,
+    Inspect,
+);
 
 /// A server as a connection meets it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,6 +8,7 @@ use reqwest::{Response, StatusCode};
 use sqlx::{MySql, Pool, Postgres, Sqlite};
 use syncline::{
     Message, RelayHandle, Stream, begin, enqueue,
+    inboxes::{Reapply, reapply},
     incarnation::{Agreed, rebase},
     message::{Batch, Position, decode_batch},
     transport::{
@@ -138,6 +139,46 @@ mod case {
         source = Source::start(pool, &address.to_string(), 4).await;
         write(&source.pool, 24).await;
         check(&source.pool, &target, &["near"]).await;
+        stop.cancel();
+        for pulling in pulling {
+            pulling.await.expect("no panic").expect("it ends well");
+        }
+        source.stop().await;
+    }
+
+    pub(super) async fn a_reader_sent_back_before_a_new_version_gets_both<DB: Kit>(
+        urls: [String; 2],
+    ) {
+        let (pool, target) = (prepared::<DB>(&urls[0]).await, prepared::<DB>(&urls[1]).await);
+        let mut source = Source::start(pool, "127.0.0.1:0", 1).await;
+        let consumer = Arc::new(noting("near", target.clone()).build().expect("a consumer"));
+        let stop = CancellationToken::new();
+        let mut pulling = Vec::new();
+        let applied = async || DB::applied(&target).await.expect("applied").len();
+        let arrived = async |count: usize| {
+            eventually("it is applied", async || (applied().await >= count).then_some(())).await;
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            assert_eq!(applied().await, count);
+        };
+        for shards in 1..=2 {
+            if shards == 2 {
+                let (pool, address) = source.stop().await;
+                source = Source::start(pool, &address.to_string(), 2).await;
+            }
+            // The second one has no shard in the first version.
+            let subscriber = Box::new(source.pull(shards - 1, TOKEN));
+            pulling.push(tokio::spawn(subscriber.run(consumer.clone(), stop.clone())));
+            write(&source.pool, 12).await;
+            check(&source.pool, &target, &["near"]).await;
+        }
+        let before = applied().await;
+        let [consumer, from, stream] = ["near", "/tests", "counts"].map(str::to_owned);
+        let again = Reapply { consumer, source: from, stream, shard: None, to: Position(5) };
+        let moved = reapply(&target, &again).await.expect("it goes back");
+        assert!(moved.iter().any(|inbox| inbox.origin.version == 1));
+        write(&source.pool, 12).await;
+        // Each message of the log after the fifth once more, of both versions.
+        arrived(before * 2 - 5 + 12).await;
         stop.cancel();
         for pulling in pulling {
             pulling.await.expect("no panic").expect("it ends well");
@@ -290,6 +331,7 @@ macro_rules! on_each {
 
 on_each!(
     what_is_pulled_is_applied_once_and_in_order,
+    a_reader_sent_back_before_a_new_version_gets_both,
     a_reader_sees_what_its_token_may_read,
     a_full_page_can_be_kept_and_news_come_at_once,
     a_place_that_is_not_in_the_log_is_refused,

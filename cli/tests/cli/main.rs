@@ -4,6 +4,7 @@
 
 mod dead;
 mod failures;
+mod inbox;
 mod migrate;
 mod outbox;
 mod route;

@@ -307,6 +307,7 @@ impl<DB: Storage> Inner<DB> {
         let first = self.first_row(part);
         let row = DB::lock_inbox(tx, &self.name, part.origin, first).await?;
         row.check_incarnation(part.origin)?;
+        let row = row.at_its_beginning(part);
         check_end(&row, part)?;
         let news = match compare(&row, part.messages, part.through, part.last) {
             News::Apply(fresh, after) => {

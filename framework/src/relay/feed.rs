@@ -62,6 +62,10 @@ impl<DB: Storage> LogFeed<DB> {
                 let incarnation = DB::incarnation(&self.shared.pool).await?;
                 Ok(Carried::new(&self.source, incarnation, &versions, index, *shard))
             }
+            // Only a later version has such a shard.
+            None if found.is_some_and(|index| index + 1 < versions.len()) && *shard >= 0 => {
+                Err(FeedError::Closed { next: version + 1 })
+            }
             None => {
                 let (stream, version, shard) = (stream.clone(), *version, *shard);
                 Err(FeedError::Unknown { stream, version, shard })

@@ -201,11 +201,13 @@ mod ahead;
 mod held;
 mod incarnation;
 mod reads;
+mod reapply;
 mod route;
 pub(super) use ahead::ahead_store;
 pub(super) use held::held_store;
 pub(super) use incarnation::{TERMS, incarnation_store};
 pub(super) use reads::shared_reads;
+pub(super) use reapply::{ListedInbox, listed_inbox, reapply_store};
 pub(super) use route::{RouteColumns, route_row, route_stores};
 
 use std::{collections::BTreeMap, time::Duration};

@@ -19,6 +19,9 @@ mod held;
 mod lanes;
 mod leases;
 mod log;
+mod members;
+mod reapply;
+mod shards;
 mod support;
 mod unknown;
 mod way;
@@ -57,6 +60,13 @@ where
         leases::a_lease_has_one_holder_and_a_new_epoch_for_each,
         leases::a_checkpoint_of_an_older_epoch_is_refused,
         leases::a_route_keeps_its_stream,
+        shards::shards_are_made_once_and_listed_in_order,
+        shards::of_many_checkpoints_only_the_fenced_one_is_refused,
+        shards::a_closed_shard_is_opened_again_with_its_version,
+        shards::a_route_is_paused_in_every_shard,
+        shards::a_rewound_shard_is_no_longer_its_holders,
+        shards::a_new_version_begins_at_the_head_and_fences_the_old_one,
+        members::a_member_is_known_until_its_time_runs_out_or_it_withdraws,
         held::held_messages_of_a_key_come_in_order_and_leave_one_by_one,
         held::a_due_key_is_taken_by_one,
         held::a_dead_letter_is_revived_once,
@@ -79,6 +89,12 @@ where
         unknown::what_is_unknown_can_be_given_up,
         unknown::the_stream_pauses_when_too_much_is_held,
         unknown::an_edited_message_is_applied_as_edited,
+        reapply::a_running_consumer_applies_again_from_a_position,
+        reapply::lanes_apply_again_from_a_position,
+        reapply::an_unordered_consumer_applies_again_from_a_position,
+        reapply::what_was_applied_past_the_watermark_is_applied_again,
+        reapply::reapplying_is_refused_where_it_could_go_wrong,
+        reapply::a_consumer_sent_back_before_a_new_version_of_the_stream_gets_both,
         way::every_message_is_applied_once_in_order,
         way::a_duplicate_batch_has_no_effect_and_a_gap_is_answered,
         way::a_failing_message_parks_its_key_and_the_others_flow,
