@@ -4,5 +4,7 @@
 
 pub mod kit;
 pub mod letters;
+pub mod own_server;
 pub mod relays;
 pub mod servers;
+pub mod small_disk;
