@@ -172,7 +172,12 @@ impl<DB: Served> OwnServer<DB> {
             let child = self.child.as_mut().expect("it was started");
             let ended = child.try_wait().expect("wait");
             let late = began.elapsed() > LIMIT;
-            assert!(ended.is_none() && !late, "{}: {ended:?}, {error}\n{}", DB::SERVICE, self.log());
+            assert!(
+                ended.is_none() && !late,
+                "{}: {ended:?}, {error}\n{}",
+                DB::SERVICE,
+                self.log()
+            );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
