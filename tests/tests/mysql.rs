@@ -10,7 +10,7 @@ use sqlx::{ConnectOptions, Connection, Executor, MySql, MySqlConnection, MySqlPo
 use syncline::{
     Consumer, Envelope, Error, HandlerError, Message, Verdict, begin, enqueue, enqueue_all,
     handler_fn,
-    message::{Batch, Link, Origin, Position},
+    message::{Link, Position},
     migrate,
     storage::{
         Base, Checkpoint, Cursor, HeldStore, Inspect, Lease, LeaseStore, LogStore, NewShard,
@@ -20,6 +20,7 @@ use syncline::{
 };
 use syncline_tests::{
     kit::Kit,
+    letters::numbered,
     servers::{mariadb_database, with_database},
 };
 use uuid::Uuid;
@@ -141,27 +142,6 @@ async fn careless(
     Ok(Verdict::Done)
 }
 
-fn batch(count: i64) -> Batch {
-    let origin = std::sync::Arc::new(Origin {
-        source: "/source".into(),
-        incarnation: Uuid::from_u128(7),
-        stream: "s".into(),
-        version: 1,
-        shard: 0,
-    });
-    let mut prev = Link::START;
-    let messages: Vec<_> = (1..=count)
-        .map(|n| {
-            let message = Message::json("in", &n).unwrap().key(format!("k{n}"));
-            let envelope =
-                Envelope { origin: origin.clone(), position: Position(n), prev, message };
-            prev = envelope.link();
-            envelope
-        })
-        .collect();
-    Batch { origin, messages, through: prev.position, last: prev, handover: None, continues: None }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_handler_that_goes_on_after_a_deadlock_commits_no_half_of_the_work() {
     let Some(pool) = migrated().await else { return };
@@ -172,7 +152,7 @@ async fn a_handler_that_goes_on_after_a_deadlock_commits_no_half_of_the_work() {
         Box::pin(async move { careless(&pool, tx, message).await })
     });
     let consumer = Consumer::builder("c", pool.clone()).handler("*", handler).build().unwrap();
-    let batch = batch(3);
+    let batch = numbered(3);
     let ack = consumer.receive(batch.clone()).await.unwrap();
     assert_eq!((ack.outcome, ack.watermark), (Outcome::Complete, Position(3)));
     // The others are applied once, what the careless one did before is undone, its key is parked.
@@ -197,7 +177,7 @@ async fn a_handler_that_commits_by_changing_tables_is_found_out() {
         })
     });
     let consumer = Consumer::builder("c", pool.clone()).handler("*", handler).build().unwrap();
-    consumer.receive(batch(1)).await.unwrap();
+    consumer.receive(numbered(1)).await.unwrap();
     let held = MySql::held(&pool, true, 0, 9).await.unwrap();
     assert!(held[0].error.clone().unwrap().contains("transaction was over"));
 }
@@ -516,7 +496,7 @@ async fn a_database_whose_name_looks_like_ours_is_no_missing_table() {
             })
         }),
     );
-    consumer.build().unwrap().receive(batch(1)).await.unwrap();
+    consumer.build().unwrap().receive(numbered(1)).await.unwrap();
     let held = MySql::held(&pool, true, 0, 9).await.unwrap();
     assert!(held[0].error.clone().unwrap().contains("users"), "{:?}", held[0].error);
     let mut tx = begin(&pool).await.unwrap();
