@@ -14,6 +14,7 @@ use sqlx::{MySql, Pool, Postgres, Sqlite, Transaction, postgres::PgPoolOptions};
 use syncline::{
     Consumer, Envelope, Handler, HandlerError, Storage, Verdict, begin,
     message::Position,
+    storage::Inspect,
     transport::{Outcome, Receive},
 };
 use syncline_tests::{
@@ -127,8 +128,7 @@ async fn postgres(url: &str, settings: &[(&str, &str)]) -> Pool<Postgres> {
 async fn serialization_failures_are_tried_again_and_bounded_on_postgres() {
     for level in ["repeatable read", "serializable"] {
         let Some(url) = postgres_database().await else { return };
-        let level = level.replace(' ', "\\ ");
-        let pool = postgres(&url, &[("default_transaction_isolation", &level)]).await;
+        let pool = postgres(&url, &[("default_transaction_isolation", level)]).await;
         tried_again_and_bounded(pool, postgres(&url, &[]).await, Loss::Stale).await;
     }
 }

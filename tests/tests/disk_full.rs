@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use sqlx::{MySql, Pool, Postgres, Sqlite, Transaction};
 use syncline::{
     Consumer, Envelope, Error, Handler, HandlerError, Message, RelayHandle, Result, Route, Stream,
-    Verdict, begin, enqueue, message::Position, relay::RouteState,
+    Verdict, begin, enqueue, enqueue_all, message::Position, relay::RouteState,
 };
 use syncline_tests::{
     kit::{KEYS, Kit},
@@ -17,19 +17,21 @@ use syncline_tests::{
 };
 use tempfile::TempDir;
 
-/// What fills pages: no message of the stream.
-const PADDING: &str = "padding";
+/// What fills pages: `kib` KiB of messages that are none of the stream. Each is small enough to
+/// stay in its row: MariaDB's server ends itself when there is no room for what would not.
+fn padding(kib: usize) -> Vec<Message> {
+    let message = || Message::json("padding", &"x".repeat(1_000)).expect("JSON");
+    std::iter::repeat_with(message).take(kib).collect()
+}
 
-/// Raises a counter with its message, and `padding` bytes more.
-async fn raise<DB: Kit>(pool: &Pool<DB>, n: i64, padding: usize) -> Result<()> {
+/// Raises a counter with its message, and takes `kib` KiB more.
+async fn raise<DB: Kit>(pool: &Pool<DB>, n: i64, kib: usize) -> Result<()> {
     let failed = |source| Error::Database { action: "write", source };
     let key = format!("key {}", n % KEYS);
     let mut tx = begin(pool).await?;
     let count = DB::raise(&mut tx, &key).await.map_err(failed)?;
     let receipt = enqueue(&mut tx, &Message::json("counter.raised", &count)?.key(key)).await?;
-    if padding > 0 {
-        let _ = enqueue(&mut tx, &Message::json(PADDING, &"x".repeat(padding))?).await?;
-    }
+    let _ = enqueue_all(&mut tx, &padding(kib)).await?;
     tx.commit().await.map_err(failed)?;
     receipt.committed();
     Ok(())
@@ -47,7 +49,7 @@ impl<DB: Kit> Handler<DB> for Greedy {
     ) -> Result<Verdict, HandlerError> {
         let key = format!("c {}", message.key.as_deref().unwrap_or_default());
         DB::note(tx, &key, message.decode()?).await?;
-        let _ = enqueue(tx, &Message::json(PADDING, &"x".repeat(60_000))?).await?;
+        let _ = enqueue_all(tx, &padding(60)).await?;
         Ok(Verdict::Done)
     }
 }
@@ -88,7 +90,7 @@ async fn full_at_the_source<DB: Kit>(disk: &SmallDisk, source: Pool<DB>, target:
         let error = loop {
             written += 1;
             assert!(written < 5_000, "the disk is full and everything can be written");
-            if let Err(error) = raise(&source, written, 60_000).await {
+            if let Err(error) = raise(&source, written, 60).await {
                 break error;
             }
         };
@@ -96,12 +98,12 @@ async fn full_at_the_source<DB: Kit>(disk: &SmallDisk, source: Pool<DB>, target:
         assert!(error.is_transient(), "{error:?}");
         for n in 0..10 {
             // Some may pass; what failed must have left nothing.
-            drop(raise(&source, n, 100_000).await);
+            drop(raise(&source, n, 100).await);
         }
         // Long enough that leases run out and checkpoints cannot be saved.
         tokio::time::sleep(Duration::from_millis(1_500)).await;
         disk.free();
-        eventually("it can be written again", async || raise(&source, 1, 60_000).await.ok()).await;
+        eventually("it can be written again", async || raise(&source, 1, 60).await.ok()).await;
     }
     check(&source, &target, &["c"]).await;
     idle_at_the_head(&source, &relay).await;
@@ -164,7 +166,7 @@ async fn served<DB: Served>() -> Option<(SmallDisk, OwnServer<DB>, Pool<DB>, Poo
 }
 
 async fn sqlite() -> Option<(SmallDisk, TempDir, Pool<Sqlite>, Pool<Sqlite>)> {
-    let disk = SmallDisk::mount(16)?;
+    let disk = SmallDisk::mount(64)?;
     let dir = tempfile::tempdir().expect("a temporary directory");
     let open = async |dir: &Path| {
         let url = format!("sqlite://{}?mode=rwc", dir.join("test.db").display());
