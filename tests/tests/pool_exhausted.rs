@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use sqlx::{MySql, Pool, Postgres, Sqlite, pool::PoolOptions};
 use syncline::{
-    Route, Stream, begin,
+    Message, Route, Stream, begin,
     message::shard_of,
     transport::{Outcome, Receive, ReceiveError},
 };
@@ -71,7 +71,8 @@ async fn exhausted<DB: Kit>(source_url: String, target_url: String) {
     // One at a time they were written: each key's second message stands KEYS after its first.
     let lags = DB::route_lags(&source).await.expect("lags");
     for n in 0..KEYS {
-        let shard = shard_of(Some(&format!("key {n}")), SHARDS);
+        let shard =
+            shard_of(&Message::json("in", &n).expect("JSON").key(format!("key {n}")), SHARDS);
         let lag = lags.iter().find(|lag| lag.shard == shard).expect("a shard");
         assert!(lag.position.0 <= KEYS + n, "key {n} is acknowledged: {lag:?}");
     }

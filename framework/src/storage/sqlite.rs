@@ -9,8 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::{
-    Connection, Executor, Pool, Row, SqlSafeStr, Sqlite, SqlitePool, Transaction,
-    sqlite::SqlitePoolOptions,
+    Connection, Pool, Row, SqlSafeStr, Sqlite, SqlitePool, Transaction, sqlite::SqlitePoolOptions,
 };
 use uuid::Uuid;
 
@@ -63,8 +62,8 @@ impl Base for Sqlite {
 
     async fn still_open(tx: &mut Transaction<'_, Self>) -> Result<()> {
         // Refused inside a transaction. Elsewhere it begins one, which is rolled back with `tx`.
-        let begun = tx.execute(sqlx::raw_sql(include_str!("sqlite/sql/still_open.sql"))).await;
-        match begun {
+        let begun = sqlx::query(include_str!("sqlite/sql/still_open.sql"));
+        match begun.execute(&mut **tx).await {
             Ok(_) => Err(Error::TransactionLost),
             Err(sqlx::Error::Database(error)) if error.message().contains(WITHIN) => Ok(()),
             Err(error) => Err(Error::database("look whether the transaction is open")(error)),
