@@ -143,6 +143,12 @@ impl Error {
     }
 }
 
+/// Whether a connection of the pool was waited for in vain: whoever asks again at once waits as long
+/// again.
+pub(crate) fn is_exhausted(error: &Error) -> bool {
+    matches!(error, Error::Database { source: sqlx::Error::PoolTimedOut, .. })
+}
+
 /// SQLSTATE 42P01, or SQLite's only sign of it, its text; MySQL 42S02.
 fn missing_table(error: &sqlx::Error) -> bool {
     let Some(error) = error.as_database_error() else { return false };

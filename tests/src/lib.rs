@@ -2,7 +2,10 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
+pub mod faulty;
 pub mod kit;
 pub mod letters;
+pub mod own_server;
 pub mod relays;
 pub mod servers;
+pub mod small_disk;

@@ -35,9 +35,18 @@ pub async fn mariadb_database() -> Option<String> {
     Some(create::<MySqlConnectOptions>(&server, "").await)
 }
 
-fn server(name: &str, variable: &str, example: &str) -> Option<String> {
-    if env::var(SKIP).is_ok_and(|skip| skip.split(',').any(|skipped| skipped.trim() == name)) {
+/// Whether `name` was switched off, which is said.
+pub(crate) fn skipped(name: &str) -> bool {
+    let off =
+        env::var(SKIP).is_ok_and(|skip| skip.split(',').any(|skipped| skipped.trim() == name));
+    if off {
         println!("skipped: {name} is switched off by {SKIP}");
+    }
+    off
+}
+
+fn server(name: &str, variable: &str, example: &str) -> Option<String> {
+    if skipped(name) {
         return None;
     }
     let server = env::var(variable).unwrap_or_else(|_| {
@@ -54,13 +63,18 @@ where
     O: ConnectOptions<Connection: Sized> + FromStr<Err: std::fmt::Debug>,
     for<'c> &'c mut O::Connection: Executor<'c>,
 {
-    let name = format!("syncline_test_{}", Uuid::now_v7().simple());
+    let name = new_name();
     let options: O = server.parse().expect("the server's URL");
     let connection = options.connect().await;
     let mut connection = connection.unwrap_or_else(|error| panic!("cannot reach it: {error}"));
     let create = AssertSqlSafe(format!("CREATE DATABASE {name}{how}"));
     connection.execute(create).await.expect("create a database");
     with_database(server, &name)
+}
+
+/// A database name that no other test has.
+pub(crate) fn new_name() -> String {
+    format!("syncline_test_{}", Uuid::now_v7().simple())
 }
 
 /// The directory and the URL of a new SQLite database, which is made when it is first opened.

@@ -8,7 +8,9 @@ mod outbox;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sqlx::{Pool, Row, Sqlite, SqlitePool, Transaction, sqlite::SqlitePoolOptions};
+use sqlx::{
+    Connection, Pool, Row, SqlSafeStr, Sqlite, SqlitePool, Transaction, sqlite::SqlitePoolOptions,
+};
 use uuid::Uuid;
 
 use super::shared::{
@@ -36,13 +38,37 @@ ahead_store!(Sqlite, "sqlite");
 reapply_store!(Sqlite, "sqlite");
 incarnation_store!(Sqlite, "sqlite");
 
+/// Takes the write lock at once.
+const BEGIN: &str = "BEGIN IMMEDIATE";
+/// What SQLite says of a transaction that is begun in another one.
+const WITHIN: &str = "within a transaction";
+
 #[async_trait]
 impl Base for Sqlite {
     const LABEL: &'static str = "SQLite";
     const MIGRATIONS: &'static [syncline_migrations::Migration] = syncline_migrations::SQLITE;
 
     async fn begin_write(pool: SqlitePool) -> sqlx::Result<Transaction<'static, Self>> {
-        pool.begin_with("BEGIN IMMEDIATE").await
+        loop {
+            let connection = pool.acquire().await?;
+            // sqlx does not learn that SQLite has ended a transaction by itself, as when the disk
+            // was full: such a connection would refuse to begin another one for ever.
+            if connection.is_in_transaction() {
+                drop(connection.close().await);
+                continue;
+            }
+            return Transaction::begin(connection, Some(BEGIN.into_sql_str())).await;
+        }
+    }
+
+    async fn still_open(tx: &mut Transaction<'_, Self>) -> Result<()> {
+        // Refused inside a transaction. Elsewhere it begins one, which is rolled back with `tx`.
+        let begun = sqlx::query(include_str!("sqlite/sql/still_open.sql"));
+        match begun.execute(&mut **tx).await {
+            Ok(_) => Err(Error::TransactionLost),
+            Err(sqlx::Error::Database(error)) if error.message().contains(WITHIN) => Ok(()),
+            Err(error) => Err(Error::database("look whether the transaction is open")(error)),
+        }
     }
 
     fn relay_pool(pool: &SqlitePool, connections: u32, met: Met) -> SqlitePool {

@@ -10,9 +10,7 @@ use std::time::Duration;
 
 use sqlx::{MySql, MySqlPool};
 use syncline::{
-    Envelope, Message,
-    message::{Batch, Link, Origin, Position},
-    migrate,
+    Message, migrate,
     storage::{Cursor, Lease, LeaseStore, LogStore, PageLimit},
 };
 use syncline_tests::{kit::Kit, servers::mariadb_database};
@@ -41,25 +39,4 @@ async fn log(pool: &MySqlPool) -> Vec<Message> {
     MySql::release(pool, &lease).await.unwrap();
     let rows = MySql::read(pool, Cursor::default(), PAGE).await.unwrap();
     rows.into_iter().map(|row| row.message).collect()
-}
-
-fn batch(count: i64) -> Batch {
-    let origin = std::sync::Arc::new(Origin {
-        source: "/source".into(),
-        incarnation: Uuid::from_u128(7),
-        stream: "s".into(),
-        version: 1,
-        shard: 0,
-    });
-    let mut prev = Link::START;
-    let messages: Vec<_> = (1..=count)
-        .map(|n| {
-            let message = Message::json("in", &n).unwrap().key(format!("k{n}"));
-            let envelope =
-                Envelope { origin: origin.clone(), position: Position(n), prev, message };
-            prev = envelope.link();
-            envelope
-        })
-        .collect();
-    Batch { origin, messages, through: prev.position, last: prev, handover: None, continues: None }
 }

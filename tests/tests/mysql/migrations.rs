@@ -8,10 +8,13 @@ use syncline::{
     storage::{Base, Inspect, check_schema, migrate_down},
     transport::Receive,
 };
-use syncline_tests::servers::{mariadb_database, with_database};
+use syncline_tests::{
+    letters::numbered,
+    servers::{mariadb_database, with_database},
+};
 use uuid::Uuid;
 
-use crate::{batch, migrated, open};
+use crate::{migrated, open};
 
 /// The tables as the server describes them.
 async fn schema(pool: &MySqlPool) -> Vec<(String, String, String)> {
@@ -212,7 +215,7 @@ async fn a_database_whose_name_looks_like_ours_is_no_missing_table() {
             })
         }),
     );
-    consumer.build().unwrap().receive(batch(1)).await.unwrap();
+    consumer.build().unwrap().receive(numbered(1)).await.unwrap();
     let held = MySql::held(&pool, true, 0, 9).await.unwrap();
     assert!(held[0].error.clone().unwrap().contains("users"), "{:?}", held[0].error);
     let mut tx = begin(&pool).await.unwrap();

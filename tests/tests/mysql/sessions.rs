@@ -14,10 +14,10 @@ use syncline::{
     },
     transport::{Outcome, Receive},
 };
-use syncline_tests::kit::Kit;
+use syncline_tests::{kit::Kit, letters::numbered};
 use uuid::Uuid;
 
-use crate::{PAGE, batch, lease, log, migrated};
+use crate::{PAGE, lease, log, migrated};
 
 #[tokio::test]
 async fn names_are_compared_by_byte() {
@@ -121,7 +121,7 @@ async fn a_handler_that_goes_on_after_a_deadlock_commits_no_half_of_the_work() {
         Box::pin(async move { careless(&pool, tx, message).await })
     });
     let consumer = Consumer::builder("c", pool.clone()).handler("*", handler).build().unwrap();
-    let batch = batch(3);
+    let batch = numbered(3);
     let ack = consumer.receive(batch.clone()).await.unwrap();
     assert_eq!((ack.outcome, ack.watermark), (Outcome::Complete, Position(3)));
     // The others are applied once, what the careless one did before is undone, its key is parked.
@@ -146,7 +146,7 @@ async fn a_handler_that_commits_by_changing_tables_is_found_out() {
         })
     });
     let consumer = Consumer::builder("c", pool.clone()).handler("*", handler).build().unwrap();
-    consumer.receive(batch(1)).await.unwrap();
+    consumer.receive(numbered(1)).await.unwrap();
     let held = MySql::held(&pool, true, 0, 9).await.unwrap();
     assert!(held[0].error.clone().unwrap().contains("transaction was over"));
 }
