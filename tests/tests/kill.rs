@@ -37,8 +37,10 @@ enum Role {
 const PROCESSES: [Role; 5] =
     [Role::Writer, Role::Relay, Role::Relay, Role::Consumer, Role::Consumer];
 
-/// So many of a thousand batches are lost, doubled and delayed each.
+/// So many of a thousand batches are lost, doubled and delayed each; more of the few of the short
+/// form.
 const FAULTS: u64 = 10;
+const FAULTS_IN_SHORT: u64 = 40;
 
 /// A server that can be killed.
 #[async_trait]
@@ -181,7 +183,7 @@ async fn campaign<DB: Kit>(source: &str, target: &str, mut servers: Vec<Box<dyn 
         balancer,
         said: Arc::clone(&said),
         seed: seed.into(),
-        faults: FAULTS,
+        faults: if full { FAULTS } else { FAULTS_IN_SHORT },
     };
     let mut processes: Vec<Child> = (0..5).map(|process| campaign.start(process)).collect();
 

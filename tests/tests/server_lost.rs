@@ -80,7 +80,7 @@ async fn everything_arrives<DB: Served>() {
     let relay = start(&source, stream, vec![route], |_| {}).await;
     let writer = Writer::start(source.clone());
 
-    let flows = async |server: &OwnServer<DB>, writer: &Writer| {
+    let flows = async || {
         let applied = async || {
             let pool = DB::connect(&to, 1).await.ok()?;
             let applied = DB::applied(&pool).await.ok()?.len();
@@ -94,24 +94,23 @@ async fn everything_arrives<DB: Served>() {
             more.then_some(())
         })
         .await;
-        let _ = server;
     };
-    flows(&server, &writer).await;
+    flows().await;
     for _ in 0..2 {
         server.kill();
         // Long enough that leases run out, and that everybody has failed several times.
         tokio::time::sleep(Duration::from_millis(1_500)).await;
         server.restart().await;
-        flows(&server, &writer).await;
+        flows().await;
     }
     server.stop();
     tokio::time::sleep(Duration::from_millis(500)).await;
     server.restart().await;
-    flows(&server, &writer).await;
+    flows().await;
     server.freeze();
     tokio::time::sleep(Duration::from_secs(2)).await;
     server.thaw();
-    flows(&server, &writer).await;
+    flows().await;
 
     let confirmed = writer.confirmed();
     writer.stop().await;

@@ -1,7 +1,13 @@
 //! Wake-ups that are lost: of a writer that sends none, of a listener that is cut off. Polling
 //! covers, and the listener comes back.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use sqlx::{AssertSqlSafe, Executor, MySql, Pool, Postgres, Sqlite};
 use syncline::{Message, RelayHandle, Route, Stream, begin, relay::RouteState, storage::LogStore};
@@ -11,15 +17,14 @@ use syncline_tests::{
     servers::{mariadb_database, postgres_database, sqlite_database},
 };
 
-/// A relay that looks of itself every `idle`, over a consumer of the same database.
-async fn relay<DB: Kit>(pool: &Pool<DB>, idle: Duration) -> RelayHandle {
+/// A relay that looks of itself now and then, over a consumer of the same database.
+async fn relay<DB: Kit>(pool: &Pool<DB>) -> RelayHandle {
     syncline::migrate(pool).await.expect("migrate");
     DB::prepare(pool).await.expect("prepare");
     let consumer = noting("c", pool.clone()).build().expect("a consumer");
     let route = Route::new("c", "s", Direct::to(consumer));
     let relay = start(pool, Stream::new("s").topic("in"), vec![route], |options| {
-        options.idle = idle;
-        options.lease = options.lease.max(idle);
+        options.idle = Duration::from_millis(300);
     })
     .await;
     eventually("the relay is idle", async || {
@@ -46,7 +51,7 @@ async fn arrives<DB: Kit>(pool: &Pool<DB>, n: i64) {
 
 async fn covered_by_polling<DB: Kit>(url: String, cut: impl AsyncFn(&Pool<DB>) -> usize) {
     let pool = DB::connect(&url, 8).await.expect("connect");
-    let relay = relay(&pool, Duration::from_millis(300)).await;
+    let relay = relay(&pool).await;
     for n in 1..=5 {
         // Whoever listens is cut off before each, so that what it would be told is lost.
         let ended = cut(&pool).await;
@@ -102,19 +107,28 @@ async fn polling_covers_a_lost_wake_up_on_sqlite() {
 async fn a_listener_that_was_cut_off_listens_again_on_postgres() {
     let Some(url) = postgres_database().await else { return };
     let pool = Postgres::connect(&url, 8).await.expect("connect");
-    // Nobody polls for an hour: only a wake-up can bring a message.
-    let relay = relay(&pool, Duration::from_secs(3_600)).await;
-    for n in 1..=3 {
+    // Without a relay: that one would look by itself.
+    let mut watch = Postgres::watch(&pool).await.expect("listen");
+    let heard = Arc::<AtomicUsize>::default();
+    let counted = Arc::clone(&heard);
+    let listening = tokio::spawn(async move {
+        loop {
+            watch.changed().await;
+            counted.fetch_add(1, Ordering::SeqCst);
+        }
+    });
+    for _ in 0..3 {
         let listens = "SELECT 1 FROM pg_stat_activity \
                        WHERE datname = current_database() AND query LIKE 'LISTEN%'";
         eventually("it listens", async || {
             pool.fetch_optional(listens).await.expect("sessions").map(drop)
         })
         .await;
-        append(&pool, n).await;
+        let before = heard.load(Ordering::SeqCst);
         Postgres::signal(&pool).await.expect("signal");
-        arrives(&pool, n).await;
+        eventually("it hears", async || (heard.load(Ordering::SeqCst) > before).then_some(()))
+            .await;
         end_listeners(&pool).await;
     }
-    relay.stop().await;
+    listening.abort();
 }
