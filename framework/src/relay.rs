@@ -199,22 +199,25 @@ impl<DB: Storage> RelayBuilder<DB> {
         check_schema(&self.pool).await?;
         DB::check_durable(&self.pool).await?;
         let incarnation = DB::incarnation(&self.pool).await?;
+        let life = Life::new();
+        // Whoever is frozen while it stores a definition must not keep its locks, either.
+        let defining = DB::relay_pool(&self.pool, 1, life.met());
         let mut defined = HashMap::new();
         for stream in &self.streams {
-            defined.insert(stream.name(), define::define(&self.pool, stream).await?);
+            defined.insert(stream.name(), define::define(&defining, stream).await?);
         }
         let rows = DB::shards(&self.pool).await?;
         let (mut lines, mut shards) = (Vec::new(), 0);
         for route in self.routes {
             let Some(defined) = defined.get(route.stream.as_str()).cloned() else { continue };
-            define::open(&self.pool, &route, &defined, &rows).await?;
+            define::open(&defining, &route, &defined, &rows).await?;
             shards += defined.versions.last().map_or(1, |version| version.shards.unsigned_abs());
             lines.push(Line { route, defined });
         }
+        defining.close().await;
         // Connections of its own: a service that exhausts its pool does not stop the relay.
         let connections = 3 + 2 * shards.min(8) + feed::READERS;
         let (head, _) = watch::channel(DB::head(&self.pool).await?);
-        let life = Life::new();
         let shared = Arc::new(Shared {
             pool: DB::relay_pool(&self.pool, connections, life.met()),
             life,

@@ -247,9 +247,13 @@ pub trait LeaseStore: Base {
         name: &str,
         holder: Uuid,
         ttl: Duration,
-    ) -> Result<Option<Lease>>;
+    ) -> Result<Option<Lease>> {
+        let mut leases = Self::acquire_all(pool, &[name.to_owned()], holder, ttl).await?;
+        Ok(leases.pop().flatten())
+    }
 
-    /// [`LeaseStore::acquire`] for many leases in one transaction; one answer each.
+    /// [`LeaseStore::acquire`] for many leases, in one statement that commits by itself, so that
+    /// a process that is frozen meanwhile leaves no lock; one answer each.
     async fn acquire_all(
         pool: &Pool<Self>,
         names: &[String],

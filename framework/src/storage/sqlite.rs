@@ -12,9 +12,9 @@ use sqlx::{Pool, Row, Sqlite, SqlitePool, Transaction, sqlite::SqlitePoolOptions
 use uuid::Uuid;
 
 use super::shared::{
-    InboxColumns, RouteColumns, TERMS, TIMER, ahead_store, from_millis, held_store, inbox_row,
-    incarnation_store, inserted, lease_store, millis, route_row, route_stores, shared_reads,
-    shared_stores, split_subject, sql, timer_subject,
+    InboxColumns, RouteColumns, TERMS, TIMER, ahead_store, from_millis, held_store, in_order,
+    inbox_row, incarnation_store, inserted, lease_store, leases, millis, route_row, route_stores,
+    save_rows, shared_reads, shared_stores, split_subject, sql, timer_subject,
 };
 use super::{
     Ahead, AheadRow, AheadStore, AppliedMigration, Base, Cursor, DueKey, Edited, Former,

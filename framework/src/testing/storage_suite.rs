@@ -56,6 +56,7 @@ where
         log::concurrent_writers_lose_nothing_and_keep_their_keys_order,
         leases::a_lease_has_one_holder_and_a_new_epoch_for_each,
         leases::a_checkpoint_of_an_older_epoch_is_refused,
+        leases::a_relay_that_is_frozen_in_the_middle_of_a_step_holds_up_no_other,
         leases::a_route_keeps_its_stream,
         held::held_messages_of_a_key_come_in_order_and_leave_one_by_one,
         held::a_due_key_is_taken_by_one,
