@@ -17,6 +17,7 @@ mod window;
 
 use std::{
     collections::{HashMap, HashSet},
+    ops::RangeInclusive,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -42,6 +43,10 @@ pub use status::{RouteState, RouteStatus};
 
 /// Progress of idle shards is told no faster than this, all routes of a process together.
 const PROGRESS_GAP: Duration = Duration::from_millis(100);
+
+/// How long a lease may last. What the database holds for longer is of a time when its clock was
+/// ahead, and is taken over: the statements say so, too.
+const LEASES: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_mins(10);
 
 /// Sends one stream to one target.
 pub struct Route {
@@ -87,7 +92,7 @@ pub struct RelayOptions {
     pub window: usize,
     /// The most messages that one seal closes (10,000).
     pub seal_messages: u32,
-    /// How long a lease lasts (10 s): so long a dead process's work rests.
+    /// How long a lease lasts (10 s; 100 ms to 10 minutes): so long a dead process's work rests.
     pub lease: Duration,
     /// The longest pause between two looks at an idle log (1 s).
     pub idle: Duration,
@@ -283,9 +288,10 @@ impl<DB: Storage> RelayBuilder<DB> {
         let RelayOptions { batch_messages, batch_bytes, window, seal_messages, lease, .. } =
             self.options;
         if [batch_messages as usize, batch_bytes, window, seal_messages as usize].contains(&0)
-            || lease < Duration::from_millis(100)
+            || !LEASES.contains(&lease)
         {
-            let problem = "batches, the window and seals hold at least 1, a lease lasts 100 ms";
+            let problem =
+                "batches, the window and seals hold at least 1, a lease lasts 100 ms to 10 min";
             return fail("relay", &self.source, problem.to_owned());
         }
         Ok(())

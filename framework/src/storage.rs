@@ -365,9 +365,25 @@ pub struct Finding {
     pub advice: Option<&'static str>,
 }
 
+/// A transaction that has written and is still open: its messages wait for its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenWriter {
+    /// Where to find it, such as `pid 4711` or `prepared transaction "g1"`.
+    pub who: String,
+    /// For how many seconds it has been open.
+    pub age: i64,
+}
+
 /// What an operator looks at.
 #[async_trait]
 pub trait Inspect: Base {
+    /// The oldest open transaction that has written messages, also a prepared one; none where the
+    /// database, or the connected role's rights, do not show it. (On MySQL: that has written
+    /// anything.)
+    async fn oldest_writer(_pool: &Pool<Self>) -> Result<Option<OpenWriter>> {
+        Ok(None)
+    }
+
     /// Messages that are committed and not sealed.
     async fn unsealed(pool: &Pool<Self>) -> Result<i64>;
 

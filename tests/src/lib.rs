@@ -6,3 +6,7 @@ pub mod kit;
 pub mod letters;
 pub mod relays;
 pub mod servers;
+pub mod world;
+
+#[doc(hidden)]
+pub use sqlx::{MySql, Postgres, Sqlite};

@@ -55,6 +55,7 @@ where
         log::bad_messages_are_refused_and_the_transaction_goes_on,
         log::concurrent_writers_lose_nothing_and_keep_their_keys_order,
         leases::a_lease_has_one_holder_and_a_new_epoch_for_each,
+        leases::a_lease_of_a_clock_that_was_set_back_is_not_waited_for,
         leases::a_checkpoint_of_an_older_epoch_is_refused,
         leases::a_relay_that_is_frozen_in_the_middle_of_a_step_holds_up_no_other,
         leases::a_route_keeps_its_stream,

@@ -1,15 +1,21 @@
 //! One process of the kill campaign: a writer, a relay or a consumer. It says on standard
-//! output what it did, and runs until it is killed.
+//! output what it did, and runs until it is killed, or told to stop by SIGTERM.
 
-use std::{io::Write, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    io::Write,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use anyhow::Context;
 use async_trait::async_trait;
 use clap::{Parser, ValueEnum};
 use sqlx::{MySql, Postgres, Sqlite, Transaction};
 use syncline::{
-    Consumer, Envelope, Handler, HandlerError, Message, Relay, Route, Stream, Verdict, begin,
-    enqueue,
+    Consumer, Envelope, Handler, HandlerError, Message, Relay, RetryPolicy, Route, Stream, Verdict,
+    begin, enqueue,
     message::{Batch, Origin},
     transport::{
         Ack, Reached, Receive, ReceiveError, Subscriber,
@@ -17,10 +23,13 @@ use syncline::{
     },
 };
 use syncline_tests::kit::{KEYS, Kit};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const SOURCE: &str = "/campaign";
+const RETRY: RetryPolicy =
+    RetryPolicy { max_attempts: 8, base: Duration::from_millis(100), max: Duration::from_secs(1) };
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Role {
@@ -39,6 +48,12 @@ struct Arguments {
     /// Seeds a writer's choices.
     #[arg(default_value_t = 1)]
     seed: u64,
+    /// How long a relay's leases last; a killed relay's work must not rest for long.
+    #[arg(long, default_value_t = 600)]
+    lease_ms: u64,
+    /// The consumer fails once for every tenth message.
+    #[arg(long)]
+    flaky: bool,
 }
 
 #[tokio::main]
@@ -69,25 +84,31 @@ async fn run<DB: Kit>(arguments: Arguments) -> anyhow::Result<()> {
                 .stream(Stream::new("counters").topic("counter.*"))
                 .route(Route::new("consumer", "counters", publisher))
                 .options(|options| {
-                    // A killed relay's work must not rest for long.
-                    options.lease = Duration::from_millis(600);
+                    options.lease = Duration::from_millis(arguments.lease_ms);
                     options.max_backoff = Duration::from_millis(500);
                 })
                 .start()
                 .await?;
-            std::future::pending::<()>().await;
+            told_to_stop()?.await;
             relay.stop().await;
             Ok(())
         }
         Role::Consumer => {
-            let consumer =
-                Consumer::builder("consumer", pool).handler("counter.*", Note).build()?;
+            let note = Note { failed: arguments.flaky.then(Mutex::default) };
+            let consumer = Consumer::builder("consumer", pool).handler("counter.*", note);
+            let consumer = consumer.retry(RETRY).build()?;
             let running = consumer.start().await?;
             let principal = Principal::new(SOURCE, "counters", [Secret::parse(SECRET)?])?;
             let setup = |receiver| PushReceiver::new(receiver).principal(principal);
             let listener = PushListener::bind(address, setup).await.context("listen")?;
             let counted = Arc::new(Counted(consumer));
-            Box::new(listener).run(counted, CancellationToken::new()).await?;
+            let (stop, stopping) = (CancellationToken::new(), told_to_stop()?);
+            let stopped = stop.clone();
+            tokio::spawn(async move {
+                stopping.await;
+                stopped.cancel();
+            });
+            Box::new(listener).run(counted, stop).await?;
             running.stop().await;
             Ok(())
         }
@@ -128,7 +149,18 @@ async fn write<DB: Kit>(pool: sqlx::Pool<DB>, mut seed: u64) -> anyhow::Result<(
     }
 }
 
-struct Note;
+/// Ends with SIGTERM, which does not end the process any more.
+fn told_to_stop() -> std::io::Result<impl Future<Output = ()> + Send> {
+    let mut term = signal(SignalKind::terminate())?;
+    Ok(async move {
+        term.recv().await;
+    })
+}
+
+/// Notes what it handles; one that is flaky remembers what it has failed for.
+struct Note {
+    failed: Option<Mutex<HashSet<(String, i64)>>>,
+}
 
 #[async_trait]
 impl<DB: Kit> Handler<DB> for Note {
@@ -138,7 +170,16 @@ impl<DB: Kit> Handler<DB> for Note {
         message: &Envelope,
     ) -> Result<Verdict, HandlerError> {
         let key = message.key.as_deref().ok_or("no key")?;
-        DB::note(tx, key, message.decode()?).await?;
+        let n: i64 = message.decode()?;
+        if let Some(failed) = &self.failed
+            && n % 10 == 0
+        {
+            let mut failed = failed.lock().unwrap_or_else(PoisonError::into_inner);
+            if failed.insert((key.to_owned(), n)) {
+                return Err("it fails once".into());
+            }
+        }
+        DB::note(tx, key, n).await?;
         Ok(Verdict::Done)
     }
 }

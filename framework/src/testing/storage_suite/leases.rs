@@ -45,6 +45,24 @@ pub(super) async fn a_lease_has_one_holder_and_a_new_epoch_for_each<DB: Storage>
     assert!(DB::acquire(&pool, "another", two, LEASE).await.expect("acquire").is_some());
 }
 
+pub(super) async fn a_lease_of_a_clock_that_was_set_back_is_not_waited_for<DB: Storage>(
+    pool: Pool<DB>,
+) {
+    let (one, two) = (Uuid::now_v7(), Uuid::now_v7());
+    let hour = Duration::from_secs(3_600);
+    // As it stands there when the clock, an hour ahead, was set right.
+    let ahead = DB::acquire(&pool, "l", one, hour).await.expect("acquire").expect("it is free");
+    let renewed = DB::acquire(&pool, "l", one, hour).await.expect("acquire");
+    assert_eq!(renewed.map(|lease| lease.epoch), Some(ahead.epoch), "its holder keeps it");
+    let taken = DB::acquire(&pool, "l", two, LEASE).await.expect("acquire").expect("taken over");
+    assert!(taken.epoch > ahead.epoch);
+    assert_eq!(DB::acquire(&pool, "l", one, LEASE).await.expect("acquire"), None);
+    let routes = ["r".to_owned()];
+    DB::announce(&pool, one, &routes, hour).await.expect("announce");
+    let members = DB::announce(&pool, two, &routes, LEASE).await.expect("announce");
+    assert_eq!(members, [("r".to_owned(), two)], "the other one may be dead");
+}
+
 pub(super) async fn a_checkpoint_of_an_older_epoch_is_refused<DB: Storage>(pool: Pool<DB>) {
     let (one, two) = (Uuid::now_v7(), Uuid::now_v7());
     let open = async || open(&pool).await;
