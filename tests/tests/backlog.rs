@@ -37,7 +37,7 @@ struct Sink {
 impl Publisher for Sink {
     async fn publish(&self, batch: &Batch) -> Result<Ack, PublishError> {
         self.messages.fetch_add(batch.messages.len() as u64, Ordering::Relaxed);
-        if self.batches.fetch_add(1, Ordering::Relaxed) % 16 == 0 {
+        if self.batches.fetch_add(1, Ordering::Relaxed).is_multiple_of(16) {
             self.most.fetch_max(resident(), Ordering::Relaxed);
         }
         Ok(Ack { watermark: batch.through, last: batch.last, outcome: Outcome::Complete })

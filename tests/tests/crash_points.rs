@@ -108,7 +108,7 @@ impl Publisher for Steps {
             Fate::Kept => std::future::pending().await,
             Fate::Overtakes => {
                 let ack = self.target.publish(batch).await?;
-                self.overtaken.send_if_modified(|first| first.replace(ack).is_none());
+                self.overtaken.send_modify(|first| *first = first.or(Some(ack)));
                 return Ok(ack);
             }
             Fate::Overtaken => {
