@@ -17,6 +17,7 @@ mod window;
 
 use std::{
     collections::{HashMap, HashSet},
+    ops::RangeInclusive,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -42,6 +43,10 @@ pub use status::{RouteState, RouteStatus};
 
 /// Progress of idle shards is told no faster than this, all routes of a process together.
 const PROGRESS_GAP: Duration = Duration::from_millis(100);
+
+/// How long a lease may last. What the database holds for longer is of a time when its clock was
+/// ahead, and is taken over: the statements say so, too.
+const LEASES: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_mins(10);
 
 /// Sends one stream to one target.
 pub struct Route {
@@ -87,7 +92,7 @@ pub struct RelayOptions {
     pub window: usize,
     /// The most messages that one seal closes (10,000).
     pub seal_messages: u32,
-    /// How long a lease lasts (10 s): so long a dead process's work rests.
+    /// How long a lease lasts (10 s; 100 ms to 10 minutes): so long a dead process's work rests.
     pub lease: Duration,
     /// The longest pause between two looks at an idle log (1 s).
     pub idle: Duration,
@@ -199,22 +204,25 @@ impl<DB: Storage> RelayBuilder<DB> {
         check_schema(&self.pool).await?;
         DB::check_durable(&self.pool).await?;
         let incarnation = DB::incarnation(&self.pool).await?;
+        let life = Life::new();
+        // Whoever is frozen while it stores a definition must not keep its locks, either.
+        let defining = DB::relay_pool(&self.pool, 1, life.met());
         let mut defined = HashMap::new();
         for stream in &self.streams {
-            defined.insert(stream.name(), define::define(&self.pool, stream).await?);
+            defined.insert(stream.name(), define::define(&defining, stream).await?);
         }
         let rows = DB::shards(&self.pool).await?;
         let (mut lines, mut shards) = (Vec::new(), 0);
         for route in self.routes {
             let Some(defined) = defined.get(route.stream.as_str()).cloned() else { continue };
-            define::open(&self.pool, &route, &defined, &rows).await?;
+            define::open(&defining, &route, &defined, &rows).await?;
             shards += defined.versions.last().map_or(1, |version| version.shards.unsigned_abs());
             lines.push(Line { route, defined });
         }
+        defining.close().await;
         // Connections of its own: a service that exhausts its pool does not stop the relay.
         let connections = 3 + 2 * shards.min(8) + feed::READERS;
         let (head, _) = watch::channel(DB::head(&self.pool).await?);
-        let life = Life::new();
         let shared = Arc::new(Shared {
             pool: DB::relay_pool(&self.pool, connections, life.met()),
             life,
@@ -280,9 +288,10 @@ impl<DB: Storage> RelayBuilder<DB> {
         let RelayOptions { batch_messages, batch_bytes, window, seal_messages, lease, .. } =
             self.options;
         if [batch_messages as usize, batch_bytes, window, seal_messages as usize].contains(&0)
-            || lease < Duration::from_millis(100)
+            || !LEASES.contains(&lease)
         {
-            let problem = "batches, the window and seals hold at least 1, a lease lasts 100 ms";
+            let problem =
+                "batches, the window and seals hold at least 1, a lease lasts 100 ms to 10 min";
             return fail("relay", &self.source, problem.to_owned());
         }
         Ok(())

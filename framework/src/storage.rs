@@ -8,6 +8,7 @@ mod ahead;
 mod begin;
 mod held;
 mod incarnation;
+mod inspect;
 mod migrate;
 #[cfg(feature = "mysql")]
 mod mysql;
@@ -23,7 +24,6 @@ mod sqlite;
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
 use sqlx::{Pool, Transaction};
 use uuid::Uuid;
 
@@ -36,6 +36,7 @@ pub use ahead::{Ahead, AheadRow, AheadStore};
 pub use begin::begin;
 pub use held::{DueKey, Edited, HeldMessage, HeldReason, HeldStore, Holding};
 pub use incarnation::{Former, IncarnationStore, Term};
+pub use inspect::{Finding, Inspect, Level, OpenWriter, RouteLag};
 pub use migrate::{
     AppliedMigration, MigrationState, MigrationStatus, Steps, check_schema, migrate, migrate_down,
     plan, status,
@@ -241,9 +242,13 @@ pub trait LeaseStore: Base {
         name: &str,
         holder: Uuid,
         ttl: Duration,
-    ) -> Result<Option<Lease>>;
+    ) -> Result<Option<Lease>> {
+        let mut leases = Self::acquire_all(pool, &[name.to_owned()], holder, ttl).await?;
+        Ok(leases.pop().flatten())
+    }
 
-    /// [`LeaseStore::acquire`] for many leases in one transaction; one answer each.
+    /// [`LeaseStore::acquire`] for many leases, in one statement that commits by itself, so that
+    /// a process that is frozen meanwhile leaves no lock; one answer each.
     async fn acquire_all(
         pool: &Pool<Self>,
         names: &[String],
@@ -306,74 +311,4 @@ pub trait InboxStore: Base {
         by: &str,
         reason: &str,
     ) -> Result<bool>;
-}
-
-/// How far each part of a service is behind.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RouteLag {
-    /// The route.
-    pub route: String,
-    /// Its stream.
-    pub stream: String,
-    /// The version of the stream's definition.
-    pub version: i32,
-    /// The shard.
-    pub shard: i32,
-    /// Whether an operator paused the route.
-    pub paused: bool,
-    /// The checkpoint.
-    pub position: Position,
-    /// Messages of the log (of all topics) after the checkpoint.
-    pub behind: i64,
-    /// When the oldest of them was enqueued.
-    pub oldest: Option<DateTime<Utc>>,
-    /// When the checkpoint last moved.
-    pub updated_at: DateTime<Utc>,
-}
-
-/// How a check went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Level {
-    /// As it should be.
-    Ok,
-    /// It works, and somebody should look at it.
-    Warning,
-    /// Do not run on it.
-    Failure,
-}
-
-/// What one check of the server found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// What was looked at.
-    pub check: &'static str,
-    /// How it went.
-    pub level: Level,
-    /// What was found.
-    pub found: String,
-    /// What to do, when it is not as it should be.
-    pub advice: Option<&'static str>,
-}
-
-/// What an operator looks at.
-#[async_trait]
-pub trait Inspect: Base {
-    /// Messages that are committed and not sealed.
-    async fn unsealed(pool: &Pool<Self>) -> Result<i64>;
-
-    /// The lag of every shard of every route; not of those that are closed.
-    async fn route_lags(pool: &Pool<Self>) -> Result<Vec<RouteLag>>;
-
-    /// Dead letters (or, with `all`, every held message), the oldest first, after held id `after`.
-    async fn held(pool: &Pool<Self>, all: bool, after: i64, limit: i64)
-    -> Result<Vec<HeldMessage>>;
-
-    /// One held message.
-    async fn held_by_id(connection: &mut Self::Connection, id: i64) -> Result<Option<HeldMessage>>;
-
-    /// The rights on Syncline's tables that the connected role needs and does not have.
-    async fn missing_privileges(pool: &Pool<Self>) -> Result<Vec<String>>;
-
-    /// The server's version and settings, judged.
-    async fn findings(pool: &Pool<Self>) -> Result<Vec<Finding>>;
 }

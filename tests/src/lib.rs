@@ -9,3 +9,7 @@ pub mod own_server;
 pub mod relays;
 pub mod servers;
 pub mod small_disk;
+pub mod world;
+
+#[doc(hidden)]
+pub use sqlx::{MySql, Postgres, Sqlite};

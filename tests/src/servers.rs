@@ -1,6 +1,6 @@
 //! Databases for tests: every test gets its own.
 
-use std::{env, str::FromStr};
+use std::{env, path::PathBuf, str::FromStr};
 
 use sqlx::{
     AssertSqlSafe, ConnectOptions, Executor, mysql::MySqlConnectOptions, postgres::PgConnectOptions,
@@ -35,6 +35,20 @@ pub async fn mariadb_database() -> Option<String> {
     Some(create::<MySqlConnectOptions>(&server, "").await)
 }
 
+/// Where tests find libfaketime, which sets a process's clock.
+pub const FAKETIME: &str = "SYNCLINE_TEST_FAKETIME";
+
+/// The file of libfaketime; none when it was switched off by name.
+///
+/// # Panics
+/// As [`postgres_database`].
+pub fn faketime() -> Option<PathBuf> {
+    let example = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
+    let library = PathBuf::from(server("faketime", FAKETIME, example)?);
+    assert!(library.is_file(), "{FAKETIME} names {}, which is not there", library.display());
+    Some(library)
+}
+
 /// Whether `name` was switched off, which is said.
 pub(crate) fn skipped(name: &str) -> bool {
     let off =
@@ -51,8 +65,8 @@ fn server(name: &str, variable: &str, example: &str) -> Option<String> {
     }
     let server = env::var(variable).unwrap_or_else(|_| {
         panic!(
-            "no {name}: set {variable} to a superuser's URL such as {example}, or run \
-             script/test; {SKIP}={name} switches these tests off"
+            "no {name}: set {variable} to what tests need, such as {example}, or run script/test; \
+             {SKIP}={name} switches these tests off"
         )
     });
     Some(server)

@@ -23,6 +23,7 @@ pub(crate) async fn run<DB: Storage>(
     output: &mut Output,
 ) -> Result<Outcome, Failure> {
     let unsealed = DB::unsealed(pool).await?;
+    let writer = DB::oldest_writer(pool).await?;
     let head = DB::head(pool).await?;
     let routes = DB::route_lags(pool).await?;
     if output.is_json() {
@@ -42,11 +43,23 @@ pub(crate) async fn run<DB: Storage>(
                 })
             })
             .collect();
-        output.json(&json!({"head": head, "unsealed": unsealed, "routes": routes}))?;
+        let writer = writer.map(|writer| json!({"who": writer.who, "age_seconds": writer.age}));
+        output.json(&json!({
+            "head": head,
+            "unsealed": unsealed,
+            "oldest_writer": writer,
+            "routes": routes,
+        }))?;
     } else {
         output.line(format!(
             "log: up to position {head}; {unsealed} committed messages have none yet"
         ))?;
+        if let Some(writer) = writer {
+            output.line(format!(
+                "held back: what {} has written, whose transaction has been open for {} s",
+                writer.who, writer.age
+            ))?;
+        }
         if routes.is_empty() {
             output.line("no route yet: a relay makes its routes when it starts")?;
         } else {

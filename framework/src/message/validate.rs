@@ -118,7 +118,7 @@ fn refuse(what: &'static str, value: &str, rule: &'static str) -> MessageError {
     MessageError::Name { what, value: value.chars().take(80).collect(), rule }
 }
 
-fn word(byte: u8) -> bool {
+pub(super) fn word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')
 }
 

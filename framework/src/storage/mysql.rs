@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::shared::{
     InboxColumns, ListedInbox, RouteColumns, TERMS, TIMER, ahead_store, from_millis, held_store,
     inbox_row, incarnation_store, inserted, listed_inbox, millis, reapply_store, route_row,
-    route_stores, shared_reads, shared_stores, split_subject, sql, timer_subject,
+    route_stores, save_rows, shared_reads, shared_stores, split_subject, sql, timer_subject,
 };
 use super::{
     Ahead, AheadRow, AheadStore, AppliedMigration, Base, Cursor, DueKey, Edited, Former,

@@ -13,8 +13,9 @@ use uuid::Uuid;
 
 use super::shared::{
     InboxColumns, ListedInbox, RouteColumns, TERMS, TIMER, ahead_store, from_millis, held_store,
-    inbox_row, incarnation_store, inserted, lease_store, listed_inbox, millis, reapply_store,
-    route_row, route_stores, shared_reads, shared_stores, split_subject, sql, timer_subject,
+    in_order, inbox_row, incarnation_store, inserted, lease_store, leases, listed_inbox, millis,
+    reapply_store, route_row, route_stores, save_rows, shared_reads, shared_stores, split_subject,
+    sql, timer_subject,
 };
 use super::{
     Ahead, AheadRow, AheadStore, AppliedMigration, Base, Cursor, DueKey, Edited, Former,
@@ -55,8 +56,14 @@ impl Base for Postgres {
     }
 
     fn relay_pool(pool: &PgPool, connections: u32, met: Met) -> PgPool {
-        // A position may be published only when a power cut cannot give it to another message.
-        let options = (*pool.connect_options()).clone().options([("synchronous_commit", "on")]);
+        let options = (*pool.connect_options()).clone().options([
+            // A position may be published only when a power cut cannot give it to another message.
+            ("synchronous_commit", "on"),
+            // What is frozen in a transaction of the relay's own is rolled back by the server, and
+            // nobody waits longer for a lock than that takes.
+            ("idle_in_transaction_session_timeout", "4s"),
+            ("lock_timeout", "5s"),
+        ]);
         PgPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(pool.options().get_acquire_timeout())

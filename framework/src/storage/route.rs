@@ -124,8 +124,9 @@ pub trait RouteStore: Base {
     /// One shard of a route.
     async fn shard(pool: &Pool<Self>, key: &ShardKey) -> Result<Option<RouteRow>>;
 
-    /// Moves checkpoints in one transaction, each if its lease is still its route's; one answer
-    /// each: false when the lease is somebody else's by now. `hold` says whether they still hold
+    /// Moves checkpoints in one statement that commits by itself, so that a process that is frozen
+    /// meanwhile leaves no lock; each if its lease is still its route's. One answer each: false when
+    /// the lease is somebody else's by now. `hold` says whether they still hold
     /// on the connection that was made or found for it.
     async fn save_checkpoints(
         pool: &Pool<Self>,

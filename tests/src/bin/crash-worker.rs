@@ -1,10 +1,12 @@
 //! One process of the kill campaign: a writer, a relay or a consumer. It says on standard
-//! output what it did, and runs until it is killed, whatever becomes of its database.
+//! output what it did, and runs until it is killed, or told to stop by SIGTERM, whatever becomes of
+//! its database.
 
 use std::{
+    collections::HashSet,
     io::Write,
     net::SocketAddr,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -13,8 +15,8 @@ use async_trait::async_trait;
 use clap::{Parser, ValueEnum};
 use sqlx::{MySql, Postgres, Sqlite, Transaction};
 use syncline::{
-    Consumer, Envelope, Error, Handler, HandlerError, Message, Relay, Result, Route, Stream,
-    Verdict, begin, enqueue,
+    Consumer, Envelope, Error, Handler, HandlerError, Message, Relay, Result, RetryPolicy, Route,
+    Stream, Verdict, begin, enqueue,
     message::{Batch, Origin, Position},
     transport::{
         Ack, Outcome, Reached, Receive, ReceiveError, Subscriber,
@@ -25,10 +27,13 @@ use syncline_tests::{
     faulty::Faulty,
     kit::{KEYS, Kit},
 };
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const SOURCE: &str = "/campaign";
+const RETRY: RetryPolicy =
+    RetryPolicy { max_attempts: 8, base: Duration::from_millis(100), max: Duration::from_secs(1) };
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Role {
@@ -53,6 +58,12 @@ struct Arguments {
     /// The consumer holds messages that come before the ones they follow.
     #[arg(long)]
     hold_early: bool,
+    /// How long a relay's leases last; a killed relay's work must not rest for long.
+    #[arg(long, default_value_t = 600)]
+    lease_ms: u64,
+    /// The consumer fails once for every tenth message.
+    #[arg(long)]
+    flaky: bool,
 }
 
 /// How long a database may be away while a process starts.
@@ -118,8 +129,7 @@ async fn relay<DB: Kit>(pool: sqlx::Pool<DB>, arguments: &Arguments) -> anyhow::
             .stream(Stream::new("counters").topic("counter.*").shards(16))
             .route(Route::new("consumer", "counters", publisher))
             .options(|options| {
-                // A killed relay's work must not rest for long.
-                options.lease = Duration::from_millis(600);
+                options.lease = Duration::from_millis(arguments.lease_ms);
                 options.max_backoff = Duration::from_millis(500);
                 options.progress_every = Duration::from_millis(500);
             })
@@ -127,13 +137,14 @@ async fn relay<DB: Kit>(pool: sqlx::Pool<DB>, arguments: &Arguments) -> anyhow::
             .await
     })
     .await?;
-    std::future::pending::<()>().await;
+    told_to_stop()?.await;
     relay.stop().await;
     Ok(())
 }
 
 async fn consume<DB: Kit>(pool: sqlx::Pool<DB>, arguments: &Arguments) -> anyhow::Result<()> {
-    let mut consumer = Consumer::builder("consumer", pool).handler("counter.*", Note);
+    let note = Note { failed: arguments.flaky.then(Mutex::default) };
+    let mut consumer = Consumer::builder("consumer", pool).handler("counter.*", note).retry(RETRY);
     if arguments.hold_early {
         consumer = consumer.hold_early(1_000, 1 << 20);
     }
@@ -143,7 +154,13 @@ async fn consume<DB: Kit>(pool: sqlx::Pool<DB>, arguments: &Arguments) -> anyhow
     let setup = |receiver| PushReceiver::new(receiver).principal(principal);
     let listener = PushListener::bind(arguments.address, setup).await.context("listen")?;
     let counted = Arc::new(Counted(consumer));
-    Box::new(listener).run(counted, CancellationToken::new()).await?;
+    let (stop, stopping) = (CancellationToken::new(), told_to_stop()?);
+    let stopped = stop.clone();
+    tokio::spawn(async move {
+        stopping.await;
+        stopped.cancel();
+    });
+    Box::new(listener).run(counted, stop).await?;
     running.stop().await;
     Ok(())
 }
@@ -197,7 +214,18 @@ async fn raise<DB: Kit>(pool: &sqlx::Pool<DB>, keys: &[i64], undo: bool) -> Resu
     Ok(told)
 }
 
-struct Note;
+/// Ends with SIGTERM, which does not end the process any more.
+fn told_to_stop() -> std::io::Result<impl Future<Output = ()> + Send> {
+    let mut term = signal(SignalKind::terminate())?;
+    Ok(async move {
+        term.recv().await;
+    })
+}
+
+/// Notes what it handles; one that is flaky remembers what it has failed for.
+struct Note {
+    failed: Option<Mutex<HashSet<(String, i64)>>>,
+}
 
 #[async_trait]
 impl<DB: Kit> Handler<DB> for Note {
@@ -207,7 +235,16 @@ impl<DB: Kit> Handler<DB> for Note {
         message: &Envelope,
     ) -> Result<Verdict, HandlerError> {
         let key = message.key.as_deref().ok_or("no key")?;
-        DB::note(tx, key, message.decode()?).await?;
+        let n: i64 = message.decode()?;
+        if let Some(failed) = &self.failed
+            && n % 10 == 0
+        {
+            let mut failed = failed.lock().unwrap_or_else(PoisonError::into_inner);
+            if failed.insert((key.to_owned(), n)) {
+                return Err("it fails once".into());
+            }
+        }
+        DB::note(tx, key, n).await?;
         Ok(Verdict::Done)
     }
 }

@@ -233,6 +233,32 @@ async fn a_sealer_that_lost_its_lease_while_it_waited_seals_nothing() {
     assert_eq!(MySql::unsealed(&pool).await.unwrap(), 1);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sealer_that_is_frozen_while_it_holds_the_head_is_put_an_end_to() {
+    let Some(pool) = migrated().await else { return };
+    let mut tx = begin(&pool).await.unwrap();
+    let _ = enqueue(&mut tx, &Message::json("in", &1).unwrap()).await.unwrap();
+    tx.commit().await.unwrap();
+    let relay = || <MySql as Base>::relay_pool(&pool, 2, std::sync::Arc::new(|_| ()));
+    // As it is between two statements of `seal`.
+    let frozen_pool = relay();
+    let mut frozen = begin(&frozen_pool).await.unwrap();
+    frozen.execute("SELECT * FROM syncline_head WHERE one = 1 FOR UPDATE").await.unwrap();
+    let (began, lease, other) = (Instant::now(), lease(&pool, "seal").await, relay());
+    let sealed = loop {
+        match MySql::seal(&other, &lease, 10).await {
+            Ok(sealed) => break sealed.count,
+            Err(error) => assert!(error.is_transient(), "{error}"),
+        }
+        assert!(began.elapsed() < Duration::from_secs(12), "the other one waits");
+    };
+    assert_eq!(sealed, 1);
+    assert!(began.elapsed() > Duration::from_secs(1), "it was frozen: {:?}", began.elapsed());
+    println!("the other one sealed after {:?}", began.elapsed());
+    frozen.execute("UPDATE syncline_head SET position = 0").await.expect_err("it is over");
+    assert_eq!(MySql::head(&pool).await.unwrap(), Position(1));
+}
+
 #[tokio::test]
 async fn a_commit_of_another_process_is_noticed() {
     let Some(pool) = migrated().await else { return };

@@ -5,7 +5,7 @@ use sqlx::{PgConnection, PgPool, Postgres, Row};
 
 use crate::{
     Error, Result,
-    storage::{Finding, HeldMessage, Inspect, Level, RouteLag},
+    storage::{Finding, HeldMessage, Inspect, Level, OpenWriter, RouteLag},
 };
 
 /// The oldest server that has what sealing needs, and is tested.
@@ -20,6 +20,14 @@ impl Inspect for Postgres {
             .fetch_one(pool)
             .await
             .map_err(Error::database("count unsealed messages"))
+    }
+
+    async fn oldest_writer(pool: &PgPool) -> Result<Option<OpenWriter>> {
+        let writer: Option<(String, i64)> = sqlx::query_as(include_str!("sql/oldest_writer.sql"))
+            .fetch_optional(pool)
+            .await
+            .map_err(Error::database("look for open transactions"))?;
+        Ok(writer.map(|(who, age)| OpenWriter { who, age }))
     }
 
     async fn route_lags(pool: &PgPool) -> Result<Vec<RouteLag>> {
