@@ -13,6 +13,7 @@ mod migrate;
 mod mysql;
 #[cfg(feature = "postgres")]
 mod postgres;
+mod retention;
 mod route;
 #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 mod shared;
@@ -39,6 +40,7 @@ pub use migrate::{
     AppliedMigration, MigrationState, MigrationStatus, Steps, check_schema, migrate, migrate_down,
     plan, status,
 };
+pub use retention::{Aged, Anchor, Kept, Patience, RetentionStore, Swept};
 pub use route::{
     Checkpoint, MemberStore, NewShard, RouteRow, RouteStore, Save, ShardKey, StreamStore,
     StreamVersion,
@@ -53,6 +55,7 @@ pub trait Storage:
     + StreamStore
     + MemberStore
     + IncarnationStore
+    + RetentionStore
     + InboxStore
     + AheadStore
     + HeldStore
@@ -68,6 +71,7 @@ impl<DB> Storage for DB where
         + StreamStore
         + MemberStore
         + IncarnationStore
+        + RetentionStore
         + InboxStore
         + AheadStore
         + HeldStore
@@ -201,11 +205,13 @@ pub trait LogStore: Base {
     async fn head(pool: &Pool<Self>) -> Result<Position>;
 
     /// Messages after `after`, in order of position, within `limit`. The message at a
-    /// position is the same at any later time. Fewer rows than the limit do not mean that the
+    /// position is the same at any later time. Fails with
+    /// [`Error::Trimmed`](crate::Error::Trimmed) when what follows `after` is no longer kept. Fewer rows than the limit do not mean that the
     /// end was reached; none do.
     async fn read(pool: &Pool<Self>, after: Cursor, limit: PageLimit) -> Result<Vec<LogRow>>;
 
-    /// The cursor of a reader that has read up to `position`.
+    /// The cursor of a reader that has read up to `position`. Fails with
+    /// [`Error::Trimmed`](crate::Error::Trimmed) before the trim point.
     async fn locate(pool: &Pool<Self>, position: Position) -> Result<Cursor>;
 
     /// Refuses settings under which a commit can be lost at a power cut, and servers on which
@@ -335,6 +341,10 @@ pub struct RouteLag {
     pub oldest: Option<DateTime<Utc>>,
     /// When the checkpoint last moved.
     pub updated_at: DateTime<Utc>,
+    /// Since when it has been standing still for too long, or been too far behind.
+    pub alarm_at: Option<DateTime<Utc>>,
+    /// Whether retention goes on without it.
+    pub lost: bool,
 }
 
 /// How a check went.

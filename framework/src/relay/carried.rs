@@ -58,6 +58,17 @@ impl Carried {
         }
     }
 
+    /// Whether a position belongs to this version of the stream.
+    pub(super) fn spans(&self, position: Position) -> bool {
+        position > self.after && self.until.is_none_or(|until| position <= until)
+    }
+
+    /// What is known of the shard's messages up to the trim point when no anchor was stored: there
+    /// were none, or the log was trimmed before the stream was defined.
+    pub(super) fn unknown(&self, trimmed: Position) -> Link {
+        if self.after >= trimmed { Link::START } else { Link::anchor(trimmed) }
+    }
+
     pub(super) fn carries(&self, message: &Message, hash: impl FnOnce() -> u64) -> bool {
         self.topics.iter().any(|pattern| pattern.matches(&message.topic))
             && (self.shards == 1 || place(hash(), self.shards) == self.origin.shard)

@@ -201,11 +201,15 @@ mod ahead;
 mod held;
 mod incarnation;
 mod reads;
+mod retention;
 mod route;
 pub(super) use ahead::ahead_store;
 pub(super) use held::held_store;
 pub(super) use incarnation::{TERMS, incarnation_store};
-pub(super) use reads::shared_reads;
+pub(super) use reads::{LagColumns, shared_reads};
+#[cfg(any(feature = "mysql", feature = "sqlite"))]
+pub(super) use retention::step;
+pub(super) use retention::{STEP, retention_store};
 pub(super) use route::{RouteColumns, route_row, route_stores};
 
 use std::{collections::BTreeMap, time::Duration};

@@ -12,15 +12,16 @@ use sqlx::{Pool, Row, Sqlite, SqlitePool, Transaction, sqlite::SqlitePoolOptions
 use uuid::Uuid;
 
 use super::shared::{
-    InboxColumns, RouteColumns, TERMS, TIMER, ahead_store, from_millis, held_store, inbox_row,
-    incarnation_store, inserted, lease_store, millis, route_row, route_stores, shared_reads,
-    shared_stores, split_subject, sql, timer_subject,
+    InboxColumns, LagColumns, RouteColumns, TERMS, TIMER, ahead_store, from_millis, held_store,
+    inbox_row, incarnation_store, inserted, lease_store, millis, retention_store, route_row,
+    route_stores, shared_reads, shared_stores, split_subject, sql, step, timer_subject,
 };
 use super::{
-    Ahead, AheadRow, AheadStore, AppliedMigration, Base, Cursor, DueKey, Edited, Former,
-    HeldMessage, HeldReason, HeldStore, Holding, InboxRow, InboxStore, IncarnationStore, Lease,
-    LeaseStore, LogStore, MemberStore, Met, NewShard, PageLimit, RouteLag, RouteRow, RouteStore,
-    Save, Server, ShardKey, Steps, StreamStore, StreamVersion, Term,
+    Aged, Ahead, AheadRow, AheadStore, Anchor, AppliedMigration, Base, Cursor, DueKey, Edited,
+    Former, HeldMessage, HeldReason, HeldStore, Holding, InboxRow, InboxStore, IncarnationStore,
+    Kept, Lease, LeaseStore, LogStore, MemberStore, Met, NewShard, PageLimit, Patience,
+    RetentionStore, RouteLag, RouteRow, RouteStore, Save, Server, ShardKey, Steps, StreamStore,
+    StreamVersion, Swept, Term,
 };
 use crate::{
     Error, Result, begin,
@@ -34,6 +35,27 @@ route_stores!(Sqlite, "sqlite");
 held_store!(Sqlite, "sqlite");
 ahead_store!(Sqlite, "sqlite");
 incarnation_store!(Sqlite, "sqlite");
+retention_store!(
+    Sqlite,
+    "sqlite",
+    async fn trim_to(_pool: &SqlitePool, from: Cursor, goal: Position) -> Result<Option<Cursor>> {
+        Ok(step(from, goal))
+    },
+    async fn sweep(pool: &SqlitePool, most: i64) -> Result<Swept> {
+        let gone = sqlx::query(include_str!("sqlite/sql/sweep_rows.sql"))
+            .bind(most)
+            .execute(pool)
+            .await
+            .map_err(Error::database("remove what is no longer kept"))?;
+        let rows = gone.rows_affected();
+        Ok(Swept { rows, more: rows >= most.unsigned_abs(), ..Swept::default() })
+    }
+);
+
+/// Nothing keeps rows from being removed.
+async fn held_back(_pool: &SqlitePool) -> Result<Vec<(String, Duration)>> {
+    Ok(Vec::new())
+}
 
 #[async_trait]
 impl Base for Sqlite {

@@ -4,6 +4,6 @@ WITH lease AS (
 )
 UPDATE syncline_route AS route
 SET position = $1, seal = $2, seq = $3, last_position = $4, last_id = $5, closed = $6,
-    updated_at = now()
+    alarm_at = NULL, lost = false, updated_at = now()
 FROM lease
 WHERE route.name = $7 AND route.version = $8 AND route.shard = $9
