@@ -23,7 +23,7 @@ const STEPS: usize = 64;
 const PAUSE: Duration = Duration::from_millis(5);
 /// An alarm by size is heard for at least so long before the reader is lost.
 const HEARD: Duration = Duration::from_secs(60);
-/// How often is said what holds retention back.
+/// How often is said what has held retention back for so long.
 const SAY: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -326,7 +326,7 @@ impl<DB: Storage> Task<DB> {
             return Ok(());
         }
         self.said = Some(Instant::now());
-        for (what, age) in DB::kept(&self.shared.pool).await?.held_back {
+        for (what, age) in DB::kept(&self.shared.pool, SAY).await?.held_back {
             let open_for_seconds = age.as_secs();
             tracing::warn!(what, open_for_seconds, "retention waits until it ends");
         }

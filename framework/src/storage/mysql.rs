@@ -65,7 +65,7 @@ retention_store!(
 );
 
 /// Nothing keeps rows from being removed.
-async fn held_back(_pool: &MySqlPool) -> Result<Vec<(String, Duration)>> {
+async fn held_back(_pool: &MySqlPool, _longer: Duration) -> Result<Vec<(String, Duration)>> {
     Ok(Vec::new())
 }
 

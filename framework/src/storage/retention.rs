@@ -148,6 +148,6 @@ pub trait RetentionStore: Base {
     /// Purges what is older than `age`, at most `most` rows; returns how many.
     async fn purge(pool: &Pool<Self>, what: Aged, age: Duration, most: i64) -> Result<u64>;
 
-    /// What is kept, and why not less.
-    async fn kept(pool: &Pool<Self>) -> Result<Kept>;
+    /// What is kept, and what has been keeping it from being less for `longer`.
+    async fn kept(pool: &Pool<Self>, longer: Duration) -> Result<Kept>;
 }

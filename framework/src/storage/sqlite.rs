@@ -53,7 +53,7 @@ retention_store!(
 );
 
 /// Nothing keeps rows from being removed.
-async fn held_back(_pool: &SqlitePool) -> Result<Vec<(String, Duration)>> {
+async fn held_back(_pool: &SqlitePool, _longer: Duration) -> Result<Vec<(String, Duration)>> {
     Ok(Vec::new())
 }
 

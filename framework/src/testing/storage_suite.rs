@@ -19,6 +19,7 @@ mod held;
 mod lanes;
 mod leases;
 mod log;
+mod retention;
 mod support;
 mod unknown;
 mod way;
@@ -79,6 +80,10 @@ where
         unknown::what_is_unknown_can_be_given_up,
         unknown::the_stream_pauses_when_too_much_is_held,
         unknown::an_edited_message_is_applied_as_edited,
+        retention::what_a_cursor_needs_is_kept,
+        retention::a_quiet_shard_goes_on_where_its_last_message_is_gone,
+        retention::a_reader_that_never_comes_back_is_lost_and_told,
+        retention::writers_go_on_while_the_log_is_trimmed,
         way::every_message_is_applied_once_in_order,
         way::a_duplicate_batch_has_no_effect_and_a_gap_is_answered,
         way::a_failing_message_parks_its_key_and_the_others_flow,

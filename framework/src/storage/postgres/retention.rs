@@ -8,7 +8,10 @@ use sqlx::{AssertSqlSafe, Executor, PgPool};
 use crate::{
     Error, Result, begin,
     message::Position,
-    storage::{Cursor, Swept, shared::STEP},
+    storage::{
+        Cursor, Swept,
+        shared::{STEP, millis},
+    },
 };
 
 /// So many empty partitions are dropped together: each time writers wait for a moment.
@@ -37,12 +40,16 @@ pub(super) async fn trim_to(pool: &PgPool, from: Cursor, goal: Position) -> Resu
     Ok(None)
 }
 
-/// Whether the role may make partitions and empty them.
-pub(super) async fn is_owner(pool: &PgPool) -> Result<bool> {
+/// Whether the role may make partitions and empty them; none without a partitioned outbox.
+pub(super) async fn owner(pool: &PgPool) -> Result<Option<bool>> {
     sqlx::query_scalar(include_str!("sql/partition_owner.sql"))
-        .fetch_one(pool)
+        .fetch_optional(pool)
         .await
         .map_err(Error::database("look who owns the outbox"))
+}
+
+async fn is_owner(pool: &PgPool) -> Result<bool> {
+    Ok(owner(pool).await?.unwrap_or(false))
 }
 
 /// Partitions with bounds.
@@ -163,8 +170,9 @@ async fn sweep_partitions(pool: &PgPool, floor: i64, swept: &mut Swept) -> Resul
 }
 
 /// What keeps rows from being removed, as far as this role sees it.
-pub(super) async fn held_back(pool: &PgPool) -> Result<Vec<(String, Duration)>> {
-    let rows = sqlx::query_as(include_str!("sql/held_back.sql")).fetch_all(pool).await;
+pub(super) async fn held_back(pool: &PgPool, longer: Duration) -> Result<Vec<(String, Duration)>> {
+    let rows = sqlx::query_as(include_str!("sql/held_back.sql"));
+    let rows = rows.bind(millis(longer)).fetch_all(pool).await;
     let rows: Vec<(String, i64)> = match rows {
         Err(error) if has_code(&error, DENIED) => Vec::new(),
         rows => rows.map_err(Error::database("look what holds retention back"))?,

@@ -157,7 +157,7 @@ macro_rules! retention_store {
                 Ok(gone.rows_affected())
             }
 
-            async fn kept(pool: &Pool<Self>) -> Result<Kept> {
+            async fn kept(pool: &Pool<Self>, longer: Duration) -> Result<Kept> {
                 let bytes: i64 = sqlx::query_scalar(sql!($dir, "kept_bytes"))
                     .fetch_one(pool)
                     .await
@@ -166,7 +166,7 @@ macro_rules! retention_store {
                     trimmed: Self::trimmed(pool).await?.position,
                     head: Self::head(pool).await?,
                     bytes,
-                    held_back: held_back(pool).await?,
+                    held_back: held_back(pool, longer).await?,
                 })
             }
 
