@@ -217,7 +217,7 @@ impl<DB: Storage> RelayBuilder<DB> {
             lines.push(Line { route, defined });
         }
         // Connections of its own: a service that exhausts its pool does not stop the relay.
-        let connections = 3 + 2 * shards.min(8) + feed::READERS;
+        let connections = 4 + 2 * shards.min(8) + feed::READERS;
         let (head, _) = watch::channel(DB::head(&self.pool).await?);
         let life = Life::new();
         let shared = Arc::new(Shared {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::pages::Page;
 use crate::{
     message::{Batch, Envelope, HandOver, Link, Message, Origin, Position, TopicPattern, place},
-    storage::{Checkpoint, PageLimit, StreamVersion},
+    storage::{Checkpoint, Cursor, PageLimit, StreamVersion},
 };
 
 /// The most pages that are looked at for one batch.
@@ -61,6 +61,13 @@ impl Carried {
     /// Whether a position belongs to this version of the stream.
     pub(super) fn spans(&self, position: Position) -> bool {
         position > self.after && self.until.is_none_or(|until| position <= until)
+    }
+
+    /// Where a reader of this version goes on that lacks nothing up to the trim point; behind the
+    /// version's end there is nothing to be read.
+    pub(super) fn begin(&self, trimmed: Cursor) -> Cursor {
+        let position = self.until.map_or(trimmed.position, |until| until.min(trimmed.position));
+        Cursor { position, ..trimmed }
     }
 
     /// What is known of the shard's messages up to the trim point when no anchor was stored: there

@@ -248,6 +248,10 @@ impl<'a, DB: Storage> Page<'a, DB> {
     /// Reads on to `upto`, or until the page is full.
     async fn fill(&mut self, upto: Position) -> Result<(), FeedError> {
         while !self.full && self.end.cursor.position < upto {
+            if self.carried.until.is_some_and(|until| self.end.cursor.position >= until) {
+                self.full = true;
+                break;
+            }
             let at = self.end.cursor;
             let left = PageLimit {
                 rows: self.limit.rows - self.rows,
