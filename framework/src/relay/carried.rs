@@ -65,7 +65,7 @@ impl Carried {
 
     /// Where a reader of this version goes on that lacks nothing up to the trim point; behind the
     /// version's end there is nothing to be read.
-    pub(super) fn begin(&self, trimmed: Cursor) -> Cursor {
+    pub(super) fn beginning(&self, trimmed: Cursor) -> Cursor {
         let position = self.until.map_or(trimmed.position, |until| until.min(trimmed.position));
         Cursor { position, ..trimmed }
     }

@@ -41,7 +41,7 @@ pub(super) async fn verify<DB: Storage>(
     };
     // Of what is no longer kept it lacks nothing.
     let cursor = match at <= trimmed.position {
-        true => carried.begin(trimmed),
+        true => carried.beginning(trimmed),
         false => DB::locate(pool, at).await?,
     };
     Ok(Verified::Here(Checkpoint { cursor, last }))
@@ -65,10 +65,10 @@ pub(super) async fn resume<DB: Storage>(
             none if none.is_anchor() => Link::anchor(none.position.max(carried.after)),
             last => last,
         };
-        return Ok(Checkpoint { cursor: carried.begin(trimmed), last });
+        return Ok(Checkpoint { cursor: carried.beginning(trimmed), last });
     }
     match trimmed_away(pool, carried, trimmed, at, last).await? {
-        None => Ok(Checkpoint { cursor: carried.begin(trimmed), last }),
+        None => Ok(Checkpoint { cursor: carried.beginning(trimmed), last }),
         Some(_) => Err(Error::Trimmed { position: at.0, kept: trimmed.position.0 }),
     }
 }
