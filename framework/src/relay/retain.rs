@@ -212,7 +212,7 @@ pub(super) async fn run<DB: Storage>(shared: Arc<Shared<DB>>) {
     let mut task = Task { lease: None, marked: None, said: None, shared };
     let stop = task.shared.stop.clone();
     while !stop.is_cancelled() {
-        let every = task.shared.options.retention.every;
+        let every = task.shared.options.retention.every.max(PAUSE);
         // Safe to drop: every step is a transaction of its own.
         let pause = match stop.run_until_cancelled(task.tick()).await {
             Some(Ok(true)) => PAUSE,
