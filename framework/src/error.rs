@@ -109,6 +109,16 @@ pub enum Error {
         /// What was found.
         problem: String,
     },
+    /// What a reader wants is no longer kept.
+    #[error(
+        "what follows position {position} is no longer kept: this log begins after position {kept}; start the reader anew from a copy of the data, or from position {kept} on (`syncline route rewind --to {kept}`) if it can do without what was between"
+    )]
+    Trimmed {
+        /// The reader's place.
+        position: i64,
+        /// The log begins after this position.
+        kept: i64,
+    },
     /// The database server was replaced or started anew while this was under way: what was known
     /// of the log is read again.
     #[error(

@@ -9,6 +9,7 @@ mod head;
 mod life;
 mod pages;
 mod position;
+mod retain;
 mod route;
 mod saver;
 mod share;
@@ -36,6 +37,7 @@ use crate::{
 
 use life::Life;
 use pages::Pages;
+pub use retain::{Plan, Retention, trim};
 use saver::Saver;
 use share::{Line, Share};
 use status::Board;
@@ -106,6 +108,8 @@ pub struct RelayOptions {
     /// How much of the log is kept in memory for other shards and routes that are at about the
     /// same place, in bytes (16 MiB).
     pub cache_bytes: usize,
+    /// How long the log is kept.
+    pub retention: Retention,
 }
 
 impl Default for RelayOptions {
@@ -121,6 +125,7 @@ impl Default for RelayOptions {
             checkpoint_every: Duration::from_millis(100),
             progress_every: Duration::from_secs(5),
             cache_bytes: 16 << 20,
+            retention: Retention::default(),
         }
     }
 }
@@ -221,7 +226,7 @@ impl<DB: Storage> RelayBuilder<DB> {
         }
         defining.close().await;
         // Connections of its own: a service that exhausts its pool does not stop the relay.
-        let connections = 3 + 2 * shards.min(8) + feed::READERS;
+        let connections = 4 + 2 * shards.min(8) + feed::READERS;
         let (head, _) = watch::channel(DB::head(&self.pool).await?);
         let shared = Arc::new(Shared {
             pool: DB::relay_pool(&self.pool, connections, life.met()),
@@ -245,6 +250,7 @@ impl<DB: Storage> RelayBuilder<DB> {
         }
         let tasks = TaskTracker::new();
         tasks.spawn(head::run(Arc::clone(&shared)));
+        tasks.spawn(retain::run(Arc::clone(&shared)));
         let names = self.streams.iter().map(|stream| stream.name().to_owned()).collect();
         let feed = feed::LogFeed::new(Arc::clone(&shared), self.source.clone(), names);
         let save = Arc::clone(&shared);

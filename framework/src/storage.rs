@@ -15,6 +15,7 @@ mod mysql;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod reapply;
+mod retention;
 mod route;
 #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 mod shared;
@@ -42,6 +43,7 @@ pub use migrate::{
     plan, status,
 };
 pub use reapply::{Inbox, ReapplyStore};
+pub use retention::{Aged, Anchor, Kept, Patience, RetentionStore, Swept};
 pub use route::{
     Checkpoint, MemberStore, NewShard, RouteRow, RouteStore, Save, ShardKey, StreamStore,
     StreamVersion,
@@ -63,6 +65,7 @@ storage!(
     StreamStore,
     MemberStore,
     IncarnationStore,
+    RetentionStore,
     InboxStore,
     AheadStore,
     HeldStore,
@@ -196,11 +199,13 @@ pub trait LogStore: Base {
     async fn head(pool: &Pool<Self>) -> Result<Position>;
 
     /// Messages after `after`, in order of position, within `limit`. The message at a
-    /// position is the same at any later time. Fewer rows than the limit do not mean that the
+    /// position is the same at any later time. Fails with
+    /// [`Error::Trimmed`](crate::Error::Trimmed) when what follows `after` is no longer kept. Fewer rows than the limit do not mean that the
     /// end was reached; none do.
     async fn read(pool: &Pool<Self>, after: Cursor, limit: PageLimit) -> Result<Vec<LogRow>>;
 
-    /// The cursor of a reader that has read up to `position`.
+    /// The cursor of a reader that has read up to `position`. Fails with
+    /// [`Error::Trimmed`](crate::Error::Trimmed) before the trim point.
     async fn locate(pool: &Pool<Self>, position: Position) -> Result<Cursor>;
 
     /// Refuses settings under which a commit can be lost at a power cut, and servers on which

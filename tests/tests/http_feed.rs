@@ -11,9 +11,12 @@ use syncline::{
     inboxes::{Reapply, reapply},
     incarnation::{Agreed, rebase},
     message::{Batch, Position, decode_batch},
+    relay::{Retention, trim},
     transport::{
         Subscriber,
-        http_feed::{CLOSED, DIVERGED, FeedServer, FeedSubscriber, PullState, Reader, Token},
+        http_feed::{
+            CLOSED, DIVERGED, FeedServer, FeedSubscriber, PullState, Reader, TRIMMED, Token,
+        },
     },
 };
 use syncline_tests::{
@@ -263,6 +266,51 @@ mod case {
         source.stop().await;
     }
 
+    pub(super) async fn a_reader_that_comes_too_late_is_told_so<DB: Kit>(urls: [String; 2]) {
+        let (pool, target) = (prepared::<DB>(&urls[0]).await, prepared::<DB>(&urls[1]).await);
+        let source = Source::start(pool, "127.0.0.1:0", 1).await;
+        write(&source.pool, 6).await;
+        sealed(&source, 6).await;
+        let last = eventually("the feed has it all", async || {
+            let last = source.page(TOKEN, "counts/0").await.last;
+            (last.position == Position(6)).then_some(last)
+        })
+        .await;
+        let mut nothing = Retention::default();
+        nothing.keep_for = Duration::ZERO;
+        trim(&source.pool, &nothing, false).await.expect("trim");
+        write(&source.pool, 3).await;
+        sealed(&source, 9).await;
+
+        // One that has everything up to there goes on; the message before is named though it is gone.
+        let place = format!("counts/0?after=6&last=6&lastid={}", last.id);
+        let page = eventually("what came since", async || {
+            let page = source.page(TOKEN, &place).await;
+            (page.messages.len() == 3).then_some(page)
+        })
+        .await;
+        assert_eq!(page.messages[0].prev, last);
+        for late in ["counts/0", "counts/0?after=4"] {
+            let answer = source.get(TOKEN, late).await;
+            assert_eq!(answer.status(), StatusCode::GONE, "{late}");
+            let text = answer.text().await.expect("a body");
+            assert!(text.contains(TRIMMED) && text.contains("after position 6"), "{text}");
+        }
+        let consumer = noting("late", target.clone()).build().expect("a consumer");
+        let stop = CancellationToken::new();
+        let subscriber = Box::new(source.pull(0, TOKEN));
+        let status = subscriber.status();
+        let pulling = tokio::spawn(subscriber.run(Arc::new(consumer), stop.clone()));
+        eventually("it says so", async || {
+            matches!(status.state(), PullState::Trimmed { .. }).then_some(())
+        })
+        .await;
+        assert_eq!(DB::applied(&target).await.expect("applied").len(), 0, "nothing is skipped");
+        stop.cancel();
+        pulling.await.expect("no panic").expect("it ends well");
+        source.stop().await;
+    }
+
     pub(super) async fn a_place_that_is_not_in_the_log_is_refused<DB: Kit>(urls: [String; 2]) {
         let (pool, target) = (prepared::<DB>(&urls[0]).await, prepared::<DB>(&urls[1]).await);
         let source = Source::start(pool, "127.0.0.1:0", 1).await;
@@ -335,4 +383,5 @@ on_each!(
     a_reader_sees_what_its_token_may_read,
     a_full_page_can_be_kept_and_news_come_at_once,
     a_place_that_is_not_in_the_log_is_refused,
+    a_reader_that_comes_too_late_is_told_so,
 );

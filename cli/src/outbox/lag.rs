@@ -1,14 +1,22 @@
 //! `syncline outbox lag`.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use sqlx::Pool;
-use syncline::{Storage, storage::RouteLag};
+use syncline::{
+    Storage,
+    storage::{Kept, RouteLag},
+};
 
 use crate::{
     failure::{Failure, Outcome},
     output::Output,
     text,
 };
+
+/// What has been open for so long is said to hold retention back.
+pub(crate) const LONG: Duration = Duration::from_secs(60);
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -26,6 +34,7 @@ pub(crate) async fn run<DB: Storage>(
     let writer = DB::oldest_writer(pool).await?;
     let head = DB::head(pool).await?;
     let routes = DB::route_lags(pool).await?;
+    let kept = DB::kept(pool, LONG).await?;
     if output.is_json() {
         let routes: Vec<Value> = routes
             .iter()
@@ -40,15 +49,20 @@ pub(crate) async fn run<DB: Storage>(
                     "behind": route.behind,
                     "oldest": route.oldest,
                     "updated_at": route.updated_at,
+                    "state": state(route),
+                    "alarm_at": route.alarm_at,
                 })
             })
             .collect();
         let writer = writer.map(|writer| json!({"who": writer.who, "age_seconds": writer.age}));
+        let held_back: Vec<Value> = kept
+            .held_back
+            .iter()
+            .map(|(what, age)| json!({"what": what, "seconds": age.as_secs()}))
+            .collect();
         output.json(&json!({
-            "head": head,
-            "unsealed": unsealed,
-            "oldest_writer": writer,
-            "routes": routes,
+            "head": head, "unsealed": unsealed, "oldest_writer": writer, "trimmed": kept.trimmed,
+            "bytes": kept.bytes, "held_back": held_back, "routes": routes,
         }))?;
     } else {
         output.line(format!(
@@ -59,6 +73,9 @@ pub(crate) async fn run<DB: Storage>(
                 "held back: what {} has written, whose transaction has been open for {} s",
                 writer.who, writer.age
             ))?;
+        }
+        for line in size(&kept) {
+            output.line(line)?;
         }
         if routes.is_empty() {
             output.line("no route yet: a relay makes its routes when it starts")?;
@@ -73,15 +90,42 @@ pub(crate) async fn run<DB: Storage>(
                     route.behind.to_string(),
                     text::ago(route.oldest),
                     text::ago(Some(route.updated_at)),
+                    state(route).to_owned(),
                 ]
             });
-            let header = ["route", "stream", "shard", "position", "behind", "oldest", "checkpoint"];
+            let header =
+                ["route", "stream", "shard", "position", "behind", "oldest", "checkpoint", "state"];
             output.table(header, rows)?;
         }
     }
     let worst = routes.iter().map(|route| route.behind).max().unwrap_or(0);
     let late = args.max_behind.is_some_and(|max| worst > max);
     Ok(if late { Outcome::Not } else { Outcome::Done })
+}
+
+/// What is kept, and what keeps it from being less.
+pub(crate) fn size(kept: &Kept) -> Vec<String> {
+    let mib = kept.bytes / (1 << 20);
+    let mut lines = vec![format!(
+        "kept: after position {}, {} messages, {mib} MiB",
+        kept.trimmed,
+        kept.head.0 - kept.trimmed.0
+    )];
+    let held = |(what, age): &(String, Duration)| {
+        format!("retention waits for {what}, open for {} s", age.as_secs())
+    };
+    lines.extend(kept.held_back.iter().map(held));
+    lines
+}
+
+/// What is to be said of a route at once.
+pub(crate) fn state(route: &RouteLag) -> &'static str {
+    match route {
+        RouteLag { lost: true, .. } => "lost",
+        RouteLag { alarm_at: Some(_), .. } => "alarm",
+        RouteLag { paused: true, .. } => "paused",
+        _ => "on",
+    }
 }
 
 /// The shard, with the version of its stream where that is not the first.

@@ -2,7 +2,7 @@
 
 use crate::{on_each, on_servers};
 
-on_each!(lag_and_tail, tail_goes_on, a_reader_that_goes_away_is_no_failure);
+on_each!(lag_and_tail, tail_goes_on, a_reader_that_goes_away_is_no_failure, trim_says_what_goes);
 
 on_servers!(
     an_open_transaction_holds_up_no_other_and_lag_names_it,
@@ -219,5 +219,38 @@ mod case {
         .await;
         DB::run(&pool, &format!("{end} '{name}'")).await;
         is_over(url, &pool).await;
+    }
+
+    pub(super) async fn trim_says_what_goes<DB: Open>(url: &str) {
+        syncline(url, "migrate up").expect(0);
+        let pool = DB::open(url).await;
+        for n in 0..6 {
+            commit(&pool, &[message(&json!({"n": n}))]).await;
+            seal(&pool).await;
+        }
+        let dry = syncline(url, "outbox trim --dry-run --json").expect(0).json();
+        assert_eq!((&dry["goal"], &dry["trimmed"]), (&json!(0), &json!(0)), "all of it is young");
+        let dry = syncline(url, "outbox trim --dry-run --keep-messages 2").expect(0).stdout;
+        assert!(dry.contains("4 messages would go"), "{dry}");
+        assert_eq!(syncline(url, "outbox lag --json").expect(0).json()["trimmed"], json!(0));
+
+        // A route that has sent nothing keeps it all.
+        let key = ShardKey::new("login", 1, 0);
+        let new = NewShard { key: key.clone(), at: Position::START, closed: false };
+        DB::create_shards(&pool, "users", std::slice::from_ref(&new)).await.unwrap();
+        syncline(url, "outbox trim --keep-messages 2").expect(0);
+        assert_eq!(syncline(url, "outbox lag --json").expect(0).json()["trimmed"], json!(0));
+        DB::rewind(&pool, &[NewShard { at: Position(5), ..new }]).await.unwrap();
+        let went = syncline(url, "outbox trim --keep-hours 0 --json").expect(0).json();
+        assert_eq!((&went["trimmed"], &went["slowest"]), (&json!(5), &json!(5)), "{went}");
+        let lag = syncline(url, "outbox lag").expect(0).stdout;
+        assert!(lag.contains("kept: after position 5, 1 messages"), "{lag}");
+        assert!(syncline(url, "outbox tail -n 5").expect(0).stdout.lines().count() == 1);
+        syncline(url, "outbox tail --from 3").expect(1);
+        let refused = syncline(url, "route rewind login --to 3").expect(1);
+        assert!(refused.stderr.contains("begins after position 5"), "{}", refused.stderr);
+        syncline(url, "route rewind login --to 5").expect(0);
+        let doctor = syncline(url, "doctor").stdout;
+        assert!(doctor.contains("retention"), "{doctor}");
     }
 }

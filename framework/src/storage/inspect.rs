@@ -28,6 +28,10 @@ pub struct RouteLag {
     pub oldest: Option<DateTime<Utc>>,
     /// When the checkpoint last moved.
     pub updated_at: DateTime<Utc>,
+    /// Since when it has been standing still for too long, or been too far behind.
+    pub alarm_at: Option<DateTime<Utc>>,
+    /// Whether retention goes on without it.
+    pub lost: bool,
 }
 
 /// How a check went.

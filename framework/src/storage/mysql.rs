@@ -14,15 +14,17 @@ use sqlx::{Executor, MySql, MySqlPool, Pool, Row, Transaction, mysql::MySqlPoolO
 use uuid::Uuid;
 
 use super::shared::{
-    InboxColumns, ListedInbox, RouteColumns, TERMS, TIMER, ahead_store, from_millis, held_store,
-    inbox_row, incarnation_store, inserted, listed_inbox, millis, reapply_store, route_row,
-    route_stores, save_rows, shared_reads, shared_stores, split_subject, sql, timer_subject,
+    InboxColumns, LagColumns, ListedInbox, RouteColumns, TERMS, TIMER, ahead_store, from_millis,
+    held_store, inbox_row, incarnation_store, inserted, listed_inbox, millis, reapply_store,
+    retention_store, route_row, route_stores, save_rows, shared_reads, shared_stores,
+    split_subject, sql, step, timer_subject,
 };
 use super::{
-    Ahead, AheadRow, AheadStore, AppliedMigration, Base, Cursor, DueKey, Edited, Former,
-    HeldMessage, HeldReason, HeldStore, Holding, Inbox, InboxRow, InboxStore, IncarnationStore,
-    LogStore, MemberStore, Met, NewShard, PageLimit, ReapplyStore, RouteLag, RouteRow, RouteStore,
-    Save, Server, ShardKey, Steps, StreamStore, StreamVersion, Term,
+    Aged, Ahead, AheadRow, AheadStore, Anchor, AppliedMigration, Base, Cursor, DueKey, Edited,
+    Former, HeldMessage, HeldReason, HeldStore, Holding, Inbox, InboxRow, InboxStore,
+    IncarnationStore, Kept, LogStore, MemberStore, Met, NewShard, PageLimit, Patience,
+    ReapplyStore, RetentionStore, RouteLag, RouteRow, RouteStore, Save, Server, ShardKey, Steps,
+    StreamStore, StreamVersion, Swept, Term,
 };
 use crate::{
     Error, Result, begin,
@@ -37,6 +39,38 @@ held_store!(MySql, "mysql");
 ahead_store!(MySql, "mysql");
 reapply_store!(MySql, "mysql");
 incarnation_store!(MySql, "mysql");
+retention_store!(
+    MySql,
+    "mysql",
+    async fn trim_to(_pool: &MySqlPool, from: Cursor, goal: Position) -> Result<Option<Cursor>> {
+        Ok(step(from, goal))
+    },
+    async fn sweep(pool: &MySqlPool, most: i64) -> Result<Swept> {
+        let failed = "remove what is no longer kept";
+        let rows: Vec<i64> = sqlx::query_scalar(include_str!("mysql/sql/sweep_find.sql"))
+            .bind(most)
+            .fetch_all(pool)
+            .await
+            .map_err(Error::database(failed))?;
+        if rows.is_empty() {
+            return Ok(Swept::default());
+        }
+        let mut tx = begin(pool).await?;
+        let gone = sqlx::query(include_str!("mysql/sql/sweep_rows.sql"))
+            .bind(sqlx::types::Json(&rows))
+            .execute(&mut *tx)
+            .await
+            .map_err(Error::database(failed))?;
+        tx.commit().await.map_err(Error::database(failed))?;
+        let more = rows.len() as i64 >= most;
+        Ok(Swept { rows: gone.rows_affected(), more, ..Swept::default() })
+    }
+);
+
+/// Nothing keeps rows from being removed.
+async fn held_back(_pool: &MySqlPool, _longer: Duration) -> Result<Vec<(String, Duration)>> {
+    Ok(Vec::new())
+}
 
 /// ER_SP_DOES_NOT_EXIST: also said of a savepoint.
 const NO_SAVEPOINT: u16 = 1305;

@@ -4,6 +4,7 @@ mod inspect;
 mod log;
 mod migrate;
 mod outbox;
+mod retention;
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,17 +12,20 @@ use async_trait::async_trait;
 use sqlx::{PgPool, Pool, Postgres, Row, Transaction, postgres::PgPoolOptions};
 use uuid::Uuid;
 
+use retention::held_back;
+
 use super::shared::{
-    InboxColumns, ListedInbox, RouteColumns, TERMS, TIMER, ahead_store, from_millis, held_store,
-    in_order, inbox_row, incarnation_store, inserted, lease_store, leases, listed_inbox, millis,
-    reapply_store, route_row, route_stores, save_rows, shared_reads, shared_stores, split_subject,
-    sql, timer_subject,
+    InboxColumns, LagColumns, ListedInbox, RouteColumns, TERMS, TIMER, ahead_store, from_millis,
+    held_store, in_order, inbox_row, incarnation_store, inserted, lease_store, leases,
+    listed_inbox, millis, reapply_store, retention_store, route_row, route_stores, save_rows,
+    shared_reads, shared_stores, split_subject, sql, timer_subject,
 };
 use super::{
-    Ahead, AheadRow, AheadStore, AppliedMigration, Base, Cursor, DueKey, Edited, Former,
-    HeldMessage, HeldReason, HeldStore, Holding, Inbox, InboxRow, InboxStore, IncarnationStore,
-    Lease, LeaseStore, LogStore, MemberStore, Met, NewShard, PageLimit, ReapplyStore, RouteLag,
-    RouteRow, RouteStore, Save, Server, ShardKey, Steps, StreamStore, StreamVersion, Term,
+    Aged, Ahead, AheadRow, AheadStore, Anchor, AppliedMigration, Base, Cursor, DueKey, Edited,
+    Former, HeldMessage, HeldReason, HeldStore, Holding, Inbox, InboxRow, InboxStore,
+    IncarnationStore, Kept, Lease, LeaseStore, LogStore, MemberStore, Met, NewShard, PageLimit,
+    Patience, ReapplyStore, RetentionStore, RouteLag, RouteRow, RouteStore, Save, Server, ShardKey,
+    Steps, StreamStore, StreamVersion, Swept, Term,
 };
 use crate::{
     Error, Result, begin,
@@ -43,6 +47,20 @@ incarnation_store!(
     },
     async fn reseal(tx: &mut Transaction<'_, Postgres>) -> Result<u64> {
         log::reseal(tx).await
+    }
+);
+
+retention_store!(
+    Postgres,
+    "postgres",
+    async fn trim_to(pool: &PgPool, from: Cursor, goal: Position) -> Result<Option<Cursor>> {
+        retention::trim_to(pool, from, goal).await
+    },
+    async fn extend(pool: &PgPool, messages: i64) -> Result<()> {
+        retention::extend(pool, messages).await
+    },
+    async fn sweep(pool: &PgPool, most: i64) -> Result<Swept> {
+        retention::sweep(pool, most).await
     }
 );
 

@@ -195,12 +195,16 @@ mod held;
 mod incarnation;
 mod reads;
 mod reapply;
+mod retention;
 mod route;
 pub(super) use ahead::ahead_store;
 pub(super) use held::held_store;
 pub(super) use incarnation::{TERMS, incarnation_store};
-pub(super) use reads::shared_reads;
+pub(super) use reads::{LagColumns, shared_reads};
 pub(super) use reapply::{ListedInbox, listed_inbox, reapply_store};
+#[cfg(any(feature = "mysql", feature = "sqlite"))]
+pub(super) use retention::step;
+pub(super) use retention::{STEP, retention_store};
 pub(super) use route::{RouteColumns, route_row, route_stores, save_rows};
 
 use std::{

@@ -14,16 +14,17 @@ use sqlx::{
 use uuid::Uuid;
 
 use super::shared::{
-    InboxColumns, ListedInbox, RouteColumns, TERMS, TIMER, ahead_store, from_millis, held_store,
-    in_order, inbox_row, incarnation_store, inserted, lease_store, leases, listed_inbox, millis,
-    reapply_store, route_row, route_stores, save_rows, shared_reads, shared_stores, split_subject,
-    sql, timer_subject,
+    InboxColumns, LagColumns, ListedInbox, RouteColumns, TERMS, TIMER, ahead_store, from_millis,
+    held_store, in_order, inbox_row, incarnation_store, inserted, lease_store, leases,
+    listed_inbox, millis, reapply_store, retention_store, route_row, route_stores, save_rows,
+    shared_reads, shared_stores, split_subject, sql, step, timer_subject,
 };
 use super::{
-    Ahead, AheadRow, AheadStore, AppliedMigration, Base, Cursor, DueKey, Edited, Former,
-    HeldMessage, HeldReason, HeldStore, Holding, Inbox, InboxRow, InboxStore, IncarnationStore,
-    Lease, LeaseStore, LogStore, MemberStore, Met, NewShard, PageLimit, ReapplyStore, RouteLag,
-    RouteRow, RouteStore, Save, Server, ShardKey, Steps, StreamStore, StreamVersion, Term,
+    Aged, Ahead, AheadRow, AheadStore, Anchor, AppliedMigration, Base, Cursor, DueKey, Edited,
+    Former, HeldMessage, HeldReason, HeldStore, Holding, Inbox, InboxRow, InboxStore,
+    IncarnationStore, Kept, Lease, LeaseStore, LogStore, MemberStore, Met, NewShard, PageLimit,
+    Patience, ReapplyStore, RetentionStore, RouteLag, RouteRow, RouteStore, Save, Server, ShardKey,
+    Steps, StreamStore, StreamVersion, Swept, Term,
 };
 use crate::{
     Error, Result, begin,
@@ -38,6 +39,27 @@ held_store!(Sqlite, "sqlite");
 ahead_store!(Sqlite, "sqlite");
 reapply_store!(Sqlite, "sqlite");
 incarnation_store!(Sqlite, "sqlite");
+retention_store!(
+    Sqlite,
+    "sqlite",
+    async fn trim_to(_pool: &SqlitePool, from: Cursor, goal: Position) -> Result<Option<Cursor>> {
+        Ok(step(from, goal))
+    },
+    async fn sweep(pool: &SqlitePool, most: i64) -> Result<Swept> {
+        let gone = sqlx::query(include_str!("sqlite/sql/sweep_rows.sql"))
+            .bind(most)
+            .execute(pool)
+            .await
+            .map_err(Error::database("remove what is no longer kept"))?;
+        let rows = gone.rows_affected();
+        Ok(Swept { rows, more: rows >= most.unsigned_abs(), ..Swept::default() })
+    }
+);
+
+/// Nothing keeps rows from being removed.
+async fn held_back(_pool: &SqlitePool, _longer: Duration) -> Result<Vec<(String, Duration)>> {
+    Ok(Vec::new())
+}
 
 /// Takes the write lock at once.
 const BEGIN: &str = "BEGIN IMMEDIATE";

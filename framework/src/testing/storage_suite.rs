@@ -21,6 +21,7 @@ mod leases;
 mod log;
 mod members;
 mod reapply;
+mod retention;
 mod shards;
 mod support;
 mod unknown;
@@ -97,6 +98,10 @@ where
         reapply::what_was_applied_past_the_watermark_is_applied_again,
         reapply::reapplying_is_refused_where_it_could_go_wrong,
         reapply::a_consumer_sent_back_before_a_new_version_of_the_stream_gets_both,
+        retention::what_a_cursor_needs_is_kept,
+        retention::a_quiet_shard_goes_on_where_its_last_message_is_gone,
+        retention::a_reader_that_never_comes_back_is_lost_and_told,
+        retention::writers_go_on_while_the_log_is_trimmed,
         way::every_message_is_applied_once_in_order,
         way::a_duplicate_batch_has_no_effect_and_a_gap_is_answered,
         way::a_failing_message_parks_its_key_and_the_others_flow,

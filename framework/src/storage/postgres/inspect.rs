@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use sqlx::{PgConnection, PgPool, Postgres, Row};
 
+use super::retention;
 use crate::{
     Error, Result,
     storage::{Finding, HeldMessage, Inspect, Level, OpenWriter, RouteLag},
@@ -110,8 +111,24 @@ impl Inspect for Postgres {
             ])
         };
         let findings: sqlx::Result<_> = read();
-        findings.map_err(Error::database(failed))
+        let mut findings: Vec<Finding> = findings.map_err(Error::database(failed))?;
+        if let Some(owner) = retention::owner(pool).await? {
+            findings.push(partitions(owner));
+        }
+        Ok(findings)
     }
+}
+
+fn partitions(owner: bool) -> Finding {
+    let (level, found) = match owner {
+        true => (Level::Ok, "made and emptied by this role"),
+        false => {
+            (Level::Warning, "this role does not own syncline_outbox, or may not create tables")
+        }
+    };
+    let advice = "grant it the owner's role and CREATE on the schema: until then retention deletes \
+                  rows one by one, which vacuum must clear";
+    finding("partitions", level, found.to_owned(), advice)
 }
 
 fn version(found: String, number: i32) -> Finding {

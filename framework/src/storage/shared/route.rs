@@ -13,7 +13,14 @@ macro_rules! route_stores {
             ) -> Result<()> {
                 let failed = "make the shards of a route";
                 let mut tx = begin(pool).await?;
+                // Nothing is sent that is no longer kept: the log begins at its trim point, which
+                // stays where it is until the rows are there.
+                let kept: i64 = sqlx::query_scalar(sql!($dir, "trim_hold"))
+                    .fetch_one(&mut *tx)
+                    .await
+                    .map_err(Error::database(failed))?;
                 for NewShard { key, at, closed } in shards {
+                    let at = Position(at.0.max(kept));
                     sqlx::query(sql!($dir, "route_create"))
                         .bind(&key.route)
                         .bind(key.version)
@@ -102,6 +109,9 @@ macro_rules! route_stores {
             async fn rewind(pool: &Pool<Self>, to: &[NewShard]) -> Result<()> {
                 let failed = "rewind a route";
                 let mut tx = begin(pool).await?;
+                if let Some(least) = to.iter().filter(|new| !new.closed).map(|new| new.at).min() {
+                    Self::hold_trim(&mut tx, least).await?;
+                }
                 let mut leases: Vec<_> = to.iter().map(|new| new.key.lease_name()).collect();
                 leases.sort_unstable();
                 for lease in &leases {
@@ -282,7 +292,7 @@ use uuid::Uuid;
 
 use crate::{
     message::{Link, Position},
-    storage::{Checkpoint, Cursor, RouteRow, Save, ShardKey},
+    storage::{Checkpoint, Cursor, RouteRow, Save, ShardKey, shared::from_millis},
 };
 
 /// A checkpoint as `route_save.sql` and `route_saved.sql` read it from JSON.
@@ -331,10 +341,11 @@ pub(in crate::storage) fn save_rows(saves: &[Save]) -> Vec<SaveRow<'_>> {
 
 /// The columns of `route_list.sql` and `route_get.sql`.
 pub(in crate::storage) type RouteColumns =
-    (String, i32, i32, String, i64, i64, i64, i64, Uuid, bool, bool);
+    (String, i32, i32, String, i64, i64, i64, i64, Uuid, bool, bool, Option<i64>, bool);
 
 pub(in crate::storage) fn route_row(row: RouteColumns) -> RouteRow {
-    let (route, version, shard, stream, position, seal, seq, last, id, paused, closed) = row;
+    let (route, version, shard, stream, position, seal, seq, last, id, paused, closed, alarm, lost) =
+        row;
     RouteRow {
         key: ShardKey { route, version, shard },
         stream,
@@ -344,5 +355,7 @@ pub(in crate::storage) fn route_row(row: RouteColumns) -> RouteRow {
         },
         paused,
         closed,
+        alarm_at: alarm.map(from_millis),
+        lost,
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     Error, Result,
     message::{Message, Position},
     storage::{
-        Cursor, Lease, LogRow, LogStore, PageLimit, Sealed, Watch,
+        Cursor, Lease, LogRow, LogStore, PageLimit, RetentionStore, Sealed, Watch,
         shared::{collect_page, headers},
     },
 };
@@ -38,10 +38,14 @@ impl LogStore for Sqlite {
             .fetch(pool)
             .map(|row| row.and_then(|row| log_row(&row)));
         let (page, _) = collect_page(rows, limit).await.map_err(Error::database("read the log"))?;
+        if page.first().is_none_or(|row| row.cursor.position.0 > after.position.0 + 1) {
+            Self::trimmed(pool).await?.of(after.position)?;
+        }
         Ok(page)
     }
 
-    async fn locate(_pool: &SqlitePool, position: Position) -> Result<Cursor> {
+    async fn locate(pool: &SqlitePool, position: Position) -> Result<Cursor> {
+        Self::trimmed(pool).await?.of(position)?;
         Ok(Cursor { position, seal: 0, seq: position.0 })
     }
 

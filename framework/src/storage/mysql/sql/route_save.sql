@@ -16,5 +16,6 @@ STRAIGHT_JOIN syncline_route AS route FORCE INDEX (PRIMARY)
    AND route.shard = wanted.shard
 SET route.position = wanted.position, route.seal = wanted.seal, route.seq = wanted.seq,
     route.last_position = wanted.last_position, route.last_id = UNHEX(wanted.last_id),
-    route.closed = wanted.closed, route.updated_at = UTC_TIMESTAMP(6),
+    route.closed = wanted.closed, route.alarm_at = NULL, route.lost = FALSE,
+    route.updated_at = UTC_TIMESTAMP(6),
     lease.expires_at = lease.expires_at

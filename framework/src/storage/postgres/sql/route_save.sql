@@ -17,6 +17,6 @@ WITH wanted AS MATERIALIZED (
 UPDATE syncline_route AS route
 SET position = wanted.position, seal = wanted.seal, seq = wanted.seq,
     last_position = wanted.last_position, last_id = wanted.last_id, closed = wanted.closed,
-    updated_at = now()
+    alarm_at = NULL, lost = false, updated_at = now()
 FROM wanted JOIN held ON held.place = wanted.place
 WHERE route.name = wanted.route AND route.version = wanted.version AND route.shard = wanted.shard
