@@ -10,32 +10,43 @@ mod settings;
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use chrono::{DateTime, NaiveDateTime, Utc};
 use sqlx::{Executor, MySql, MySqlPool, Pool, Row, Transaction, mysql::MySqlPoolOptions};
 use uuid::Uuid;
 
 use super::shared::{
-    InboxColumns, RouteColumns, TERMS, TIMER, ahead_store, from_millis, held_store, inbox_row,
-    incarnation_store, inserted, millis, route_row, route_stores, shared_reads, shared_stores,
-    split_subject, sql, timer_subject,
+    DELAYED, InboxColumns, KnownColumns, RouteColumns, TERMS, TIMER, ahead_store, delay_millis,
+    delay_store, from_millis, headers_text, held_store, idempotency_store, inbox_row,
+    incarnation_store, inserted, millis, move_due, route_row, route_stores, shared_reads,
+    shared_stores, split_subject, sql, timer_subject,
 };
 use super::{
-    Ahead, AheadRow, AheadStore, AppliedMigration, Base, Cursor, DueKey, Edited, Former,
-    HeldMessage, HeldReason, HeldStore, Holding, InboxRow, InboxStore, IncarnationStore, LogStore,
-    MemberStore, Met, NewShard, PageLimit, RouteLag, RouteRow, RouteStore, Save, Server, ShardKey,
-    Steps, StreamStore, StreamVersion, Term,
+    Ahead, AheadRow, AheadStore, Appended, AppliedMigration, Base, Cursor, DelayStore, Delayed,
+    DueKey, Edited, Former, HeldMessage, HeldReason, HeldStore, Holding, IdempotencyStore,
+    InboxRow, InboxStore, IncarnationStore, Known, Lease, LogStore, MemberStore, Met, NewShard,
+    PageLimit, RouteLag, RouteRow, RouteStore, Save, Server, ShardKey, Steps, StreamStore,
+    StreamVersion, Term,
 };
 use crate::{
     Error, Result, begin,
     error::mysql_number,
-    message::{Envelope, Link, Origin, Position, encode_envelope},
+    message::{Due, Envelope, Link, Message, Origin, Position, encode_envelope},
 };
 
 shared_stores!(MySql, "mysql");
 route_stores!(MySql, "mysql");
 shared_reads!(MySql, "mysql");
+idempotency_store!(MySql, "mysql");
+move_due!(MySql, "mysql");
+delay_store!(MySql, "mysql", naive, naive, move_due);
 held_store!(MySql, "mysql");
 ahead_store!(MySql, "mysql");
 incarnation_store!(MySql, "mysql");
+
+/// A time in UTC, whatever the session's time zone is.
+fn naive(time: DateTime<Utc>) -> NaiveDateTime {
+    time.naive_utc()
+}
 
 /// ER_SP_DOES_NOT_EXIST: also said of a savepoint.
 const NO_SAVEPOINT: u16 = 1305;

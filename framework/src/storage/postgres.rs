@@ -1,5 +1,6 @@
 //! PostgreSQL 14 or newer.
 
+mod delayed;
 mod inspect;
 mod log;
 mod migrate;
@@ -8,29 +9,34 @@ mod outbox;
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use sqlx::{PgPool, Pool, Postgres, Row, Transaction, postgres::PgPoolOptions};
 use uuid::Uuid;
 
 use super::shared::{
-    InboxColumns, RouteColumns, TERMS, TIMER, ahead_store, from_millis, held_store, inbox_row,
+    DELAYED, InboxColumns, KnownColumns, RouteColumns, TERMS, TIMER, ahead_store, delay_millis,
+    delay_store, from_millis, headers_text, held_store, idempotency_store, inbox_row,
     incarnation_store, inserted, lease_store, millis, route_row, route_stores, shared_reads,
     shared_stores, split_subject, sql, timer_subject,
 };
 use super::{
-    Ahead, AheadRow, AheadStore, AppliedMigration, Base, Cursor, DueKey, Edited, Former,
-    HeldMessage, HeldReason, HeldStore, Holding, InboxRow, InboxStore, IncarnationStore, Lease,
-    LeaseStore, LogStore, MemberStore, Met, NewShard, PageLimit, RouteLag, RouteRow, RouteStore,
-    Save, Server, ShardKey, Steps, StreamStore, StreamVersion, Term,
+    Ahead, AheadRow, AheadStore, Appended, AppliedMigration, Base, Cursor, DelayStore, Delayed,
+    DueKey, Edited, Former, HeldMessage, HeldReason, HeldStore, Holding, IdempotencyStore,
+    InboxRow, InboxStore, IncarnationStore, Known, Lease, LeaseStore, LogStore, MemberStore, Met,
+    NewShard, PageLimit, RouteLag, RouteRow, RouteStore, Save, Server, ShardKey, Steps,
+    StreamStore, StreamVersion, Term,
 };
 use crate::{
     Error, Result, begin,
-    message::{Envelope, Link, Origin, Position, encode_envelope},
+    message::{Due, Envelope, Link, Message, Origin, Position, encode_envelope},
 };
 
 lease_store!(Postgres, "postgres");
 shared_stores!(Postgres, "postgres");
 shared_reads!(Postgres, "postgres");
 route_stores!(Postgres, "postgres");
+idempotency_store!(Postgres, "postgres");
+delay_store!(Postgres, "postgres", keep, keep, delayed::move_due);
 held_store!(Postgres, "postgres");
 ahead_store!(Postgres, "postgres");
 incarnation_store!(
@@ -43,6 +49,11 @@ incarnation_store!(
         log::reseal(tx).await
     }
 );
+
+/// A time as it is.
+fn keep(time: DateTime<Utc>) -> DateTime<Utc> {
+    time
+}
 
 #[async_trait]
 impl Base for Postgres {

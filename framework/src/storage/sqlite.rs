@@ -8,32 +8,48 @@ mod outbox;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use sqlx::{Pool, Row, Sqlite, SqlitePool, Transaction, sqlite::SqlitePoolOptions};
 use uuid::Uuid;
 
 use super::shared::{
-    InboxColumns, RouteColumns, TERMS, TIMER, ahead_store, from_millis, held_store, inbox_row,
-    incarnation_store, inserted, lease_store, millis, route_row, route_stores, shared_reads,
-    shared_stores, split_subject, sql, timer_subject,
+    DELAYED, InboxColumns, KnownColumns, RouteColumns, TERMS, TIMER, ahead_store, delay_millis,
+    delay_store, from_millis, headers_text, held_store, idempotency_store, inbox_row,
+    incarnation_store, inserted, lease_store, millis, move_due, route_row, route_stores,
+    shared_reads, shared_stores, split_subject, sql, timer_subject,
 };
 use super::{
-    Ahead, AheadRow, AheadStore, AppliedMigration, Base, Cursor, DueKey, Edited, Former,
-    HeldMessage, HeldReason, HeldStore, Holding, InboxRow, InboxStore, IncarnationStore, Lease,
-    LeaseStore, LogStore, MemberStore, Met, NewShard, PageLimit, RouteLag, RouteRow, RouteStore,
-    Save, Server, ShardKey, Steps, StreamStore, StreamVersion, Term,
+    Ahead, AheadRow, AheadStore, Appended, AppliedMigration, Base, Cursor, DelayStore, Delayed,
+    DueKey, Edited, Former, HeldMessage, HeldReason, HeldStore, Holding, IdempotencyStore,
+    InboxRow, InboxStore, IncarnationStore, Known, Lease, LeaseStore, LogStore, MemberStore, Met,
+    NewShard, PageLimit, RouteLag, RouteRow, RouteStore, Save, Server, ShardKey, Steps,
+    StreamStore, StreamVersion, Term,
 };
 use crate::{
     Error, Result, begin,
-    message::{Envelope, Link, Origin, Position, encode_envelope},
+    message::{Due, Envelope, Link, Message, Origin, Position, encode_envelope},
 };
 
 lease_store!(Sqlite, "sqlite");
 shared_stores!(Sqlite, "sqlite");
 shared_reads!(Sqlite, "sqlite");
 route_stores!(Sqlite, "sqlite");
+idempotency_store!(Sqlite, "sqlite");
+move_due!(Sqlite, "sqlite");
+delay_store!(Sqlite, "sqlite", micros, unix_millis, move_due);
 held_store!(Sqlite, "sqlite");
 ahead_store!(Sqlite, "sqlite");
 incarnation_store!(Sqlite, "sqlite");
+
+/// As messages have their times.
+fn micros(time: DateTime<Utc>) -> i64 {
+    time.timestamp_micros()
+}
+
+/// As all other tables have theirs.
+fn unix_millis(time: DateTime<Utc>) -> i64 {
+    time.timestamp_millis()
+}
 
 #[async_trait]
 impl Base for Sqlite {

@@ -19,6 +19,7 @@ mod held;
 mod lanes;
 mod leases;
 mod log;
+mod source;
 mod support;
 mod unknown;
 mod way;
@@ -57,6 +58,14 @@ where
         leases::a_lease_has_one_holder_and_a_new_epoch_for_each,
         leases::a_checkpoint_of_an_older_epoch_is_refused,
         leases::a_route_keeps_its_stream,
+        source::a_repeated_key_gives_the_first_receipt_and_writes_nothing,
+        source::a_key_of_another_content_is_an_error_and_the_transaction_goes_on,
+        source::who_takes_a_key_second_waits_for_the_first,
+        source::delayed_messages_come_when_they_are_due_in_order,
+        source::only_the_lease_moves_and_two_movers_move_once,
+        source::a_mover_that_is_cut_off_loses_and_doubles_nothing,
+        source::a_delayed_message_can_be_cancelled_until_it_is_moved,
+        source::relays_send_a_delayed_message_once_and_not_before_it_is_due,
         held::held_messages_of_a_key_come_in_order_and_leave_one_by_one,
         held::a_due_key_is_taken_by_one,
         held::a_dead_letter_is_revived_once,

@@ -14,9 +14,10 @@ use crate::{
     storage::{Steps, migrate},
 };
 
-/// What a DDL statement says that was done before: a table, a column or a key is there already, or
-/// is not there (1050, 1060, 1061; 1051, 1091).
-const DONE: [u16; 5] = [1050, 1060, 1061, 1051, 1091];
+/// What a DDL statement says that was done before: a table, a column, a key, a procedure or a CHECK is
+/// there already, or is not there (1050, 1060, 1061, 1304, MariaDB's 1826, MySQL's 3822; 1051, 1091,
+/// MySQL's 3940).
+const DONE: [u16; 9] = [1050, 1060, 1061, 1304, 1826, 3822, 1051, 1091, 3940];
 
 /// A migration that is half done.
 #[derive(Debug, Clone, Copy)]
@@ -220,6 +221,7 @@ pub(super) async fn lost_with(
     first: bool,
 ) -> Result<i64> {
     let statement = match version {
+        7 => include_str!("sql/lost_delayed.sql"),
         5 => include_str!("sql/lost_ahead.sql"),
         4 => include_str!("sql/lost_shards.sql"),
         3 => include_str!("sql/lost_held.sql"),

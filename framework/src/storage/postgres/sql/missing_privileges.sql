@@ -2,6 +2,8 @@ WITH needed (name, privileges) AS (VALUES
     ('syncline_migrations', '{SELECT}'::text[]),
     ('syncline_node', '{SELECT}'),
     ('syncline_outbox', '{SELECT,INSERT}'),
+    ('syncline_delayed', '{SELECT,INSERT,DELETE}'),
+    ('syncline_idempotency', '{SELECT,INSERT,UPDATE}'),
     ('syncline_seal', '{SELECT,INSERT}'),
     ('syncline_lease', '{SELECT,INSERT,UPDATE}'),
     ('syncline_route', '{SELECT,INSERT,UPDATE}'),
