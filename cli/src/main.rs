@@ -18,7 +18,10 @@ mod route;
 mod stream;
 mod text;
 
-use std::process::ExitCode;
+use std::{
+    io::{self, IsTerminal},
+    process::ExitCode,
+};
 
 use clap::{Parser, Subcommand};
 use sqlx::Pool;
@@ -87,7 +90,8 @@ fn main() -> ExitCode {
     let serves = matches!(cli.command, Command::Relay(_));
     let level = if serves { "info" } else { "off" };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    logs.with_ansi(io::stderr().is_terminal()).init();
     let mut output = Output::new(cli.json);
     let runtime = match serves {
         true => tokio::runtime::Builder::new_multi_thread().enable_all().build(),

@@ -12,6 +12,8 @@ use uuid::Uuid;
 pub const POSTGRES: &str = "SYNCLINE_TEST_POSTGRES";
 /// Where tests find a MariaDB or MySQL server: a superuser's URL.
 pub const MARIADB: &str = "SYNCLINE_TEST_MARIADB";
+/// Where tests find a Python interpreter with the packages of `docs/python`.
+pub const PYTHON: &str = "SYNCLINE_TEST_PYTHON";
 /// The servers that are switched off by name, separated by commas.
 pub const SKIP: &str = "SYNCLINE_TEST_SKIP";
 
@@ -35,9 +37,34 @@ pub async fn mariadb_database() -> Option<String> {
     Some(create::<MySqlConnectOptions>(&server, "").await)
 }
 
-fn server(name: &str, variable: &str, example: &str) -> Option<String> {
-    if env::var(SKIP).is_ok_and(|skip| skip.split(',').any(|skipped| skipped.trim() == name)) {
+/// A Python interpreter that has the packages of `docs/python`; none when it was switched off by
+/// name.
+///
+/// # Panics
+/// As [`postgres_database`].
+pub fn python() -> Option<String> {
+    if skipped("python") {
+        return None;
+    }
+    let python = env::var(PYTHON);
+    Some(python.unwrap_or_else(|_| {
+        panic!(
+            "no Python: set {PYTHON} to an interpreter with the packages of \
+             docs/python/requirements.txt, or run script/test; {SKIP}=python switches these tests off"
+        )
+    }))
+}
+
+fn skipped(name: &str) -> bool {
+    let skip = env::var(SKIP).is_ok_and(|skip| skip.split(',').any(|it| it.trim() == name));
+    if skip {
         println!("skipped: {name} is switched off by {SKIP}");
+    }
+    skip
+}
+
+fn server(name: &str, variable: &str, example: &str) -> Option<String> {
+    if skipped(name) {
         return None;
     }
     let server = env::var(variable).unwrap_or_else(|_| {

@@ -6,6 +6,8 @@ mod dead;
 mod failures;
 mod migrate;
 mod outbox;
+mod python;
+mod relay;
 mod route;
 
 use std::process::{Command, Output, Stdio};
