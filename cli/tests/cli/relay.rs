@@ -86,7 +86,7 @@ impl Target {
         let (target, consumer) = Self::new().await;
         let principal = Principal::new(source, stream, [Secret::parse(SECRET).unwrap()]).unwrap();
         let setup = |receiver| PushReceiver::new(receiver).principal(principal);
-        let listener = PushListener::bind("127.0.0.1:0".parse().unwrap(), setup).await.unwrap();
+        let listener = PushListener::bind("127.0.0.1:0", setup).await.unwrap();
         let url = listener.url();
         tokio::spawn(Box::new(listener).run(consumer, CancellationToken::new()));
         Self { url, ..target }
@@ -300,9 +300,9 @@ mod case {
                 from => good.replace(from, &to),
             };
             std::fs::write(&path, text).unwrap();
-            let run = command(url, "relay --check --config").arg(&path);
-            let run = run.env("BILLING_SECRET", SECRET).output().expect("it starts");
-            let run = crate::Run::from(run).expect(2);
+            let mut check = command(url, "relay --check --config");
+            check.arg(&path).env("BILLING_SECRET", SECRET);
+            let run = crate::Run::from(check.output().expect("it starts")).expect(2);
             assert!(run.stderr.contains(&format!("line {line}")), "{from}: {}", run.stderr);
         }
         // Hostile, and of the allowed form: a topic is only compared.
