@@ -1,8 +1,12 @@
 //! `syncline outbox lag`.
 
+use chrono::SecondsFormat;
 use serde_json::{Value, json};
 use sqlx::Pool;
-use syncline::{Storage, storage::RouteLag};
+use syncline::{
+    Storage,
+    storage::{Delayed, RouteLag},
+};
 
 use crate::{
     failure::{Failure, Outcome},
@@ -25,6 +29,7 @@ pub(crate) async fn run<DB: Storage>(
     let unsealed = DB::unsealed(pool).await?;
     let head = DB::head(pool).await?;
     let routes = DB::route_lags(pool).await?;
+    let Delayed { waiting, next } = DB::delayed(pool).await?;
     if output.is_json() {
         let routes: Vec<Value> = routes
             .iter()
@@ -42,11 +47,20 @@ pub(crate) async fn run<DB: Storage>(
                 })
             })
             .collect();
-        output.json(&json!({"head": head, "unsealed": unsealed, "routes": routes}))?;
+        let delayed = json!({"waiting": waiting, "next": next});
+        output.json(&json!({
+            "head": head, "unsealed": unsealed, "delayed": delayed, "routes": routes
+        }))?;
     } else {
         output.line(format!(
             "log: up to position {head}; {unsealed} committed messages have none yet"
         ))?;
+        if let Some(next) = next {
+            let next = next.to_rfc3339_opts(SecondsFormat::Millis, true);
+            output.line(format!(
+                "delayed: {waiting} wait to be put into it, the next one at {next}"
+            ))?;
+        }
         if routes.is_empty() {
             output.line("no route yet: a relay makes its routes when it starts")?;
         } else {

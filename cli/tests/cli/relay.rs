@@ -306,8 +306,11 @@ mod case {
             assert!(run.stderr.contains(&format!("line {line}")), "{from}: {}", run.stderr);
         }
         // Hostile, and of the allowed form: a topic is only compared.
-        std::fs::write(&path, good.replace("order.*", "a';DROP/**/TABLE/**/syncline_lease;--"))
-            .unwrap();
+        std::fs::write(
+            &path,
+            good.replace("'order.*'", "\"a';DROP/**/TABLE/**/syncline_lease;--\""),
+        )
+        .unwrap();
         let mut process = Process::start(
             {
                 let mut command = command(url, "relay --config");
