@@ -22,6 +22,7 @@ pub use foreign::{FOREIGN_ID, ForeignMessage, decode_foreign};
 pub(crate) use shard::{hash, place};
 pub use shard::{key_hash, shard_of};
 pub use topic::{LINK, REJECTED, TopicPattern};
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 pub(crate) use validate::check_header;
 pub use validate::{Limits, MessageError, check_source, check_stream};
 
