@@ -12,6 +12,16 @@ pub enum Error {
     /// The message is not of the allowed form; nothing was written.
     #[error("message refused: {0}")]
     Message(#[from] MessageError),
+    /// The idempotency key stands for another content; no message was written.
+    #[error(
+        "idempotency key {key:?} was used for another content, in message {id}: a new message needs a key of its own"
+    )]
+    IdempotencyKey {
+        /// The key.
+        key: String,
+        /// The message that was written under it.
+        id: uuid::Uuid,
+    },
     /// The database answered with an error.
     #[error("{action}: {source}")]
     Database {

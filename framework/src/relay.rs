@@ -7,6 +7,7 @@ mod define;
 mod feed;
 mod head;
 mod life;
+mod mover;
 mod pages;
 mod position;
 mod retain;
@@ -199,15 +200,23 @@ impl<DB: Storage> RelayBuilder<DB> {
         self
     }
 
+    /// Checks what [`RelayBuilder::start`] checks, and begins nothing.
+    ///
+    /// # Errors
+    /// As [`RelayBuilder::start`].
+    pub async fn check(&self) -> Result<()> {
+        self.check_definitions()?;
+        check_schema(&self.pool).await?;
+        DB::check_durable(&self.pool).await
+    }
+
     /// Checks the definitions, the schema and the database's durability, and starts.
     ///
     /// # Errors
     /// [`Error::Definition`], [`Error::NotMigrated`] and its kin, [`Error::NotDurable`], or
     /// [`Error::Database`] when the database cannot be reached.
     pub async fn start(self) -> Result<RelayHandle> {
-        self.check()?;
-        check_schema(&self.pool).await?;
-        DB::check_durable(&self.pool).await?;
+        self.check().await?;
         let incarnation = DB::incarnation(&self.pool).await?;
         let life = Life::new();
         // Whoever is frozen while it stores a definition must not keep its locks, either.
@@ -251,6 +260,7 @@ impl<DB: Storage> RelayBuilder<DB> {
         let tasks = TaskTracker::new();
         tasks.spawn(head::run(Arc::clone(&shared)));
         tasks.spawn(retain::run(Arc::clone(&shared)));
+        tasks.spawn(mover::run(Arc::clone(&shared)));
         let names = self.streams.iter().map(|stream| stream.name().to_owned()).collect();
         let feed = feed::LogFeed::new(Arc::clone(&shared), self.source.clone(), names);
         let save = Arc::clone(&shared);
@@ -264,7 +274,7 @@ impl<DB: Storage> RelayBuilder<DB> {
         Ok(RelayHandle { stop, tasks, status, feed })
     }
 
-    fn check(&self) -> Result<()> {
+    fn check_definitions(&self) -> Result<()> {
         let fail = |what, name: &str, problem: String| {
             Err(Error::Definition { what, name: name.to_owned(), problem })
         };

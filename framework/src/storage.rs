@@ -19,6 +19,7 @@ mod retention;
 mod route;
 #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 mod shared;
+mod source;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
@@ -48,6 +49,7 @@ pub use route::{
     Checkpoint, MemberStore, NewShard, RouteRow, RouteStore, Save, ShardKey, StreamStore,
     StreamVersion,
 };
+pub use source::{DelayStore, Delayed, IdempotencyStore, Known};
 
 macro_rules! storage {
     ($($store:ident),* $(,)?) => {
@@ -145,7 +147,7 @@ pub struct Appended {
 
 /// Writes into the outbox.
 #[async_trait]
-pub trait OutboxStore: Base {
+pub trait OutboxStore: IdempotencyStore + DelayStore {
     /// Appends `messages` in one statement, in order; one result a message.
     async fn append(tx: &mut Transaction<'_, Self>, messages: &[Message]) -> Result<Vec<Appended>>;
 }

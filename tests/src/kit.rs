@@ -160,3 +160,22 @@ pub fn check_applied(counters: &[(String, i64)], applied: &[(String, i64)]) -> R
     }
     Ok(())
 }
+
+/// Raises the counter `key 0` and enqueues its message under the idempotency key `key`, unless that
+/// was done before: what a service does that repeats a transaction whose outcome it does not know.
+/// The transaction is not committed yet.
+///
+/// # Errors
+/// The database's.
+pub async fn raise_once<DB: Kit>(
+    pool: &Pool<DB>,
+    key: &str,
+) -> anyhow::Result<Transaction<'static, DB>> {
+    let mut tx = syncline::begin(pool).await?;
+    let message = syncline::Message::json("counter.raised", key)?;
+    let receipt = syncline::enqueue(&mut tx, &message.idempotency_key(key)).await?;
+    if !receipt.repeated {
+        DB::raise(&mut tx, "key 0").await?;
+    }
+    Ok(tx)
+}

@@ -12,6 +12,8 @@ use uuid::Uuid;
 pub const POSTGRES: &str = "SYNCLINE_TEST_POSTGRES";
 /// Where tests find a MariaDB or MySQL server: a superuser's URL.
 pub const MARIADB: &str = "SYNCLINE_TEST_MARIADB";
+/// Where tests find a Python interpreter with the packages of `docs/python`.
+pub const PYTHON: &str = "SYNCLINE_TEST_PYTHON";
 /// The servers that are switched off by name, separated by commas.
 pub const SKIP: &str = "SYNCLINE_TEST_SKIP";
 
@@ -47,6 +49,24 @@ pub fn faketime() -> Option<PathBuf> {
     let library = PathBuf::from(server("faketime", FAKETIME, example)?);
     assert!(library.is_file(), "{FAKETIME} names {}, which is not there", library.display());
     Some(library)
+}
+
+/// A Python interpreter that has the packages of `docs/python`; none when it was switched off by
+/// name.
+///
+/// # Panics
+/// As [`postgres_database`].
+pub fn python() -> Option<String> {
+    if skipped("python") {
+        return None;
+    }
+    let python = env::var(PYTHON);
+    Some(python.unwrap_or_else(|_| {
+        panic!(
+            "no Python: set {PYTHON} to an interpreter with the packages of \
+             docs/python/requirements.txt, or run script/test; {SKIP}=python switches these tests off"
+        )
+    }))
 }
 
 /// Whether `name` was switched off, which is said.

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use chrono::SecondsFormat;
 use serde_json::{Value, json};
 use sqlx::Pool;
 use syncline::{
     Storage,
-    storage::{Kept, RouteLag},
+    storage::{Delayed, Kept, RouteLag},
 };
 
 use crate::{
@@ -35,6 +36,7 @@ pub(crate) async fn run<DB: Storage>(
     let head = DB::head(pool).await?;
     let routes = DB::route_lags(pool).await?;
     let kept = DB::kept(pool, LONG).await?;
+    let Delayed { waiting, next } = DB::delayed(pool).await?;
     if output.is_json() {
         let routes: Vec<Value> = routes
             .iter()
@@ -60,14 +62,21 @@ pub(crate) async fn run<DB: Storage>(
             .iter()
             .map(|(what, age)| json!({"what": what, "seconds": age.as_secs()}))
             .collect();
+        let delayed = json!({"waiting": waiting, "next": next});
         output.json(&json!({
-            "head": head, "unsealed": unsealed, "oldest_writer": writer, "trimmed": kept.trimmed,
-            "bytes": kept.bytes, "held_back": held_back, "routes": routes,
+            "head": head, "unsealed": unsealed, "delayed": delayed, "oldest_writer": writer,
+            "trimmed": kept.trimmed, "bytes": kept.bytes, "held_back": held_back, "routes": routes,
         }))?;
     } else {
         output.line(format!(
             "log: up to position {head}; {unsealed} committed messages have none yet"
         ))?;
+        if let Some(next) = next {
+            let next = next.to_rfc3339_opts(SecondsFormat::Millis, true);
+            output.line(format!(
+                "delayed: {waiting} wait to be put into it, the next one at {next}"
+            ))?;
+        }
         if let Some(writer) = writer {
             output.line(format!(
                 "held back: what {} has written, whose transaction has been open for {} s",

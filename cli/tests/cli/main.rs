@@ -7,6 +7,8 @@ mod failures;
 mod inbox;
 mod migrate;
 mod outbox;
+mod python;
+mod relay;
 mod route;
 
 use std::process::{Command, Output, Stdio};

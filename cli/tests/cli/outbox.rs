@@ -2,7 +2,13 @@
 
 use crate::{on_each, on_servers};
 
-on_each!(lag_and_tail, tail_goes_on, a_reader_that_goes_away_is_no_failure, trim_says_what_goes);
+on_each!(
+    lag_and_tail,
+    lag_tells_of_delayed_messages,
+    tail_goes_on,
+    a_reader_that_goes_away_is_no_failure,
+    trim_says_what_goes
+);
 
 on_servers!(
     an_open_transaction_holds_up_no_other_and_lag_names_it,
@@ -42,6 +48,27 @@ mod case {
 
     fn message(payload: &Value) -> Message {
         Message::json("user.registered", payload).unwrap().key("user-1").header("tenant", "north")
+    }
+
+    pub(super) async fn lag_tells_of_delayed_messages<DB: Open>(url: &str) {
+        syncline(url, "migrate up").expect(0);
+        let pool = DB::open(url).await;
+        assert!(!syncline(url, "outbox lag").expect(0).stdout.contains("delayed"));
+        let none = syncline(url, "outbox lag --json").expect(0).json();
+        assert_eq!(none["delayed"], json!({"waiting": 0, "next": null}));
+        let late = [3_600, 60, 7_200]
+            .map(|seconds| message(&json!(seconds)).delay(Duration::from_secs(seconds)));
+        let before = chrono::Utc::now();
+        commit(&pool, &late).await;
+        let lag = syncline(url, "outbox lag --json").expect(0).json();
+        assert_eq!(lag["delayed"]["waiting"], json!(3));
+        let next: chrono::DateTime<chrono::Utc> =
+            serde_json::from_value(lag["delayed"]["next"].clone()).unwrap();
+        let wait = (next - before).num_seconds();
+        assert!((58..=120).contains(&wait), "{lag}");
+        let lag = syncline(url, "outbox lag").expect(0).stdout;
+        let next = next.format("%Y-%m-%dT%H:%M").to_string();
+        assert!(lag.contains("delayed: 3 wait") && lag.contains(&next), "{lag}");
     }
 
     pub(super) async fn lag_and_tail<DB: Open>(url: &str) {

@@ -10,31 +10,36 @@ mod settings;
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use chrono::{DateTime, NaiveDateTime, Utc};
 use sqlx::{Executor, MySql, MySqlPool, Pool, Row, Transaction, mysql::MySqlPoolOptions};
 use uuid::Uuid;
 
 use super::shared::{
-    InboxColumns, LagColumns, ListedInbox, RouteColumns, TERMS, TIMER, ahead_store, from_millis,
-    held_store, inbox_row, incarnation_store, inserted, listed_inbox, millis, reapply_store,
-    retention_store, route_row, route_stores, save_rows, shared_reads, shared_stores,
-    split_subject, sql, step, timer_subject,
+    DELAYED, InboxColumns, KnownColumns, LagColumns, ListedInbox, RouteColumns, TERMS, TIMER,
+    ahead_store, delay_millis, delay_store, from_millis, headers_text, held_store,
+    idempotency_store, inbox_row, incarnation_store, inserted, listed_inbox, millis, move_due,
+    reapply_store, retention_store, route_row, route_stores, save_rows, shared_reads,
+    shared_stores, split_subject, sql, step, timer_subject,
 };
 use super::{
-    Aged, Ahead, AheadRow, AheadStore, Anchor, AppliedMigration, Base, Cursor, DueKey, Edited,
-    Former, HeldMessage, HeldReason, HeldStore, Holding, Inbox, InboxRow, InboxStore,
-    IncarnationStore, Kept, LogStore, MemberStore, Met, NewShard, PageLimit, Patience,
-    ReapplyStore, RetentionStore, RouteLag, RouteRow, RouteStore, Save, Server, ShardKey, Steps,
-    StreamStore, StreamVersion, Swept, Term,
+    Aged, Ahead, AheadRow, AheadStore, Anchor, Appended, AppliedMigration, Base, Cursor,
+    DelayStore, Delayed, DueKey, Edited, Former, HeldMessage, HeldReason, HeldStore, Holding,
+    IdempotencyStore, Inbox, InboxRow, InboxStore, IncarnationStore, Kept, Known, Lease, LogStore,
+    MemberStore, Met, NewShard, PageLimit, Patience, ReapplyStore, RetentionStore, RouteLag,
+    RouteRow, RouteStore, Save, Server, ShardKey, Steps, StreamStore, StreamVersion, Swept, Term,
 };
 use crate::{
     Error, Result, begin,
     error::mysql_number,
-    message::{Envelope, Link, Origin, Position, encode_envelope},
+    message::{Due, Envelope, Link, Message, Origin, Position, encode_envelope},
 };
 
 shared_stores!(MySql, "mysql");
 route_stores!(MySql, "mysql");
 shared_reads!(MySql, "mysql");
+idempotency_store!(MySql, "mysql");
+move_due!(MySql, "mysql");
+delay_store!(MySql, "mysql", naive, naive, move_due);
 held_store!(MySql, "mysql");
 ahead_store!(MySql, "mysql");
 reapply_store!(MySql, "mysql");
@@ -70,6 +75,11 @@ retention_store!(
 /// Nothing keeps rows from being removed.
 async fn held_back(_pool: &MySqlPool, _longer: Duration) -> Result<Vec<(String, Duration)>> {
     Ok(Vec::new())
+}
+
+/// A time in UTC, whatever the session's time zone is.
+fn naive(time: DateTime<Utc>) -> NaiveDateTime {
+    time.naive_utc()
 }
 
 /// ER_SP_DOES_NOT_EXIST: also said of a savepoint.

@@ -1,5 +1,6 @@
 //! PostgreSQL 14 or newer.
 
+mod delayed;
 mod inspect;
 mod log;
 mod migrate;
@@ -9,33 +10,38 @@ mod retention;
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use sqlx::{PgPool, Pool, Postgres, Row, Transaction, postgres::PgPoolOptions};
 use uuid::Uuid;
 
 use retention::held_back;
 
 use super::shared::{
-    InboxColumns, LagColumns, ListedInbox, RouteColumns, TERMS, TIMER, ahead_store, from_millis,
-    held_store, in_order, inbox_row, incarnation_store, inserted, lease_store, leases,
+    DELAYED, InboxColumns, KnownColumns, LagColumns, ListedInbox, RouteColumns, TERMS, TIMER,
+    ahead_store, delay_millis, delay_store, from_millis, headers_text, held_store,
+    idempotency_store, in_order, inbox_row, incarnation_store, inserted, lease_store, leases,
     listed_inbox, millis, reapply_store, retention_store, route_row, route_stores, save_rows,
     shared_reads, shared_stores, split_subject, sql, timer_subject,
 };
 use super::{
-    Aged, Ahead, AheadRow, AheadStore, Anchor, AppliedMigration, Base, Cursor, DueKey, Edited,
-    Former, HeldMessage, HeldReason, HeldStore, Holding, Inbox, InboxRow, InboxStore,
-    IncarnationStore, Kept, Lease, LeaseStore, LogStore, MemberStore, Met, NewShard, PageLimit,
-    Patience, ReapplyStore, RetentionStore, RouteLag, RouteRow, RouteStore, Save, Server, ShardKey,
-    Steps, StreamStore, StreamVersion, Swept, Term,
+    Aged, Ahead, AheadRow, AheadStore, Anchor, Appended, AppliedMigration, Base, Cursor,
+    DelayStore, Delayed, DueKey, Edited, Former, HeldMessage, HeldReason, HeldStore, Holding,
+    IdempotencyStore, Inbox, InboxRow, InboxStore, IncarnationStore, Kept, Known, Lease,
+    LeaseStore, LogStore, MemberStore, Met, NewShard, PageLimit, Patience, ReapplyStore,
+    RetentionStore, RouteLag, RouteRow, RouteStore, Save, Server, ShardKey, Steps, StreamStore,
+    StreamVersion, Swept, Term,
 };
 use crate::{
     Error, Result, begin,
-    message::{Envelope, Link, Origin, Position, encode_envelope},
+    message::{Due, Envelope, Link, Message, Origin, Position, encode_envelope},
 };
 
 lease_store!(Postgres, "postgres");
 shared_stores!(Postgres, "postgres");
 shared_reads!(Postgres, "postgres");
 route_stores!(Postgres, "postgres");
+idempotency_store!(Postgres, "postgres");
+delay_store!(Postgres, "postgres", keep, keep, delayed::move_due);
 held_store!(Postgres, "postgres");
 ahead_store!(Postgres, "postgres");
 reapply_store!(Postgres, "postgres");
@@ -63,6 +69,10 @@ retention_store!(
         retention::sweep(pool, most).await
     }
 );
+/// A time as it is.
+fn keep(time: DateTime<Utc>) -> DateTime<Utc> {
+    time
+}
 
 #[async_trait]
 impl Base for Postgres {

@@ -197,6 +197,7 @@ mod reads;
 mod reapply;
 mod retention;
 mod route;
+mod source;
 pub(super) use ahead::ahead_store;
 pub(super) use held::held_store;
 pub(super) use incarnation::{TERMS, incarnation_store};
@@ -206,6 +207,9 @@ pub(super) use reapply::{ListedInbox, listed_inbox, reapply_store};
 pub(super) use retention::step;
 pub(super) use retention::{STEP, retention_store};
 pub(super) use route::{RouteColumns, route_row, route_stores, save_rows};
+#[cfg(any(feature = "mysql", feature = "sqlite"))]
+pub(super) use source::move_due;
+pub(super) use source::{DELAYED, KnownColumns, delay_store, idempotency_store};
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -219,7 +223,7 @@ use uuid::Uuid;
 use super::{HeldReason, InboxRow, Lease, LogRow, PageLimit};
 use crate::{
     Error, Result,
-    message::{Link, Message, MessageError, Position},
+    message::{Link, Message, MessageError, Position, check_header},
 };
 
 /// The kind of the timers that retry parked keys; their subject is "source key".
@@ -235,6 +239,12 @@ pub(super) fn split_subject(subject: &str) -> Option<(String, String)> {
 
 pub(super) fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// A hundred years are as good as for ever, and every database can add them to now.
+pub(super) fn delay_millis(after: Duration) -> i64 {
+    const LONGEST: i64 = 100 * 366 * 24 * 3_600 * 1_000;
+    millis(after).min(LONGEST)
 }
 
 pub(super) fn from_millis(millis: i64) -> DateTime<Utc> {
@@ -280,9 +290,29 @@ pub(super) fn headers_text(message: &Message) -> Result<String> {
         .map_err(|error| Error::Message(MessageError::Payload(error)))
 }
 
-/// The headers as they were stored.
-pub(super) fn headers(text: &str) -> sqlx::Result<BTreeMap<String, String>> {
-    serde_json::from_str(text).map_err(|error| sqlx::Error::Decode(Box::new(error)))
+/// The headers as they were stored. What a plain INSERT wrote that is no header is left out, and
+/// said: a message without it is worth more than a log that cannot be read.
+pub(super) fn headers(text: &str) -> BTreeMap<String, String> {
+    if text == "{}" {
+        return BTreeMap::new();
+    }
+    let all = serde_json::from_str::<BTreeMap<String, serde_json::Value>>(text);
+    let all = all.unwrap_or_else(|error| {
+        tracing::error!(%error, "the headers of a message are no JSON object: they are left out");
+        BTreeMap::new()
+    });
+    let text = |(name, value)| match value {
+        serde_json::Value::String(value) => (name, value),
+        other => (name, other.to_string()),
+    };
+    let good = |(name, value): &(String, String)| match check_header(name, value) {
+        Ok(()) => true,
+        Err(error) => {
+            tracing::error!(%error, "a header of a message is left out");
+            false
+        }
+    };
+    all.into_iter().map(text).filter(good).collect()
 }
 
 /// Takes rows while the page has room for them, and says whether it was full before the rows

@@ -8,33 +8,39 @@ mod outbox;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use sqlx::{
     Connection, Pool, Row, SqlSafeStr, Sqlite, SqlitePool, Transaction, sqlite::SqlitePoolOptions,
 };
 use uuid::Uuid;
 
 use super::shared::{
-    InboxColumns, LagColumns, ListedInbox, RouteColumns, TERMS, TIMER, ahead_store, from_millis,
-    held_store, in_order, inbox_row, incarnation_store, inserted, lease_store, leases,
-    listed_inbox, millis, reapply_store, retention_store, route_row, route_stores, save_rows,
-    shared_reads, shared_stores, split_subject, sql, step, timer_subject,
+    DELAYED, InboxColumns, KnownColumns, LagColumns, ListedInbox, RouteColumns, TERMS, TIMER,
+    ahead_store, delay_millis, delay_store, from_millis, headers_text, held_store,
+    idempotency_store, in_order, inbox_row, incarnation_store, inserted, lease_store, leases,
+    listed_inbox, millis, move_due, reapply_store, retention_store, route_row, route_stores,
+    save_rows, shared_reads, shared_stores, split_subject, sql, step, timer_subject,
 };
 use super::{
-    Aged, Ahead, AheadRow, AheadStore, Anchor, AppliedMigration, Base, Cursor, DueKey, Edited,
-    Former, HeldMessage, HeldReason, HeldStore, Holding, Inbox, InboxRow, InboxStore,
-    IncarnationStore, Kept, Lease, LeaseStore, LogStore, MemberStore, Met, NewShard, PageLimit,
-    Patience, ReapplyStore, RetentionStore, RouteLag, RouteRow, RouteStore, Save, Server, ShardKey,
-    Steps, StreamStore, StreamVersion, Swept, Term,
+    Aged, Ahead, AheadRow, AheadStore, Anchor, Appended, AppliedMigration, Base, Cursor,
+    DelayStore, Delayed, DueKey, Edited, Former, HeldMessage, HeldReason, HeldStore, Holding,
+    IdempotencyStore, Inbox, InboxRow, InboxStore, IncarnationStore, Kept, Known, Lease,
+    LeaseStore, LogStore, MemberStore, Met, NewShard, PageLimit, Patience, ReapplyStore,
+    RetentionStore, RouteLag, RouteRow, RouteStore, Save, Server, ShardKey, Steps, StreamStore,
+    StreamVersion, Swept, Term,
 };
 use crate::{
     Error, Result, begin,
-    message::{Envelope, Link, Origin, Position, encode_envelope},
+    message::{Due, Envelope, Link, Message, Origin, Position, encode_envelope},
 };
 
 lease_store!(Sqlite, "sqlite");
 shared_stores!(Sqlite, "sqlite");
 shared_reads!(Sqlite, "sqlite");
 route_stores!(Sqlite, "sqlite");
+idempotency_store!(Sqlite, "sqlite");
+move_due!(Sqlite, "sqlite");
+delay_store!(Sqlite, "sqlite", micros, unix_millis, move_due);
 held_store!(Sqlite, "sqlite");
 ahead_store!(Sqlite, "sqlite");
 reapply_store!(Sqlite, "sqlite");
@@ -65,6 +71,16 @@ async fn held_back(_pool: &SqlitePool, _longer: Duration) -> Result<Vec<(String,
 const BEGIN: &str = "BEGIN IMMEDIATE";
 /// What SQLite says of a transaction that is begun in another one.
 const WITHIN: &str = "within a transaction";
+
+/// As messages have their times.
+fn micros(time: DateTime<Utc>) -> i64 {
+    time.timestamp_micros()
+}
+
+/// As all other tables have theirs.
+fn unix_millis(time: DateTime<Utc>) -> i64 {
+    time.timestamp_millis()
+}
 
 #[async_trait]
 impl Base for Sqlite {

@@ -23,6 +23,7 @@ mod members;
 mod reapply;
 mod retention;
 mod shards;
+mod source;
 mod support;
 mod unknown;
 mod way;
@@ -70,6 +71,14 @@ where
         shards::a_rewound_shard_is_no_longer_its_holders,
         shards::a_new_version_begins_at_the_head_and_fences_the_old_one,
         members::a_member_is_known_until_its_time_runs_out_or_it_withdraws,
+        source::a_repeated_key_gives_the_first_receipt_and_writes_nothing,
+        source::a_key_of_another_content_is_an_error_and_the_transaction_goes_on,
+        source::who_takes_a_key_second_waits_for_the_first,
+        source::delayed_messages_come_when_they_are_due_in_order,
+        source::only_the_lease_moves_and_two_movers_move_once,
+        source::a_mover_that_is_cut_off_loses_and_doubles_nothing,
+        source::a_delayed_message_can_be_cancelled_until_it_is_moved,
+        source::relays_send_a_delayed_message_once_and_not_before_it_is_due,
         held::held_messages_of_a_key_come_in_order_and_leave_one_by_one,
         held::a_due_key_is_taken_by_one,
         held::a_dead_letter_is_revived_once,

@@ -74,7 +74,7 @@ async fn receipts_name_the_rows_in_steps_of_the_server() {
         let messages: Vec<_> = (0..count).map(|n| Message::json("in", &n).unwrap()).collect();
         for receipt in enqueue_all(&mut tx, &messages).await.unwrap() {
             let id: Uuid = sqlx::query_scalar("SELECT id FROM syncline_outbox WHERE seq = ?")
-                .bind(receipt.appended.seq)
+                .bind(receipt.appended.expect("it is in the outbox").seq)
                 .fetch_one(&mut *tx)
                 .await
                 .unwrap();

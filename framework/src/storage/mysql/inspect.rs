@@ -7,7 +7,7 @@ use super::{migrate, settings::Settings};
 use crate::{
     Error, Result, begin,
     error::mysql_number,
-    storage::{Finding, HeldMessage, Inspect, Level, OpenWriter, RouteLag},
+    storage::{Base, Finding, HeldMessage, Inspect, Level, OpenWriter, RouteLag},
 };
 
 /// The oldest servers that have what our SQL needs.
@@ -139,6 +139,19 @@ impl Inspect for MySql {
             )
             .await?,
         );
+        if MySql::applied_migrations(pool).await?.len() < MySql::MIGRATIONS.len() {
+            let granted: bool = sqlx::query_scalar(include_str!("sql/create_routine.sql"))
+                .fetch_one(pool)
+                .await
+                .map_err(Error::database("read the server's state"))?;
+            findings.push(finding(
+                "CREATE ROUTINE",
+                !granted,
+                Level::Warning,
+                if granted { "granted" } else { "not granted to this user by name" },
+                "`syncline migrate up` makes a procedure: grant it on this database to whoever runs it",
+            ));
+        }
         if let Some(version) = migrate::interrupted(pool).await? {
             findings.push(finding(
                 "migration",

@@ -150,8 +150,10 @@ fn log_row(row: &MySqlRow) -> sqlx::Result<LogRow> {
             time: row.try_get::<NaiveDateTime, _>(5)?.and_utc(),
             content_type: row.try_get(6)?,
             schema_version: row.try_get(7)?,
-            headers: headers(row.try_get(8)?)?,
+            headers: headers(row.try_get(8)?),
             data: Bytes::from(row.try_get::<Vec<u8>, _>(9)?),
+            idempotency_key: None,
+            due: None,
         },
     })
 }

@@ -287,8 +287,10 @@ fn log_row(row: &PgRow, seal: i64) -> sqlx::Result<LogRow> {
             time: row.try_get(4)?,
             content_type: row.try_get(5)?,
             schema_version: row.try_get(6)?,
-            headers: headers(row.try_get(7)?)?,
+            headers: headers(row.try_get(7)?),
             data: Bytes::from(row.try_get::<Vec<u8>, _>(8)?),
+            idempotency_key: None,
+            due: None,
         },
     })
 }

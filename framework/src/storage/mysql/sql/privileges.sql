@@ -16,6 +16,21 @@ UPDATE syncline_outbox SET position = position WHERE FALSE;
 
 DELETE FROM syncline_outbox WHERE FALSE;
 
+SELECT id FROM syncline_delayed WHERE FALSE;
+
+INSERT INTO syncline_delayed (id, topic, time, content_type, schema_version, headers, data)
+SELECT 'x', 'x', NOW(), 'x', 1, 'x', 'x' FROM DUAL WHERE FALSE;
+
+DELETE FROM syncline_delayed WHERE FALSE;
+
+SELECT seq FROM syncline_idempotency WHERE FALSE;
+
+INSERT INTO syncline_idempotency (`key`, message_id, digest) SELECT 'x', 'x', 'x' FROM DUAL WHERE FALSE;
+
+UPDATE syncline_idempotency SET seq = seq WHERE FALSE;
+
+DELETE FROM syncline_idempotency WHERE FALSE;
+
 SELECT name FROM syncline_lease WHERE FALSE;
 
 INSERT INTO syncline_lease (name, holder, epoch, expires_at) SELECT 'x', 'x', 0, NOW() FROM DUAL WHERE FALSE;

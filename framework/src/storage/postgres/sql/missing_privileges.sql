@@ -3,6 +3,8 @@ WITH needed (name, privileges) AS (VALUES
     ('syncline_node', '{SELECT}'),
     ('syncline_outbox', '{SELECT,INSERT,DELETE}'),
     ('syncline_seal', '{SELECT,INSERT,DELETE}'),
+    ('syncline_delayed', '{SELECT,INSERT,DELETE}'),
+    ('syncline_idempotency', '{SELECT,INSERT,UPDATE,DELETE}'),
     ('syncline_lease', '{SELECT,INSERT,UPDATE}'),
     ('syncline_route', '{SELECT,INSERT,UPDATE}'),
     ('syncline_stream', '{SELECT,INSERT,UPDATE}'),
