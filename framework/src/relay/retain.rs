@@ -47,6 +47,9 @@ pub struct Retention {
     /// How long is remembered that a rejection was compensated (365 days): another consumer that
     /// rejects the same message later than that leads to a second compensation.
     pub compensated_for: Duration,
+    /// How long an idempotency key is remembered (14 days): a transaction that is tried again
+    /// under it later makes another message.
+    pub idempotency_for: Duration,
     /// How many messages a partition of the outbox holds, where there are partitions (500,000):
     /// space is given back in such portions.
     pub partition_messages: u32,
@@ -65,6 +68,7 @@ impl Default for Retention {
             lost_after: 7 * DAY,
             lost_behind: None,
             compensated_for: 365 * DAY,
+            idempotency_for: 14 * DAY,
             partition_messages: 500_000,
             step_rows: 500,
             every: Duration::from_secs(5),
@@ -268,7 +272,10 @@ impl<DB: Storage> Task<DB> {
             sleep(PAUSE).await;
         }
         // One `purge_*.sql` each.
-        for (what, age) in [(Aged::Compensations, retention.compensated_for)] {
+        for (what, age) in [
+            (Aged::Compensations, retention.compensated_for),
+            (Aged::IdempotencyKeys, retention.idempotency_for),
+        ] {
             more |= DB::purge(pool, what, age, rows).await? >= rows.unsigned_abs();
         }
         self.say().await?;

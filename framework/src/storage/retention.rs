@@ -68,6 +68,8 @@ pub struct Patience {
 pub enum Aged {
     /// Rejections that this source has compensated.
     Compensations,
+    /// Idempotency keys.
+    IdempotencyKeys,
 }
 
 /// What one step of removing did.

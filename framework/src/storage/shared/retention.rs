@@ -151,6 +151,7 @@ macro_rules! retention_store {
             ) -> Result<u64> {
                 let statement = match what {
                     Aged::Compensations => sql!($dir, "purge_compensated"),
+                    Aged::IdempotencyKeys => sql!($dir, "purge_idempotency"),
                 };
                 let gone = sqlx::query(statement).bind(millis(age)).bind(most).execute(pool).await;
                 let gone = gone.map_err(Error::database("purge what is old"))?;

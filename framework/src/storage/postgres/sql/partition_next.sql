@@ -5,7 +5,7 @@ WITH last AS (
 ), next AS (
     SELECT CASE WHEN $2 > seq THEN $2 ELSE seq + $1 END AS low FROM last WHERE $2 <= seq + 2 * $1
 )
-SELECT format('CREATE TABLE %1$I.%2$I (LIKE %1$I.syncline_outbox INCLUDING DEFAULTS, PRIMARY KEY (seq), '
+SELECT format('CREATE TABLE %1$I.%2$I (LIKE %1$I.syncline_outbox INCLUDING DEFAULTS INCLUDING CONSTRAINTS, PRIMARY KEY (seq), '
               'CHECK (seq >= %3$s AND seq < %4$s)); '
               'ALTER TABLE %1$I.syncline_outbox ATTACH PARTITION %1$I.%2$I FOR VALUES FROM (%3$s) TO (%4$s)',
               nspname, 'syncline_outbox_' || low, low, low + $1)
