@@ -9,6 +9,7 @@ use syncline::{
 
 use crate::{
     failure::{Failure, Outcome},
+    outbox::lag::{LONG, size},
     output::Output,
 };
 
@@ -73,6 +74,9 @@ pub(crate) async fn run<DB: Storage>(
             Ok(incarnation) => Check::ok("incarnation", incarnation.to_string()),
             Err(error) => Check::failed("incarnation", error.to_string(), None),
         });
+        if usable {
+            checks.push(retention(pool).await);
+        }
     }
     let failed = checks.iter().any(|check| check.level == Level::Failure);
     write(&checks, name, !failed, output)?;
@@ -90,6 +94,29 @@ async fn durability<DB: Storage>(pool: &Pool<DB>) -> Check {
             Error::NotDurable { setting, found, remedy } | Error::Unfit { setting, found, remedy },
         ) => Check::failed("durability", format!("{setting} is {found}"), Some(remedy)),
         Err(error) => Check::failed("durability", error.to_string(), None),
+    }
+}
+
+/// What is kept of the log, and what keeps it from being less.
+async fn retention<DB: Storage>(pool: &Pool<DB>) -> Check {
+    let (kept, lags) = match (DB::kept(pool, LONG).await, DB::route_lags(pool).await) {
+        (Ok(kept), Ok(lags)) => (kept, lags),
+        (Err(error), _) | (_, Err(error)) => {
+            return Check::failed("retention", error.to_string(), None);
+        }
+    };
+    let found = size(&kept).join("; ");
+    let alarm = lags.iter().any(|lag| lag.alarm_at.is_some());
+    match alarm || !kept.held_back.is_empty() {
+        false => Check::ok("retention", found),
+        true => Check {
+            name: "retention",
+            level: Level::Warning,
+            found,
+            advice: Some(
+                "see `syncline outbox lag`: what waits keeps the log from being trimmed".to_owned(),
+            ),
+        },
     }
 }
 

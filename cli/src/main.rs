@@ -1,4 +1,5 @@
-//! The operator's command line: migrations, checks, the outbox, dead letters.
+//! The operator's command line: migrations, checks, the outbox, dead letters; and the relay on its
+//! own.
 //!
 //! One file per command; [`database`] picks the database, [`output`] writes for people or
 //! for programs, [`failure`] maps what went wrong to an exit code.
@@ -8,15 +9,20 @@ mod dead;
 mod doctor;
 mod failure;
 mod held;
+mod inbox;
 mod migrate;
 mod outbox;
 mod output;
 mod progress;
+mod relay;
 mod route;
 mod stream;
 mod text;
 
-use std::process::ExitCode;
+use std::{
+    io::{self, IsTerminal},
+    process::ExitCode,
+};
 
 use clap::{Parser, Subcommand};
 use sqlx::Pool;
@@ -26,6 +32,7 @@ use tracing_subscriber::EnvFilter;
 use database::{Database, Missing};
 use failure::{Failure, Outcome};
 use output::Output;
+use relay::config::Config;
 
 /// Looks after the tables and the messages of a service that uses Syncline.
 #[derive(Parser)]
@@ -62,6 +69,8 @@ enum Command {
     /// Where routes stand; pause them, send again
     #[command(subcommand)]
     Route(route::Command),
+    /// Send what the service enqueues, until SIGTERM: for a service that runs no relay itself
+    Relay(relay::Args),
     /// The definitions of streams
     #[command(subcommand)]
     Stream(stream::Command),
@@ -71,6 +80,9 @@ enum Command {
     /// Everything that came in and was not applied
     #[command(subcommand)]
     Held(held::Command),
+    /// How far consumers are; have them apply again
+    #[command(subcommand)]
+    Inbox(inbox::Command),
 }
 
 fn main() -> ExitCode {
@@ -78,12 +90,24 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return failure::usage(&error),
     };
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("off"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    // What runs for long says what it does; the others say it by their output.
+    let serves = matches!(cli.command, Command::Relay(_));
+    let level = if serves { "info" } else { "off" };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    logs.with_ansi(io::stderr().is_terminal()).init();
     let mut output = Output::new(cli.json);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = match serves {
+        true => tokio::runtime::Builder::new_multi_thread().enable_all().build(),
+        false => tokio::runtime::Builder::new_current_thread().enable_all().build(),
+    };
     let outcome = match runtime {
-        Ok(runtime) => runtime.block_on(run(&cli, &mut output)),
+        Ok(runtime) => {
+            let outcome = runtime.block_on(run(&cli, &mut output));
+            // What did not end in time is not waited for.
+            runtime.shutdown_background();
+            outcome
+        }
         Err(error) => Err(Failure::failed(format!("cannot start: {error}"))),
     };
     let outcome = outcome.and_then(|outcome| output.finish().map(|()| outcome));
@@ -98,15 +122,21 @@ async fn run(cli: &Cli, output: &mut Output) -> Result<Outcome, Failure> {
         Command::Migrate(migrate::Command::Up) => Missing::AsUrlSays,
         _ => Missing::Refuse,
     };
-    match Database::connect(cli.database_url.as_deref(), missing).await? {
-        Database::MySql(pool, name) => command(&cli.command, &pool, &name, output).await,
-        Database::Postgres(pool, name) => command(&cli.command, &pool, &name, output).await,
-        Database::Sqlite(pool, name) => command(&cli.command, &pool, &name, output).await,
+    let config = match &cli.command {
+        Command::Relay(args) => Some(Config::read(&args.config)?),
+        _ => None,
+    };
+    let url = config.as_ref().and_then(|config| config.database_url.as_deref());
+    match Database::connect(url.or(cli.database_url.as_deref()), missing).await? {
+        Database::MySql(pool, name) => command(&cli.command, config, &pool, &name, output).await,
+        Database::Postgres(pool, name) => command(&cli.command, config, &pool, &name, output).await,
+        Database::Sqlite(pool, name) => command(&cli.command, config, &pool, &name, output).await,
     }
 }
 
 async fn command<DB: Storage>(
     command: &Command,
+    config: Option<Config>,
     pool: &Pool<DB>,
     name: &str,
     output: &mut Output,
@@ -115,10 +145,15 @@ async fn command<DB: Storage>(
         Command::Migrate(command) => migrate::run(command, pool, output).await,
         Command::Doctor => doctor::run(pool, name, output).await,
         Command::Outbox(command) => outbox::run(command, pool, output).await,
+        Command::Relay(args) => match config {
+            Some(config) => relay::run(args, config, pool, output).await,
+            None => Err(Failure::usage("no configuration: give --config")),
+        },
         Command::Route(command) => route::run(command, pool, output).await,
         Command::Stream(command) => stream::run(command, pool, output).await,
         Command::Dead(command) => dead::run(command, pool, output).await,
         Command::Held(command) => held::run(command, pool, output).await,
+        Command::Inbox(command) => inbox::run(command, pool, output).await,
     };
     pool.close().await;
     outcome

@@ -2,6 +2,7 @@
 
 pub(crate) mod lag;
 mod tail;
+mod trim;
 
 use clap::Subcommand;
 use sqlx::Pool;
@@ -18,6 +19,8 @@ pub(crate) enum Command {
     Lag(lag::Args),
     /// The last messages of the log, or those from a position
     Tail(tail::Args),
+    /// Trim the log now, as the relay does by itself, or say what could go
+    Trim(trim::Args),
 }
 
 pub(crate) async fn run<DB: Storage>(
@@ -29,5 +32,6 @@ pub(crate) async fn run<DB: Storage>(
     match command {
         Command::Lag(args) => lag::run(args, pool, output).await,
         Command::Tail(args) => tail::run(args, pool, output).await,
+        Command::Trim(args) => trim::run(args, pool, output).await,
     }
 }

@@ -1,6 +1,6 @@
 //! Set-up and shutdown.
 
-use std::{borrow::Cow, future::Future, io::Write, process::ExitCode, sync::Arc, time::Duration};
+use std::{borrow::Cow, future::Future, io::Write, process::ExitCode, time::Duration};
 
 use anyhow::{Context, bail};
 use axum::{
@@ -16,14 +16,11 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
-use syncline::transport::{
-    Receive,
-    http_push::{Principal, PushPublisher, PushReceiver, serve},
-};
+use syncline::transport::http_push::serve;
 use tokio_util::sync::CancellationToken;
 use tower::{BoxError, ServiceBuilder, timeout::TimeoutLayer};
 
-use crate::{Config, Problem};
+use crate::Problem;
 
 const REQUEST: Duration = Duration::from_secs(20);
 const STOP: Duration = Duration::from_secs(10);
@@ -100,32 +97,6 @@ where
         .context("the service's own tables could not be made")?;
     syncline::migrate(pool).await?;
     Ok(())
-}
-
-/// Publishes to the other service.
-///
-/// # Errors
-/// A URL that cannot be used.
-pub fn push_to(config: &Config) -> anyhow::Result<PushPublisher> {
-    let publisher = PushPublisher::builder(&config.peer_url)
-        .secret(config.secret_out.parse("SECRET_OUT")?)
-        .timeout(Duration::from_secs(30))
-        .build();
-    publisher.context("PEER_URL")
-}
-
-/// Takes in what the other service pushes: `stream` of `source`.
-///
-/// # Errors
-/// Names that are not of the allowed form.
-pub fn push_from(
-    config: &Config,
-    source: &str,
-    stream: &str,
-    consumer: Arc<dyn Receive>,
-) -> anyhow::Result<Router> {
-    let principal = Principal::new(source, stream, [config.secret_in.parse("SECRET_IN")?])?;
-    Ok(PushReceiver::new(consumer).principal(principal).router())
 }
 
 /// Puts limits of size and time around a service's own endpoints, and makes problems of

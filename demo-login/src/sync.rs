@@ -14,8 +14,14 @@ use crate::{
 
 /// This service, as the source of its messages.
 pub const SOURCE: &str = "/demo/login";
+/// The stream that it sends.
+pub const STREAM: &str = "accounts";
+/// The topics of that stream.
+pub const TOPICS: &[&str] = &["account.*", REJECTED];
 /// The other service, and the stream that it sends.
 pub const PEER: (&str, &str) = ("/demo/register", "users");
+/// How many shards that stream has.
+pub const SHARDS: i32 = 1;
 
 /// Takes a new or changed user over, unless another one has the address.
 struct OnChanged;
@@ -75,17 +81,19 @@ pub fn consumer<DB: Store>(pool: Pool<DB>) -> syncline::Result<Consumer<DB>> {
         .build()
 }
 
-/// Sends acceptances and rejections back to the other service.
+/// Sends acceptances and rejections back to the other service, or only keeps them for the feed.
 ///
 /// # Errors
 /// As [`syncline::relay::RelayBuilder::start`].
 pub async fn relay<DB: Store>(
     pool: Pool<DB>,
-    publisher: impl Publisher,
+    publisher: Option<impl Publisher>,
 ) -> syncline::Result<RelayHandle> {
-    Relay::builder(SOURCE, pool)
-        .stream(Stream::new("accounts").topic("account.*").topic(REJECTED))
-        .route(Route::new("register", "accounts", publisher))
-        .start()
-        .await
+    let stream = TOPICS.iter().fold(Stream::new(STREAM), |stream, topic| stream.topic(*topic));
+    let relay = Relay::builder(SOURCE, pool).stream(stream);
+    let relay = match publisher {
+        Some(publisher) => relay.route(Route::new("register", STREAM, publisher)),
+        None => relay,
+    };
+    relay.start().await
 }

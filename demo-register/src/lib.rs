@@ -9,13 +9,13 @@ mod user;
 use std::{net::SocketAddr, sync::Arc};
 
 use axum::Router;
-use demo_common::{Config, Database, Passwords};
+use demo_common::{Config, Database, Intake, Passwords};
 use sqlx::Pool;
 use tokio_util::sync::CancellationToken;
 
 pub use api::{App, router};
 pub use store::Store;
-pub use sync::{PEER, SOURCE, consumer, relay};
+pub use sync::{PEER, SHARDS, SOURCE, STREAM, TOPICS, consumer, relay};
 
 const LISTEN: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8081);
@@ -43,16 +43,20 @@ where
     let consumer = consumer(pool.clone())?;
     let retries = consumer.start().await?;
     let relay = relay(pool.clone(), demo_common::push_to(&config)?).await?;
-    let push = demo_common::push_from(&config, PEER.0, PEER.1, Arc::new(consumer))?;
-    let app = app(App { pool: pool.clone(), passwords }, push);
-    let result = demo_common::hold_open(config.listen.unwrap_or(LISTEN), app, stop).await;
+    let feed = demo_common::feed_of(&config, &relay, STREAM, TOPICS, stop.clone())?;
+    let intake = Intake::start(&config, PEER, SHARDS, Arc::new(consumer), &stop)?;
+    let app = app(App { pool: pool.clone(), passwords }, intake.router.clone(), feed);
+    let result = demo_common::hold_open(config.listen.unwrap_or(LISTEN), app, stop.clone()).await;
+    stop.cancel();
+    intake.stopped().await;
     demo_common::stop_soon(relay.stop()).await;
     retries.stop().await;
     pool.close().await;
     result
 }
 
-/// All endpoints: the service's own, and the one that the other service pushes to.
-pub fn app<DB: Store>(app: App<DB>, push: Router) -> Router {
-    router(app).nest("/syncline", push)
+/// All endpoints: the service's own, the one that the other service pushes to, and the feed that
+/// it pulls from.
+pub fn app<DB: Store>(app: App<DB>, push: Router, feed: Router) -> Router {
+    router(app).nest("/syncline", push).nest("/feed", feed)
 }

@@ -14,8 +14,14 @@ use crate::{
 
 /// This service, as the source of its messages.
 pub const SOURCE: &str = "/demo/register";
+/// The stream that it sends.
+pub const STREAM: &str = "users";
+/// The topics of that stream.
+pub const TOPICS: &[&str] = &["user.*"];
 /// The other service, and the stream that it sends back.
 pub const PEER: (&str, &str) = ("/demo/login", "accounts");
+/// How many shards that stream has.
+pub const SHARDS: i32 = 1;
 
 struct OnAccepted;
 
@@ -92,17 +98,19 @@ pub fn consumer<DB: Store>(pool: Pool<DB>) -> syncline::Result<Consumer<DB>> {
         .build()
 }
 
-/// Sends what happens to users to the other service.
+/// Sends what happens to users to the other service, or only keeps it for the feed.
 ///
 /// # Errors
 /// As [`syncline::relay::RelayBuilder::start`].
 pub async fn relay<DB: Store>(
     pool: Pool<DB>,
-    publisher: impl Publisher,
+    publisher: Option<impl Publisher>,
 ) -> syncline::Result<RelayHandle> {
-    Relay::builder(SOURCE, pool)
-        .stream(Stream::new("users").topic("user.*"))
-        .route(Route::new("login", "users", publisher))
-        .start()
-        .await
+    let stream = TOPICS.iter().fold(Stream::new(STREAM), |stream, topic| stream.topic(*topic));
+    let relay = Relay::builder(SOURCE, pool).stream(stream);
+    let relay = match publisher {
+        Some(publisher) => relay.route(Route::new("login", STREAM, publisher)),
+        None => relay,
+    };
+    relay.start().await
 }

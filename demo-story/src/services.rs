@@ -1,6 +1,7 @@
 //! The two services, as processes of their own.
 
 use std::{
+    fmt,
     fs::File,
     io::Read,
     net::TcpListener,
@@ -18,6 +19,21 @@ use crate::report::Report;
 const START: Duration = Duration::from_secs(30);
 const STOP: Duration = Duration::from_secs(15);
 
+/// Which way users take from A to B; the answers are always pushed back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// A pushes.
+    Push,
+    /// B pulls, and A needs not to know where B is.
+    Pull,
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if *self == Self::Push { "push" } else { "pull" })
+    }
+}
+
 /// One service: how it is started, and its process.
 pub(crate) struct Service {
     pub(crate) name: &'static str,
@@ -27,6 +43,8 @@ pub(crate) struct Service {
     program: PathBuf,
     log: PathBuf,
     settings: Vec<(&'static str, String)>,
+    /// What it is told in addition, when users are pushed and when they are pulled.
+    of_way: [Vec<(&'static str, String)>; 2],
     process: Option<Child>,
 }
 
@@ -36,8 +54,17 @@ pub(crate) fn pair(dir: &Path) -> anyhow::Result<(Service, Service)> {
     let (one, other) = (free_port(first)?, free_port(second)?);
     let (a, b) = (one.local_addr()?.port(), other.local_addr()?.port());
     let secrets = (secret()?, secret()?);
-    let register = Service::new("demo-register", dir, (a, b), (&secrets.0, &secrets.1))?;
-    let login = Service::new("demo-login", dir, (b, a), (&secrets.1, &secrets.0))?;
+    let token = token()?;
+    let to = |port| ("PEER_URL", format!("http://127.0.0.1:{port}/syncline"));
+    let mut register = Service::new("demo-register", dir, a)?;
+    register.settings.push(("SECRET_IN", secrets.1.clone()));
+    register.settings.push(("FEED_TOKEN", token.clone()));
+    register.of_way = [vec![to(b), ("SECRET_OUT", secrets.0.clone())], Vec::new()];
+    let mut login = Service::new("demo-login", dir, b)?;
+    login.settings.extend([to(a), ("SECRET_OUT", secrets.1)]);
+    let feed = format!("http://127.0.0.1:{a}/feed");
+    let pulls = vec![("PEER_FEED", feed), ("PEER_TOKEN", token)];
+    login.of_way = [vec![("SECRET_IN", secrets.0)], pulls];
     Ok((register, login))
 }
 
@@ -54,6 +81,10 @@ fn secret() -> anyhow::Result<String> {
     Ok(format!("whsec_{}", BASE64.encode(random()?)))
 }
 
+fn token() -> anyhow::Result<String> {
+    Ok(random()?.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
 fn random() -> anyhow::Result<[u8; 32]> {
     let mut bytes = [0; 32];
     File::open("/dev/urandom")?.read_exact(&mut bytes).context("/dev/urandom")?;
@@ -61,12 +92,7 @@ fn random() -> anyhow::Result<[u8; 32]> {
 }
 
 impl Service {
-    fn new(
-        name: &'static str,
-        dir: &Path,
-        (port, peer): (u16, u16),
-        (secret_out, secret_in): (&str, &str),
-    ) -> anyhow::Result<Self> {
+    fn new(name: &'static str, dir: &Path, port: u16) -> anyhow::Result<Self> {
         let program = std::env::current_exe()?.with_file_name(name);
         if !program.exists() {
             bail!("{} is missing: run script/demo, which builds it", program.display());
@@ -75,9 +101,6 @@ impl Service {
         let settings = vec![
             ("LISTEN", format!("127.0.0.1:{port}")),
             ("DATABASE_URL", format!("sqlite://{}", database.display())),
-            ("PEER_URL", format!("http://127.0.0.1:{peer}/syncline")),
-            ("SECRET_OUT", secret_out.to_owned()),
-            ("SECRET_IN", secret_in.to_owned()),
             ("HASH_COST", "low".to_owned()),
         ];
         Ok(Self {
@@ -87,15 +110,18 @@ impl Service {
             program,
             log: dir.join(format!("{name}.log")),
             settings,
+            of_way: Default::default(),
             process: None,
         })
     }
 
     /// Starts the process and waits until it is ready.
-    pub(crate) async fn start(&mut self, http: &reqwest::Client) -> anyhow::Result<()> {
+    pub(crate) async fn start(&mut self, http: &reqwest::Client, way: Way) -> anyhow::Result<()> {
+        let [push, pull] = &self.of_way;
+        let of_way = if way == Way::Push { push } else { pull };
         let log = File::options().create(true).append(true).open(&self.log)?;
         let child = Command::new(&self.program)
-            .envs(self.settings.iter().map(|(name, value)| (name, value)))
+            .envs(self.settings.iter().chain(of_way).map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)

@@ -59,6 +59,23 @@ impl Store {
         .await?)
     }
 
+    /// Messages of the other service whose acceptance was enqueued more than once, and how many
+    /// acceptances there are.
+    pub(crate) async fn accepted(&self) -> anyhow::Result<(i64, i64)> {
+        Ok(sqlx::query_as(
+            "SELECT count(*) - count(DISTINCT json_extract(CAST(data AS TEXT), '$.message_id')),
+                    count(*)
+             FROM syncline_outbox WHERE topic = 'account.accepted'",
+        )
+        .fetch_one(&self.0)
+        .await?)
+    }
+
+    /// How far the route to the other service was acknowledged.
+    pub(crate) async fn checkpoint(&self) -> anyhow::Result<i64> {
+        self.number("SELECT coalesce(max(position), 0) FROM syncline_route").await
+    }
+
     /// Messages that wait behind a failure.
     pub(crate) async fn held(&self) -> anyhow::Result<i64> {
         self.number("SELECT count(*) FROM syncline_held").await

@@ -14,16 +14,18 @@ use serde_json::json;
 use crate::{
     client::{Api, User},
     report::Report,
-    services::{Service, pair},
+    services::{Service, Way, pair},
     stores::{Row, Store},
 };
 
 /// Requests at once.
 const CLIENTS: usize = 16;
-/// Users who use another one's address.
+/// Users who use another one's address, in each act.
 const THIEVES: usize = 10;
-/// Probes of the sync delay.
-const PROBES: usize = 200;
+/// Probes of the sync delay, in each act.
+const PROBES: usize = 100;
+/// Users who register while the services move from one way to the other.
+const MOVERS: usize = 25;
 /// How long anything may take to arrive.
 const ARRIVAL: Duration = Duration::from_secs(120);
 /// Between two looks.
@@ -34,6 +36,27 @@ pub(crate) struct Stage {
     pub(crate) a: Service,
     pub(crate) b: Service,
     pub(crate) api: Api,
+    told: Told,
+}
+
+/// What the services were told so far, and must know.
+#[derive(Default)]
+struct Told {
+    /// Who must be at A and at B.
+    users: Vec<User>,
+    thieves: usize,
+    /// Registrations that A took.
+    registered: usize,
+    /// Messages that B accepted.
+    accepted: usize,
+}
+
+impl Told {
+    fn registered(&mut self, users: &[User]) {
+        self.users.extend_from_slice(users);
+        self.registered += users.len();
+        self.accepted += users.len();
+    }
 }
 
 impl Stage {
@@ -45,24 +68,79 @@ impl Stage {
             .build()
             .context("the HTTP client")?;
         let api = Api { http, a: a.url.clone(), b: b.url.clone(), again: AtomicUsize::new(0) };
-        Ok(Self { a, b, api })
+        Ok(Self { a, b, api, told: Told::default() })
     }
 
     /// Tells the story; what was seen goes into the report.
     pub(crate) async fn play(&mut self, users: &[User], report: &mut Report) -> anyhow::Result<()> {
-        self.a.start(&self.api.http).await?;
-        self.b.start(&self.api.http).await?;
+        self.start(Way::Push).await?;
         println!("service A (register) at {}, service B (login) at {}", self.api.a, self.api.b);
-        self.register_and_kill(users, report).await?;
-        println!("\nwhat must be true now:");
-        everyone_is_active_and_can_log_in(&self.api, users, report).await?;
-        thieves_are_rejected(&self.api, users, report).await?;
         let (a, b) = (Store::open(&self.a.database).await?, Store::open(&self.b.database).await?);
-        nobody_lost_and_nobody_twice(&a, &b, users, report).await?;
-        changes_arrive(&self.api, (&a, &b), users, report).await?;
-        delay(&self.api, &b, report).await?;
-        report.none("messages held or dead at the end", a.held().await? + b.held().await?);
+        let (pushed, pulled) = users.split_at(users.len() / 2);
+        let (to_pull, pulled) = pulled.split_at(MOVERS);
+        let (pulled, to_push) = pulled.split_at(pulled.len() - MOVERS);
+        self.act("first act", Way::Push, (&a, &b), pushed, report).await?;
+        self.change_over(Way::Pull, (&a, &b), to_pull, report).await?;
+        self.act("second act", Way::Pull, (&a, &b), pulled, report).await?;
+        self.change_over(Way::Push, (&a, &b), to_push, report).await?;
+        println!("\nwhat must be true at the end:");
+        nobody_lost_and_nobody_twice(&a, &b, &self.told, report).await
+    }
+
+    async fn start(&mut self, way: Way) -> anyhow::Result<()> {
+        self.a.start(&self.api.http, way).await?;
+        self.b.start(&self.api.http, way).await
+    }
+
+    /// Registers `users`, kills both services meanwhile, and looks at what became of everything.
+    async fn act(
+        &mut self,
+        name: &str,
+        way: Way,
+        (a, b): (&Store, &Store),
+        users: &[User],
+        report: &mut Report,
+    ) -> anyhow::Result<()> {
+        println!("\n{name}: users come to B by {way}");
+        self.register_and_kill(way, users, report).await?;
+        self.told.registered(users);
+        println!("\nwhat must be true now, by {way}:");
+        everyone_is_active_and_can_log_in(&self.api, users, report).await?;
+        thieves_are_rejected(&self.api, way, users, report).await?;
+        self.told.thieves += THIEVES;
+        self.told.registered += THIEVES;
+        nobody_lost_and_nobody_twice(a, b, &self.told, report).await?;
+        changes_arrive(&self.api, (a, b), way, users, &mut self.told, report).await?;
+        let probes = delay(&self.api, b, way, report).await?;
+        self.told.registered(&probes);
+        report.none("messages held or dead", a.held().await? + b.held().await?);
         Ok(())
+    }
+
+    /// Moves the stream of users to another way: B first, and `users` register while it is away,
+    /// so that what is under way is taken up by the new way.
+    async fn change_over(
+        &mut self,
+        way: Way,
+        (a, b): (&Store, &Store),
+        users: &[User],
+        report: &mut Report,
+    ) -> anyhow::Result<()> {
+        println!("\nthe services move to {way}; {} users register meanwhile", users.len());
+        self.b.stop(report).await?;
+        for user in users {
+            self.api.register(user).await?;
+        }
+        self.told.registered(users);
+        self.a.stop(report).await?;
+        let (known, sent) = (b.watermark().await?, a.checkpoint().await?);
+        println!(
+            "  B has applied A's log up to {known}, A's route is at {sent}, the log ends at {}",
+            a.head().await?
+        );
+        self.start(way).await?;
+        report.promise("what was under way arrives by the other", caught_up(a, b).await?, way);
+        everyone_is_active_and_can_log_in(&self.api, users, report).await
     }
 
     /// Stops both services, as an operator would.
@@ -81,6 +159,7 @@ impl Stage {
     /// be through before the second kill.
     async fn register_and_kill(
         &mut self,
+        way: Way,
         users: &[User],
         report: &mut Report,
     ) -> anyhow::Result<()> {
@@ -107,7 +186,7 @@ impl Stage {
             b.kill().await?;
             println!("  kill -9 of B; A goes on alone");
             let after = reached(3).await;
-            b.start(&api.http).await?;
+            b.start(&api.http, way).await?;
             println!("  B is back");
             anyhow::Ok((before, after))
         };
@@ -117,7 +196,7 @@ impl Stage {
             a.kill().await?;
             println!("  kill -9 of A; its clients try again");
             tokio::time::sleep(Duration::from_millis(300)).await;
-            a.start(&api.http).await?;
+            a.start(&api.http, way).await?;
             println!("  A is back");
             anyhow::Ok((before, api.again.load(Ordering::Relaxed) - again))
         };
@@ -167,12 +246,14 @@ async fn everyone_is_active_and_can_log_in(
 
 async fn thieves_are_rejected(
     api: &Api,
+    way: Way,
     users: &[User],
     report: &mut Report,
 ) -> anyhow::Result<()> {
     let (mut rejected, mut kept_out, mut owners) = (0, 0, 0);
     for (n, owner) in users.iter().enumerate().take(THIEVES) {
-        let thief = User { email: owner.email.to_uppercase(), ..User::extra("thief", n) };
+        let thief =
+            User { email: owner.email.to_uppercase(), ..User::extra(&format!("{way}-thief"), n) };
         api.register(&thief).await?;
         let status = || async { Ok(api.show(&thief.user_id).await?.unwrap_or_default()) };
         let refused = arrives(status, |shown| {
@@ -192,10 +273,18 @@ async fn thieves_are_rejected(
 async fn nobody_lost_and_nobody_twice(
     a: &Store,
     b: &Store,
-    users: &[User],
+    told: &Told,
     report: &mut Report,
 ) -> anyhow::Result<()> {
-    let mut expected: Vec<Row> = users
+    // Those who were killed may have been the last ones to tell.
+    for (what, from, to) in [
+        ("B's watermark is the end of A's log", a, b),
+        ("A's watermark is the end of B's log", b, a),
+    ] {
+        report.promise(what, caught_up(from, to).await?, from.head().await?);
+    }
+    let mut expected: Vec<Row> = told
+        .users
         .iter()
         .map(|user| (user.user_id.clone(), user.name.clone(), user.email.clone()))
         .collect();
@@ -204,21 +293,17 @@ async fn nobody_lost_and_nobody_twice(
     let seen = format!("{} at A, {} at B", active.len(), known.len());
     let same = active == expected && known == expected;
     report.promise("both databases hold these users, to the byte", same, seen);
-    let (users, thieves) = (i64::try_from(users.len())?, i64::try_from(THIEVES)?);
+    let [users, thieves, registered, accepted] =
+        [told.users.len(), told.thieves, told.registered, told.accepted]
+            .map(|count| i64::try_from(count).unwrap_or(i64::MAX));
     report.count("rows at A, the rejected ones among them", a.users().await?, users + thieves);
     report.count("rows at B", b.accounts().await?, users);
-    let (twice, told) = a.told("user.registered").await?;
-    report.count("messages about registrations in A's log", told, users + thieves);
+    let (twice, sent) = a.told("user.registered").await?;
+    report.count("messages about registrations in A's log", sent, registered);
     report.none("users registered twice in A's log", twice);
-    let (twice, effects) = b.told("account.accepted").await?;
-    report.count("registrations applied at B", effects, users);
-    report.none("registrations applied twice", twice);
-    for (what, from, to) in [
-        ("B's watermark is the end of A's log", a, b),
-        ("A's watermark is the end of B's log", b, a),
-    ] {
-        report.promise(what, caught_up(from, to).await?, from.head().await?);
-    }
+    let (twice, effects) = b.accepted().await?;
+    report.count("messages applied at B", effects, accepted);
+    report.none("messages applied twice", twice);
     report.none("messages held after a failure, or dead", a.held().await? + b.held().await?);
     Ok(())
 }
@@ -226,7 +311,9 @@ async fn nobody_lost_and_nobody_twice(
 async fn changes_arrive(
     api: &Api,
     (a, b): (&Store, &Store),
+    way: Way,
     users: &[User],
+    told: &mut Told,
     report: &mut Report,
 ) -> anyhow::Result<()> {
     let [changed, gone, bold, ..] = users else { bail!("the story needs three users") };
@@ -234,7 +321,7 @@ async fn changes_arrive(
     report.promise("a wrong password is refused", wrong.is_none(), "401");
 
     let (name, password) = ("Новое имя 🎉", "a new password 1");
-    let email = "moved@example.org";
+    let email = &format!("moved-by-{way}@example.org");
     let change = json!({ "name": name, "email": email, "password": password });
     api.change(&changed.user_id, change).await?;
     // B limits failed logins: they are no way to wait.
@@ -258,17 +345,23 @@ async fn changes_arrive(
         shown["email"] == bold.email.as_str() && shown["reason"].is_string()
     });
     report.promise("a refused update goes back at A", restored.await?, "old address, with reason");
+    told.accepted += 1;
+    told.users.retain(|user| user.user_id != gone.user_id);
+    for user in told.users.iter_mut().filter(|user| user.user_id == changed.user_id) {
+        (user.name, user.email) = (name.to_owned(), email.clone());
+    }
     Ok(())
 }
 
 /// Registers one user after the other, each when the one before has arrived. The clock runs
 /// from A's answer to B's answer to the login. B limits failed logins, so its database is what
 /// is looked at every millisecond; the login follows as soon as the row is there.
-async fn delay(api: &Api, b: &Store, report: &mut Report) -> anyhow::Result<()> {
+async fn delay(api: &Api, b: &Store, way: Way, report: &mut Report) -> anyhow::Result<Vec<User>> {
+    let mut probes = Vec::with_capacity(PROBES);
     let mut delays = Vec::with_capacity(PROBES);
     let mut logged_in = 0;
     for n in 0..PROBES {
-        let user = User::extra("probe", n);
+        let user = User::extra(&format!("{way}-probe"), n);
         api.register(&user).await?;
         let answered = Instant::now();
         while !b.has_account(&user.user_id).await? {
@@ -279,18 +372,19 @@ async fn delay(api: &Api, b: &Store, report: &mut Report) -> anyhow::Result<()> 
         }
         logged_in += usize::from(api.login(&user.user_id, &user.password).await?.is_some());
         delays.push(answered.elapsed());
+        probes.push(user);
     }
     report.count("new users log in as soon as they have arrived", logged_in, PROBES);
     delays.sort_unstable();
     let at = |percent: usize| delays[(delays.len() * percent / 100).min(delays.len() - 1)];
     println!(
-        "\nsync delay, from A's answer to a registration to B's answer to the login,\n\
+        "\nsync delay by {way}, from A's answer to a registration to B's answer to the login,\n\
          {PROBES} users one after the other: p50 {:.1?}, p99 {:.1?}, longest {:.1?}\n",
         at(50),
         at(99),
         at(100)
     );
-    Ok(())
+    Ok(probes)
 }
 
 /// Whether all of one's log was taken in by the other.

@@ -12,6 +12,16 @@ pub enum Error {
     /// The message is not of the allowed form; nothing was written.
     #[error("message refused: {0}")]
     Message(#[from] MessageError),
+    /// The idempotency key stands for another content; no message was written.
+    #[error(
+        "idempotency key {key:?} was used for another content, in message {id}: a new message needs a key of its own"
+    )]
+    IdempotencyKey {
+        /// The key.
+        key: String,
+        /// The message that was written under it.
+        id: uuid::Uuid,
+    },
     /// The database answered with an error.
     #[error("{action}: {source}")]
     Database {
@@ -109,6 +119,16 @@ pub enum Error {
         /// What was found.
         problem: String,
     },
+    /// What a reader wants is no longer kept.
+    #[error(
+        "what follows position {position} is no longer kept: this log begins after position {kept}; start the reader anew from a copy of the data, or from position {kept} on (`syncline route rewind --to {kept}`) if it can do without what was between"
+    )]
+    Trimmed {
+        /// The reader's place.
+        position: i64,
+        /// The log begins after this position.
+        kept: i64,
+    },
     /// The database server was replaced or started anew while this was under way: what was known
     /// of the log is read again.
     #[error(
@@ -141,6 +161,12 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Database { source, .. } if is_transient(source))
     }
+}
+
+/// Whether a connection of the pool was waited for in vain: whoever asks again at once waits as long
+/// again.
+pub(crate) fn is_exhausted(error: &Error) -> bool {
+    matches!(error, Error::Database { source: sqlx::Error::PoolTimedOut, .. })
 }
 
 /// SQLSTATE 42P01, or SQLite's only sign of it, its text; MySQL 42S02.

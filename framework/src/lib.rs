@@ -17,6 +17,7 @@
 //! | [`transport`] | [`Publisher`](transport::Publisher) and [`Subscriber`](transport::Subscriber) |
 //! | [`consumer`] | receives, applies once, parks what fails |
 //! | [`held`] | what an operator does with dead letters |
+//! | [`inboxes`] | what an operator does with watermarks |
 //! | [`handler`] | what user code implements |
 //! | [`storage`] | what is asked of a database: the log, leases, checkpoints, the inbox; all the SQL |
 //! | `testing` | suites that every database and transport must pass (feature `testing`) |
@@ -27,6 +28,7 @@ pub mod error;
 pub mod handler;
 pub mod held;
 mod inbox;
+pub mod inboxes;
 pub mod incarnation;
 pub mod message;
 pub mod outbox;

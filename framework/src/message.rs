@@ -8,7 +8,7 @@ mod shard;
 mod topic;
 mod validate;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
 use chrono::{DateTime, SubsecRound, Utc};
@@ -22,6 +22,8 @@ pub use foreign::{FOREIGN_ID, ForeignMessage, decode_foreign};
 pub(crate) use shard::{hash, place};
 pub use shard::{key_hash, shard_of};
 pub use topic::{LINK, REJECTED, TopicPattern};
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
+pub(crate) use validate::check_header;
 pub use validate::{Limits, MessageError, check_source, check_stream};
 
 /// The content type of a JSON payload.
@@ -63,6 +65,20 @@ pub struct Message {
     pub headers: BTreeMap<String, String>,
     /// The payload's bytes.
     pub data: Bytes,
+    /// The key under which it is enqueued once, if any. It is kept at the source and does not
+    /// travel.
+    pub idempotency_key: Option<String>,
+    /// When it is put into the outbox, if not at once. It does not travel.
+    pub due: Option<Due>,
+}
+
+/// When a delayed message is put into the outbox, by the database's clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Due {
+    /// So long after it was enqueued.
+    After(Duration),
+    /// At a time; at once when that has passed.
+    At(DateTime<Utc>),
 }
 
 impl Message {
@@ -81,6 +97,8 @@ impl Message {
             schema_version: 1,
             headers: BTreeMap::new(),
             data: data.into(),
+            idempotency_key: None,
+            due: None,
         }
     }
 
@@ -127,6 +145,49 @@ impl Message {
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.insert(name.into(), value.into());
         self
+    }
+
+    /// Enqueues it once under `key` (1 to 255 bytes, no control characters), however often that is
+    /// tried: when the outcome of a COMMIT is unknown, run the whole transaction again. A repeated
+    /// key writes nothing and gives the first [`Receipt`](crate::Receipt), marked so; with another
+    /// topic, key, content type, schema version, headers or payload it is an error. Keys are the
+    /// whole outbox's, whatever the topic: begin one with what it is for, such as `order-17/paid`.
+    ///
+    /// ```
+    /// # use syncline::Message;
+    /// let message = Message::json("order.paid", &17)?.idempotency_key("order-17/paid");
+    /// # Ok::<(), syncline::message::MessageError>(())
+    /// ```
+    #[must_use]
+    pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
+        self.idempotency_key = Some(key.into());
+        self
+    }
+
+    /// Puts it into the outbox not before `delay` after it was enqueued, by the database's clock.
+    /// It is in order with other messages by when it was put there.
+    ///
+    /// ```
+    /// # use {std::time::Duration, syncline::Message};
+    /// let reminder = Message::json("order.unpaid", &17)?.delay(Duration::from_secs(86_400));
+    /// # Ok::<(), syncline::message::MessageError>(())
+    /// ```
+    #[must_use]
+    pub fn delay(mut self, delay: Duration) -> Self {
+        self.due = Some(Due::After(delay));
+        self
+    }
+
+    /// As [`Message::delay`], but not before a time.
+    #[must_use]
+    pub fn deliver_at(mut self, time: DateTime<Utc>) -> Self {
+        self.due = Some(Due::At(time));
+        self
+    }
+
+    /// Whether it goes straight into the outbox.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.idempotency_key.is_none() && self.due.is_none()
     }
 
     /// Reads the payload as JSON.

@@ -1,5 +1,7 @@
 //! The outbox: messages commit with the change that they tell of, or not at all.
 
+mod special;
+
 use sqlx::Transaction;
 use uuid::Uuid;
 
@@ -14,10 +16,12 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use = "call `committed()` after the commit, so that the relay looks at once"]
 pub struct Receipt {
-    /// The message's id.
+    /// The message's id; that of the first one when it is repeated.
     pub id: Uuid,
-    /// Where it was written; not a position.
-    pub appended: Appended,
+    /// Where it was written, which is not a position; none for a delayed message.
+    pub appended: Option<Appended>,
+    /// Its idempotency key was used before for the same content: nothing was written.
+    pub repeated: bool,
 }
 
 impl Receipt {
@@ -36,6 +40,8 @@ impl Receipt {
 /// # Errors
 /// [`Error::Message`](crate::Error::Message) when the message is not of the allowed form
 /// (nothing was written, the transaction goes on);
+/// [`Error::IdempotencyKey`](crate::Error::IdempotencyKey) when its key was used for another
+/// content (no message was written, the transaction goes on);
 /// [`Error::Database`](crate::Error::Database) when the INSERT failed.
 ///
 /// ```
@@ -84,11 +90,34 @@ pub async fn enqueue_within<DB: OutboxStore>(
     for message in messages {
         message.validate(limits)?;
     }
-    let appended = DB::append(tx, messages).await?;
+    let receipts = match messages.iter().all(Message::is_plain) {
+        true => {
+            let receipt = |(message, appended): (&Message, _)| Receipt {
+                id: message.id,
+                appended: Some(appended),
+                repeated: false,
+            };
+            messages.iter().zip(DB::append(tx, messages).await?).map(receipt).collect()
+        }
+        false => special::enqueue(tx, messages).await?,
+    };
     wake::enqueued();
-    Ok(messages
-        .iter()
-        .zip(appended)
-        .map(|(message, appended)| Receipt { id: message.id, appended })
-        .collect())
+    Ok(receipts)
+}
+
+/// Takes a delayed message back, in the caller's transaction; false when there is none of this id:
+/// it was put into the outbox already, or cancelled before. Its idempotency key stays used.
+///
+/// # Errors
+/// [`Error::Database`](crate::Error::Database).
+///
+/// ```
+/// # #[cfg(feature = "sqlite")]
+/// # async fn example(pool: sqlx::SqlitePool, reminder: uuid::Uuid) -> syncline::Result<()> {
+/// let mut tx = syncline::begin(&pool).await?;
+/// let in_time = syncline::outbox::cancel(&mut tx, reminder).await?;
+/// # let _ = in_time; tx.commit().await.ok(); Ok(()) }
+/// ```
+pub async fn cancel<DB: OutboxStore>(tx: &mut Transaction<'_, DB>, id: Uuid) -> Result<bool> {
+    DB::cancel(tx, id).await
 }

@@ -7,8 +7,10 @@ mod define;
 mod feed;
 mod head;
 mod life;
+mod mover;
 mod pages;
 mod position;
+mod retain;
 mod route;
 mod saver;
 mod share;
@@ -17,6 +19,7 @@ mod window;
 
 use std::{
     collections::{HashMap, HashSet},
+    ops::RangeInclusive,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -35,6 +38,7 @@ use crate::{
 
 use life::Life;
 use pages::Pages;
+pub use retain::{Plan, Retention, trim};
 use saver::Saver;
 use share::{Line, Share};
 use status::Board;
@@ -42,6 +46,10 @@ pub use status::{RouteState, RouteStatus};
 
 /// Progress of idle shards is told no faster than this, all routes of a process together.
 const PROGRESS_GAP: Duration = Duration::from_millis(100);
+
+/// How long a lease may last. What the database holds for longer is of a time when its clock was
+/// ahead, and is taken over: the statements say so, too.
+const LEASES: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_mins(10);
 
 /// Sends one stream to one target.
 pub struct Route {
@@ -87,7 +95,7 @@ pub struct RelayOptions {
     pub window: usize,
     /// The most messages that one seal closes (10,000).
     pub seal_messages: u32,
-    /// How long a lease lasts (10 s): so long a dead process's work rests.
+    /// How long a lease lasts (10 s; 100 ms to 10 minutes): so long a dead process's work rests.
     pub lease: Duration,
     /// The longest pause between two looks at an idle log (1 s).
     pub idle: Duration,
@@ -101,6 +109,8 @@ pub struct RelayOptions {
     /// How much of the log is kept in memory for other shards and routes that are at about the
     /// same place, in bytes (16 MiB).
     pub cache_bytes: usize,
+    /// How long the log is kept.
+    pub retention: Retention,
 }
 
 impl Default for RelayOptions {
@@ -116,6 +126,7 @@ impl Default for RelayOptions {
             checkpoint_every: Duration::from_millis(100),
             progress_every: Duration::from_secs(5),
             cache_bytes: 16 << 20,
+            retention: Retention::default(),
         }
     }
 }
@@ -189,32 +200,43 @@ impl<DB: Storage> RelayBuilder<DB> {
         self
     }
 
+    /// Checks what [`RelayBuilder::start`] checks, and begins nothing.
+    ///
+    /// # Errors
+    /// As [`RelayBuilder::start`].
+    pub async fn check(&self) -> Result<()> {
+        self.check_definitions()?;
+        check_schema(&self.pool).await?;
+        DB::check_durable(&self.pool).await
+    }
+
     /// Checks the definitions, the schema and the database's durability, and starts.
     ///
     /// # Errors
     /// [`Error::Definition`], [`Error::NotMigrated`] and its kin, [`Error::NotDurable`], or
     /// [`Error::Database`] when the database cannot be reached.
     pub async fn start(self) -> Result<RelayHandle> {
-        self.check()?;
-        check_schema(&self.pool).await?;
-        DB::check_durable(&self.pool).await?;
+        self.check().await?;
         let incarnation = DB::incarnation(&self.pool).await?;
+        let life = Life::new();
+        // Whoever is frozen while it stores a definition must not keep its locks, either.
+        let defining = DB::relay_pool(&self.pool, 1, life.met());
         let mut defined = HashMap::new();
         for stream in &self.streams {
-            defined.insert(stream.name(), define::define(&self.pool, stream).await?);
+            defined.insert(stream.name(), define::define(&defining, stream).await?);
         }
         let rows = DB::shards(&self.pool).await?;
         let (mut lines, mut shards) = (Vec::new(), 0);
         for route in self.routes {
             let Some(defined) = defined.get(route.stream.as_str()).cloned() else { continue };
-            define::open(&self.pool, &route, &defined, &rows).await?;
+            define::open(&defining, &route, &defined, &rows).await?;
             shards += defined.versions.last().map_or(1, |version| version.shards.unsigned_abs());
             lines.push(Line { route, defined });
         }
+        defining.close().await;
         // Connections of its own: a service that exhausts its pool does not stop the relay.
-        let connections = 3 + 2 * shards.min(8) + feed::READERS;
+        let connections = 4 + 2 * shards.min(8) + feed::READERS;
         let (head, _) = watch::channel(DB::head(&self.pool).await?);
-        let life = Life::new();
         let shared = Arc::new(Shared {
             pool: DB::relay_pool(&self.pool, connections, life.met()),
             life,
@@ -237,6 +259,8 @@ impl<DB: Storage> RelayBuilder<DB> {
         }
         let tasks = TaskTracker::new();
         tasks.spawn(head::run(Arc::clone(&shared)));
+        tasks.spawn(retain::run(Arc::clone(&shared)));
+        tasks.spawn(mover::run(Arc::clone(&shared)));
         let names = self.streams.iter().map(|stream| stream.name().to_owned()).collect();
         let feed = feed::LogFeed::new(Arc::clone(&shared), self.source.clone(), names);
         let save = Arc::clone(&shared);
@@ -250,7 +274,7 @@ impl<DB: Storage> RelayBuilder<DB> {
         Ok(RelayHandle { stop, tasks, status, feed })
     }
 
-    fn check(&self) -> Result<()> {
+    fn check_definitions(&self) -> Result<()> {
         let fail = |what, name: &str, problem: String| {
             Err(Error::Definition { what, name: name.to_owned(), problem })
         };
@@ -280,9 +304,10 @@ impl<DB: Storage> RelayBuilder<DB> {
         let RelayOptions { batch_messages, batch_bytes, window, seal_messages, lease, .. } =
             self.options;
         if [batch_messages as usize, batch_bytes, window, seal_messages as usize].contains(&0)
-            || lease < Duration::from_millis(100)
+            || !LEASES.contains(&lease)
         {
-            let problem = "batches, the window and seals hold at least 1, a lease lasts 100 ms";
+            let problem =
+                "batches, the window and seals hold at least 1, a lease lasts 100 ms to 10 min";
             return fail("relay", &self.source, problem.to_owned());
         }
         Ok(())

@@ -8,21 +8,24 @@ mod ahead;
 mod begin;
 mod held;
 mod incarnation;
+mod inspect;
 mod migrate;
 #[cfg(feature = "mysql")]
 mod mysql;
 #[cfg(feature = "postgres")]
 mod postgres;
+mod reapply;
+mod retention;
 mod route;
 #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 mod shared;
+mod source;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
 use sqlx::{Pool, Transaction};
 use uuid::Uuid;
 
@@ -35,45 +38,42 @@ pub use ahead::{Ahead, AheadRow, AheadStore};
 pub use begin::begin;
 pub use held::{DueKey, Edited, HeldMessage, HeldReason, HeldStore, Holding};
 pub use incarnation::{Former, IncarnationStore, Term};
+pub use inspect::{Finding, Inspect, Level, OpenWriter, RouteLag};
 pub use migrate::{
     AppliedMigration, MigrationState, MigrationStatus, Steps, check_schema, migrate, migrate_down,
     plan, status,
 };
+pub use reapply::{Inbox, ReapplyStore};
+pub use retention::{Aged, Anchor, Kept, Patience, RetentionStore, Swept};
 pub use route::{
     Checkpoint, MemberStore, NewShard, RouteRow, RouteStore, Save, ShardKey, StreamStore,
     StreamVersion,
 };
+pub use source::{DelayStore, Delayed, IdempotencyStore, Known};
 
-/// A database that Syncline runs on.
-pub trait Storage:
-    OutboxStore
-    + LogStore
-    + LeaseStore
-    + RouteStore
-    + StreamStore
-    + MemberStore
-    + IncarnationStore
-    + InboxStore
-    + AheadStore
-    + HeldStore
-    + Inspect
-{
-}
+macro_rules! storage {
+    ($($store:ident),* $(,)?) => {
+        /// A database that Syncline runs on.
+        pub trait Storage: $($store +)* {}
 
-impl<DB> Storage for DB where
-    DB: OutboxStore
-        + LogStore
-        + LeaseStore
-        + RouteStore
-        + StreamStore
-        + MemberStore
-        + IncarnationStore
-        + InboxStore
-        + AheadStore
-        + HeldStore
-        + Inspect
-{
+        impl<DB: $($store +)*> Storage for DB {}
+    };
 }
+storage!(
+    OutboxStore,
+    LogStore,
+    LeaseStore,
+    RouteStore,
+    StreamStore,
+    MemberStore,
+    IncarnationStore,
+    RetentionStore,
+    InboxStore,
+    AheadStore,
+    HeldStore,
+    ReapplyStore,
+    Inspect,
+);
 
 /// A server as a connection meets it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -147,7 +147,7 @@ pub struct Appended {
 
 /// Writes into the outbox.
 #[async_trait]
-pub trait OutboxStore: Base {
+pub trait OutboxStore: IdempotencyStore + DelayStore {
     /// Appends `messages` in one statement, in order; one result a message.
     async fn append(tx: &mut Transaction<'_, Self>, messages: &[Message]) -> Result<Vec<Appended>>;
 }
@@ -201,11 +201,13 @@ pub trait LogStore: Base {
     async fn head(pool: &Pool<Self>) -> Result<Position>;
 
     /// Messages after `after`, in order of position, within `limit`. The message at a
-    /// position is the same at any later time. Fewer rows than the limit do not mean that the
+    /// position is the same at any later time. Fails with
+    /// [`Error::Trimmed`](crate::Error::Trimmed) when what follows `after` is no longer kept. Fewer rows than the limit do not mean that the
     /// end was reached; none do.
     async fn read(pool: &Pool<Self>, after: Cursor, limit: PageLimit) -> Result<Vec<LogRow>>;
 
-    /// The cursor of a reader that has read up to `position`.
+    /// The cursor of a reader that has read up to `position`. Fails with
+    /// [`Error::Trimmed`](crate::Error::Trimmed) before the trim point.
     async fn locate(pool: &Pool<Self>, position: Position) -> Result<Cursor>;
 
     /// Refuses settings under which a commit can be lost at a power cut, and servers on which
@@ -247,9 +249,13 @@ pub trait LeaseStore: Base {
         name: &str,
         holder: Uuid,
         ttl: Duration,
-    ) -> Result<Option<Lease>>;
+    ) -> Result<Option<Lease>> {
+        let mut leases = Self::acquire_all(pool, &[name.to_owned()], holder, ttl).await?;
+        Ok(leases.pop().flatten())
+    }
 
-    /// [`LeaseStore::acquire`] for many leases in one transaction; one answer each.
+    /// [`LeaseStore::acquire`] for many leases, in one statement that commits by itself, so that
+    /// a process that is frozen meanwhile leaves no lock; one answer each.
     async fn acquire_all(
         pool: &Pool<Self>,
         names: &[String],
@@ -312,74 +318,4 @@ pub trait InboxStore: Base {
         by: &str,
         reason: &str,
     ) -> Result<bool>;
-}
-
-/// How far each part of a service is behind.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RouteLag {
-    /// The route.
-    pub route: String,
-    /// Its stream.
-    pub stream: String,
-    /// The version of the stream's definition.
-    pub version: i32,
-    /// The shard.
-    pub shard: i32,
-    /// Whether an operator paused the route.
-    pub paused: bool,
-    /// The checkpoint.
-    pub position: Position,
-    /// Messages of the log (of all topics) after the checkpoint.
-    pub behind: i64,
-    /// When the oldest of them was enqueued.
-    pub oldest: Option<DateTime<Utc>>,
-    /// When the checkpoint last moved.
-    pub updated_at: DateTime<Utc>,
-}
-
-/// How a check went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Level {
-    /// As it should be.
-    Ok,
-    /// It works, and somebody should look at it.
-    Warning,
-    /// Do not run on it.
-    Failure,
-}
-
-/// What one check of the server found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// What was looked at.
-    pub check: &'static str,
-    /// How it went.
-    pub level: Level,
-    /// What was found.
-    pub found: String,
-    /// What to do, when it is not as it should be.
-    pub advice: Option<&'static str>,
-}
-
-/// What an operator looks at.
-#[async_trait]
-pub trait Inspect: Base {
-    /// Messages that are committed and not sealed.
-    async fn unsealed(pool: &Pool<Self>) -> Result<i64>;
-
-    /// The lag of every shard of every route; not of those that are closed.
-    async fn route_lags(pool: &Pool<Self>) -> Result<Vec<RouteLag>>;
-
-    /// Dead letters (or, with `all`, every held message), the oldest first, after held id `after`.
-    async fn held(pool: &Pool<Self>, all: bool, after: i64, limit: i64)
-    -> Result<Vec<HeldMessage>>;
-
-    /// One held message.
-    async fn held_by_id(connection: &mut Self::Connection, id: i64) -> Result<Option<HeldMessage>>;
-
-    /// The rights on Syncline's tables that the connected role needs and does not have.
-    async fn missing_privileges(pool: &Pool<Self>) -> Result<Vec<String>>;
-
-    /// The server's version and settings, judged.
-    async fn findings(pool: &Pool<Self>) -> Result<Vec<Finding>>;
 }

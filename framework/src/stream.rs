@@ -106,14 +106,13 @@ impl Stream {
     }
 
     pub(crate) fn check(&self) -> Result<()> {
-        let blank =
-            |t: &TopicPattern| t.as_str().is_empty() || t.as_str().contains(char::is_whitespace);
+        let hopeless = |t: &TopicPattern| !t.can_match();
         let problem = if let Err(error) = check_stream(&self.name) {
             error.to_string()
         } else if self.topics.is_empty() {
             "it has no topics".to_owned()
-        } else if self.topics.iter().any(blank) {
-            "a topic is empty or has blanks".to_owned()
+        } else if self.topics.iter().any(hopeless) {
+            "a topic is empty, or has characters that no topic has".to_owned()
         } else if !(1..=MAX_SHARDS).contains(&self.shards) {
             format!("it has {} shards; 1 to {MAX_SHARDS} are allowed", self.shards)
         } else {

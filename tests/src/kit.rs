@@ -4,7 +4,7 @@
 mod mysql;
 
 use async_trait::async_trait;
-use sqlx::{Executor, Pool, Postgres, Sqlite, Transaction};
+use sqlx::{AssertSqlSafe, Executor, Pool, Postgres, Sqlite, Transaction};
 use syncline::Storage;
 
 /// How many keys the campaigns write.
@@ -15,6 +15,12 @@ pub const KEYS: i64 = 12;
 pub trait Kit: Storage {
     /// Connects with `connections` at most.
     async fn connect(url: &str, connections: u32) -> sqlx::Result<Pool<Self>>;
+
+    /// Runs a statement of a test's own.
+    async fn execute(pool: &Pool<Self>, statement: &str) -> sqlx::Result<()>;
+
+    /// Commits `rows` messages of topic `counter.raised`, by statements for many.
+    async fn fill(pool: &Pool<Self>, rows: i64) -> sqlx::Result<()>;
 
     /// Makes the tables, with every counter at nought.
     async fn prepare(pool: &Pool<Self>) -> sqlx::Result<()>;
@@ -36,12 +42,22 @@ pub trait Kit: Storage {
 }
 
 macro_rules! kit {
-    ($db:ty, $options:expr, $tables:literal) => {
+    ($db:ty, $options:expr, $tables:literal, $fill:literal) => {
         #[async_trait]
         impl Kit for $db {
             async fn connect(url: &str, connections: u32) -> sqlx::Result<Pool<Self>> {
                 let pool = sqlx::pool::PoolOptions::<$db>::new().max_connections(connections);
                 pool.connect_with($options(url)?).await
+            }
+
+            async fn execute(pool: &Pool<Self>, statement: &str) -> sqlx::Result<()> {
+                pool.execute(sqlx::raw_sql(AssertSqlSafe(statement))).await?;
+                Ok(())
+            }
+
+            async fn fill(pool: &Pool<Self>, rows: i64) -> sqlx::Result<()> {
+                sqlx::query($fill).bind(rows).execute(pool).await?;
+                Ok(())
             }
 
             async fn prepare(pool: &Pool<Self>) -> sqlx::Result<()> {
@@ -106,13 +122,21 @@ kit!(
     Postgres,
     postgres,
     "CREATE TABLE counters (key text PRIMARY KEY, n bigint NOT NULL);
-     CREATE TABLE applied (id bigserial PRIMARY KEY, key text NOT NULL, n bigint NOT NULL)"
+     CREATE TABLE applied (id bigserial PRIMARY KEY, key text NOT NULL, n bigint NOT NULL)",
+    "INSERT INTO syncline_outbox (topic, key, data)
+     SELECT 'counter.raised', 'key ' || n % 12, convert_to(n::text, 'UTF8')
+     FROM generate_series(1, $1) AS n"
 );
 kit!(
     Sqlite,
     sqlite,
     "CREATE TABLE counters (key TEXT PRIMARY KEY, n INTEGER NOT NULL);
-     CREATE TABLE applied (id INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL, n INTEGER NOT NULL)"
+     CREATE TABLE applied (id INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL, n INTEGER NOT NULL)",
+    "WITH RECURSIVE numbers (n) AS (
+         SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < $1
+     )
+     INSERT INTO syncline_outbox (topic, key, data)
+     SELECT 'counter.raised', 'key ' || n % 12, CAST(CAST(n AS TEXT) AS BLOB) FROM numbers"
 );
 
 /// Holds what was applied against the counters: every count of every key once, in order.
@@ -135,4 +159,23 @@ pub fn check_applied(counters: &[(String, i64)], applied: &[(String, i64)]) -> R
         }
     }
     Ok(())
+}
+
+/// Raises the counter `key 0` and enqueues its message under the idempotency key `key`, unless that
+/// was done before: what a service does that repeats a transaction whose outcome it does not know.
+/// The transaction is not committed yet.
+///
+/// # Errors
+/// The database's.
+pub async fn raise_once<DB: Kit>(
+    pool: &Pool<DB>,
+    key: &str,
+) -> anyhow::Result<Transaction<'static, DB>> {
+    let mut tx = syncline::begin(pool).await?;
+    let message = syncline::Message::json("counter.raised", key)?;
+    let receipt = syncline::enqueue(&mut tx, &message.idempotency_key(key)).await?;
+    if !receipt.repeated {
+        DB::raise(&mut tx, "key 0").await?;
+    }
+    Ok(tx)
 }

@@ -82,6 +82,26 @@ impl<DB: Storage> Handler<DB> for Fragile {
     }
 }
 
+/// One batch of `count` messages from position 1: number n has position n and key `k{n}`.
+pub fn numbered(count: i64) -> Batch {
+    let origin = Arc::new(Origin {
+        source: "/source".to_owned(),
+        incarnation: Uuid::from_u128(7),
+        stream: "s".to_owned(),
+        version: 1,
+        shard: 0,
+    });
+    let mut last = Link::START;
+    let envelope = |n: i64| {
+        let message = Message::json("in", &n).expect("JSON").key(format!("k{n}"));
+        let prev = last;
+        last = Link { position: Position(n), id: message.id };
+        Envelope { origin: Arc::clone(&origin), position: Position(n), prev, message }
+    };
+    let messages = (1..=count).map(envelope).collect();
+    Batch { origin, messages, through: last.position, last, handover: None, continues: None }
+}
+
 /// One message a key, from position 1, of the source `/register`.
 fn batches(keys: &[&str]) -> Vec<Batch> {
     let origin = Arc::new(Origin {

@@ -2,7 +2,15 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
+pub mod cut;
+pub mod faulty;
 pub mod kit;
 pub mod letters;
+pub mod own_server;
 pub mod relays;
 pub mod servers;
+pub mod small_disk;
+pub mod world;
+
+#[doc(hidden)]
+pub use sqlx::{MySql, Postgres, Sqlite};

@@ -104,22 +104,39 @@ impl Process {
     /// A process that carries `stream` to each of `consumers` at `target`, by a route of the
     /// same name.
     pub fn start<DB: Kit>(source: &str, target: &str, stream: Stream, consumers: &[&str]) -> Self {
+        let target = target.to_owned();
+        let consumers: Vec<String> = consumers.iter().map(|&name| name.to_owned()).collect();
+        let name = stream.name().to_owned();
+        let routes = async move {
+            let target = DB::connect(&target, 8).await.expect("connect");
+            let route = |consumer: &String| {
+                let direct = noting(consumer, target.clone()).build().expect("a consumer");
+                Route::new(consumer.as_str(), name.as_str(), Direct::to(direct))
+            };
+            consumers.iter().map(route).collect()
+        };
+        Self::start_with::<DB, _>(source, stream, routes, |_| {})
+    }
+
+    /// A process that carries `stream` by `routes`, which are made in it.
+    pub fn start_with<DB: Kit, F>(
+        source: &str,
+        stream: Stream,
+        routes: F,
+        change: impl FnOnce(&mut RelayOptions) + Send + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Vec<Route>> + Send + 'static,
+    {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()
             .expect("a runtime");
-        let (source, target) = (source.to_owned(), target.to_owned());
-        let consumers: Vec<String> = consumers.iter().map(|&name| name.to_owned()).collect();
+        let source = source.to_owned();
         let starting = runtime.spawn(async move {
             let source = DB::connect(&source, 8).await.expect("connect");
-            let target = DB::connect(&target, 8).await.expect("connect");
-            let route = |name: &String| {
-                let consumer = noting(name, target.clone()).build().expect("a consumer");
-                Route::new(name.as_str(), stream.name(), Direct::to(consumer))
-            };
-            let routes = consumers.iter().map(route).collect();
-            start(&source, stream.clone(), routes, |_| {}).await
+            start(&source, stream, routes.await, change).await
         });
         let (sender, relay) = std::sync::mpsc::channel();
         runtime.spawn(async move { sender.send(starting.await) });

@@ -1,6 +1,6 @@
 //! Databases for tests: every test gets its own.
 
-use std::{env, str::FromStr};
+use std::{env, path::PathBuf, str::FromStr};
 
 use sqlx::{
     AssertSqlSafe, ConnectOptions, Executor, mysql::MySqlConnectOptions, postgres::PgConnectOptions,
@@ -12,6 +12,8 @@ use uuid::Uuid;
 pub const POSTGRES: &str = "SYNCLINE_TEST_POSTGRES";
 /// Where tests find a MariaDB or MySQL server: a superuser's URL.
 pub const MARIADB: &str = "SYNCLINE_TEST_MARIADB";
+/// Where tests find a Python interpreter with the packages of `docs/python`.
+pub const PYTHON: &str = "SYNCLINE_TEST_PYTHON";
 /// The servers that are switched off by name, separated by commas.
 pub const SKIP: &str = "SYNCLINE_TEST_SKIP";
 
@@ -35,15 +37,56 @@ pub async fn mariadb_database() -> Option<String> {
     Some(create::<MySqlConnectOptions>(&server, "").await)
 }
 
-fn server(name: &str, variable: &str, example: &str) -> Option<String> {
-    if env::var(SKIP).is_ok_and(|skip| skip.split(',').any(|skipped| skipped.trim() == name)) {
+/// Where tests find libfaketime, which sets a process's clock.
+pub const FAKETIME: &str = "SYNCLINE_TEST_FAKETIME";
+
+/// The file of libfaketime; none when it was switched off by name.
+///
+/// # Panics
+/// As [`postgres_database`].
+pub fn faketime() -> Option<PathBuf> {
+    let example = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
+    let library = PathBuf::from(server("faketime", FAKETIME, example)?);
+    assert!(library.is_file(), "{FAKETIME} names {}, which is not there", library.display());
+    Some(library)
+}
+
+/// A Python interpreter that has the packages of `docs/python`; none when it was switched off by
+/// name.
+///
+/// # Panics
+/// As [`postgres_database`].
+pub fn python() -> Option<String> {
+    if skipped("python") {
+        return None;
+    }
+    let python = env::var(PYTHON);
+    Some(python.unwrap_or_else(|_| {
+        panic!(
+            "no Python: set {PYTHON} to an interpreter with the packages of \
+             docs/python/requirements.txt, or run script/test; {SKIP}=python switches these tests off"
+        )
+    }))
+}
+
+/// Whether `name` was switched off, which is said.
+pub(crate) fn skipped(name: &str) -> bool {
+    let off =
+        env::var(SKIP).is_ok_and(|skip| skip.split(',').any(|skipped| skipped.trim() == name));
+    if off {
         println!("skipped: {name} is switched off by {SKIP}");
+    }
+    off
+}
+
+fn server(name: &str, variable: &str, example: &str) -> Option<String> {
+    if skipped(name) {
         return None;
     }
     let server = env::var(variable).unwrap_or_else(|_| {
         panic!(
-            "no {name}: set {variable} to a superuser's URL such as {example}, or run \
-             script/test; {SKIP}={name} switches these tests off"
+            "no {name}: set {variable} to what tests need, such as {example}, or run script/test; \
+             {SKIP}={name} switches these tests off"
         )
     });
     Some(server)
@@ -54,13 +97,18 @@ where
     O: ConnectOptions<Connection: Sized> + FromStr<Err: std::fmt::Debug>,
     for<'c> &'c mut O::Connection: Executor<'c>,
 {
-    let name = format!("syncline_test_{}", Uuid::now_v7().simple());
+    let name = new_name();
     let options: O = server.parse().expect("the server's URL");
     let connection = options.connect().await;
     let mut connection = connection.unwrap_or_else(|error| panic!("cannot reach it: {error}"));
     let create = AssertSqlSafe(format!("CREATE DATABASE {name}{how}"));
     connection.execute(create).await.expect("create a database");
     with_database(server, &name)
+}
+
+/// A database name that no other test has.
+pub(crate) fn new_name() -> String {
+    format!("syncline_test_{}", Uuid::now_v7().simple())
 }
 
 /// The directory and the URL of a new SQLite database, which is made when it is first opened.

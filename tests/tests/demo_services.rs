@@ -17,13 +17,41 @@ struct Arguments {
     config: Config,
 }
 
+const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+const TOKEN: &str = "synf_3q2-7wX1c0ffee0ddba11f00dfeedbeef";
+
+/// Which way messages take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// Each service pushes.
+    Push,
+    /// The second one pulls, and pushes back.
+    Pull,
+    /// Both pull.
+    PullBoth,
+}
+
+/// Of a service that pulls or is pushed to, and whose peer pulls or is pushed to.
+fn config_of(listen: u16, peer: u16, database: &str, (pulls, feeds): (bool, bool)) -> Config {
+    let (listen, push, feed) = (
+        format!("127.0.0.1:{listen}"),
+        format!("http://127.0.0.1:{peer}/syncline"),
+        format!("http://127.0.0.1:{peer}/feed"),
+    );
+    let mut flags = vec!["", "--listen", &listen, "--database-url", database];
+    flags.extend(["--hash-cost", "low", "--feed-token", TOKEN]);
+    match pulls {
+        true => flags.extend(["--peer-feed", &feed, "--peer-token", TOKEN]),
+        false => flags.extend(["--secret-in", SECRET]),
+    }
+    if !feeds {
+        flags.extend(["--peer-url", &push, "--secret-out", SECRET]);
+    }
+    Arguments::parse_from(flags).config
+}
+
 fn config(listen: u16, peer: u16, database: &str) -> Config {
-    let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
-    let (listen, peer) =
-        (format!("127.0.0.1:{listen}"), format!("http://127.0.0.1:{peer}/syncline"));
-    let flags = ["", "--listen", &listen, "--peer-url", &peer, "--database-url", database];
-    let rest = ["--secret-out", secret, "--secret-in", secret, "--hash-cost", "low"];
-    Arguments::parse_from(flags.into_iter().chain(rest)).config
+    config_of(listen, peer, database, (false, false))
 }
 
 /// Both services, running until `stop`.
@@ -40,18 +68,28 @@ impl Pair {
         Self::start_some(databases, true).await
     }
 
+    async fn start_by(databases: [&str; 2], way: Way) -> Self {
+        Self::start_all(databases, true, way).await
+    }
+
     /// The first service, and the second one or nobody where it should be.
     async fn start_some(databases: [&str; 2], both: bool) -> Self {
+        Self::start_all(databases, both, Way::Push).await
+    }
+
+    async fn start_all(databases: [&str; 2], both: bool, way: Way) -> Self {
         let free = || TcpListener::bind("127.0.0.1:0").expect("a port");
         let (one, two) = (free(), free());
         let port = |listener: &TcpListener| listener.local_addr().expect("an address").port();
         let (a, b) = (port(&one), port(&two));
         drop((one, two));
         let stop = CancellationToken::new();
-        let mut running =
-            vec![tokio::spawn(demo_register::run(config(a, b, databases[0]), stop.clone()))];
+        let (pulls, back) = (way != Way::Push, way == Way::PullBoth);
+        let first = config_of(a, b, databases[0], (back, pulls));
+        let mut running = vec![tokio::spawn(demo_register::run(first, stop.clone()))];
         if both {
-            let login = demo_login::run(config(b, a, databases[1]), stop.clone());
+            let second = config_of(b, a, databases[1], (pulls, back));
+            let login = demo_login::run(second, stop.clone());
             running.push(tokio::spawn(login));
         }
         let [a, b] = [a, b].map(|port| format!("http://127.0.0.1:{port}"));
@@ -118,7 +156,11 @@ impl Pair {
 }
 
 async fn story(databases: [&str; 2]) {
-    let pair = Pair::start(databases).await;
+    story_by(databases, Way::Push).await;
+}
+
+async fn story_by(databases: [&str; 2], way: Way) {
+    let pair = Pair::start_by(databases, way).await;
     let (status, shown) = pair.register("ann", "Ann@example.org", "password 1").await;
     assert_eq!(status, StatusCode::CREATED);
     assert_eq!(shown["user"]["status"], "pending");
@@ -191,6 +233,84 @@ async fn a_user_registered_on_mariadb_logs_in_on_sqlite() {
     let Some(a) = mariadb_database().await else { return };
     let (_two, b) = sqlite_database();
     story([&a, &b]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn users_are_pulled_and_answers_pushed_back_on_sqlite() {
+    let ((_one, a), (_two, b)) = (sqlite_database(), sqlite_database());
+    story_by([&a, &b], Way::Pull).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn users_are_pulled_and_answers_pushed_back_on_postgres() {
+    let (Some(a), Some(b)) = (postgres_database().await, postgres_database().await) else { return };
+    story_by([&a, &b], Way::Pull).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn users_are_pulled_and_answers_pushed_back_on_mariadb() {
+    let (Some(a), Some(b)) = (mariadb_database().await, mariadb_database().await) else { return };
+    story_by([&a, &b], Way::Pull).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn users_and_answers_are_pulled_on_sqlite() {
+    let ((_one, a), (_two, b)) = (sqlite_database(), sqlite_database());
+    story_by([&a, &b], Way::PullBoth).await;
+}
+
+/// What arrives by push and by pull is one stream with one watermark.
+async fn moves_between_push_and_pull(databases: [&str; 2]) {
+    for (n, way) in [Way::Push, Way::Pull, Way::PullBoth, Way::Push].into_iter().enumerate() {
+        // One is registered while nobody takes it in, and one under way.
+        let alone = Pair::start_all(databases, false, way).await;
+        let (early, late) = (format!("early-{n}"), format!("late-{n}"));
+        let email = |id: &str| format!("{id}@example.org");
+        alone.register(&early, &email(&early), "password 1").await;
+        alone.stop().await;
+        let pair = Pair::start_by(databases, way).await;
+        pair.register(&late, &email(&late), "password 1").await;
+        for id in [&early, &late] {
+            pair.becomes(id, "active").await;
+            assert_eq!(pair.login(id, "password 1").await.0, StatusCode::OK, "{way:?} {id}");
+        }
+        pair.stop().await;
+    }
+    // Each registration was answered once, by whatever way it came.
+    let url = databases[1];
+    let head = match url.split_once(':').map(|(scheme, _)| scheme) {
+        Some("sqlite") => {
+            let pool = sqlx::SqlitePool::connect(url).await.expect("connect");
+            syncline::incarnation::lives(&pool).await
+        }
+        Some("postgres") => {
+            let pool = sqlx::PgPool::connect(url).await.expect("connect");
+            syncline::incarnation::lives(&pool).await
+        }
+        _ => {
+            let pool = sqlx::MySqlPool::connect(url).await.expect("connect");
+            syncline::incarnation::lives(&pool).await
+        }
+    };
+    assert_eq!(head.expect("the log").head.0, 8, "acceptances in the second service's log");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn moving_between_push_and_pull_repeats_and_loses_nothing_on_sqlite() {
+    let ((_one, a), (_two, b)) = (sqlite_database(), sqlite_database());
+    moves_between_push_and_pull([&a, &b]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn moving_between_push_and_pull_repeats_and_loses_nothing_on_postgres() {
+    let (Some(a), Some(b)) = (postgres_database().await, postgres_database().await) else { return };
+    moves_between_push_and_pull([&a, &b]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn moving_between_push_and_pull_repeats_and_loses_nothing_on_mariadb() {
+    let (Some(a), Some(b)) = (mariadb_database().await, mariadb_database().await) else { return };
+    moves_between_push_and_pull([&a, &b]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

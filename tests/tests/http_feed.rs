@@ -8,11 +8,15 @@ use reqwest::{Response, StatusCode};
 use sqlx::{MySql, Pool, Postgres, Sqlite};
 use syncline::{
     Message, RelayHandle, Stream, begin, enqueue,
+    inboxes::{Reapply, reapply},
     incarnation::{Agreed, rebase},
     message::{Batch, Position, decode_batch},
+    relay::{Retention, trim},
     transport::{
         Subscriber,
-        http_feed::{CLOSED, DIVERGED, FeedServer, FeedSubscriber, PullState, Reader, Token},
+        http_feed::{
+            CLOSED, DIVERGED, FeedServer, FeedSubscriber, PullState, Reader, TRIMMED, Token,
+        },
     },
 };
 use syncline_tests::{
@@ -145,6 +149,46 @@ mod case {
         source.stop().await;
     }
 
+    pub(super) async fn a_reader_sent_back_before_a_new_version_gets_both<DB: Kit>(
+        urls: [String; 2],
+    ) {
+        let (pool, target) = (prepared::<DB>(&urls[0]).await, prepared::<DB>(&urls[1]).await);
+        let mut source = Source::start(pool, "127.0.0.1:0", 1).await;
+        let consumer = Arc::new(noting("near", target.clone()).build().expect("a consumer"));
+        let stop = CancellationToken::new();
+        let mut pulling = Vec::new();
+        let applied = async || DB::applied(&target).await.expect("applied").len();
+        let arrived = async |count: usize| {
+            eventually("it is applied", async || (applied().await >= count).then_some(())).await;
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            assert_eq!(applied().await, count);
+        };
+        for shards in 1..=2 {
+            if shards == 2 {
+                let (pool, address) = source.stop().await;
+                source = Source::start(pool, &address.to_string(), 2).await;
+            }
+            // The second one has no shard in the first version.
+            let subscriber = Box::new(source.pull(shards - 1, TOKEN));
+            pulling.push(tokio::spawn(subscriber.run(consumer.clone(), stop.clone())));
+            write(&source.pool, 12).await;
+            check(&source.pool, &target, &["near"]).await;
+        }
+        let before = applied().await;
+        let [consumer, from, stream] = ["near", "/tests", "counts"].map(str::to_owned);
+        let again = Reapply { consumer, source: from, stream, shard: None, to: Position(5) };
+        let moved = reapply(&target, &again).await.expect("it goes back");
+        assert!(moved.iter().any(|inbox| inbox.origin.version == 1));
+        write(&source.pool, 12).await;
+        // Each message of the log after the fifth once more, of both versions.
+        arrived(before * 2 - 5 + 12).await;
+        stop.cancel();
+        for pulling in pulling {
+            pulling.await.expect("no panic").expect("it ends well");
+        }
+        source.stop().await;
+    }
+
     pub(super) async fn a_reader_sees_what_its_token_may_read<DB: Kit>(urls: [String; 2]) {
         let (pool, target) = (prepared::<DB>(&urls[0]).await, prepared::<DB>(&urls[1]).await);
         let source = Source::start(pool, "127.0.0.1:0", 1).await;
@@ -222,6 +266,51 @@ mod case {
         source.stop().await;
     }
 
+    pub(super) async fn a_reader_that_comes_too_late_is_told_so<DB: Kit>(urls: [String; 2]) {
+        let (pool, target) = (prepared::<DB>(&urls[0]).await, prepared::<DB>(&urls[1]).await);
+        let source = Source::start(pool, "127.0.0.1:0", 1).await;
+        write(&source.pool, 6).await;
+        sealed(&source, 6).await;
+        let last = eventually("the feed has it all", async || {
+            let last = source.page(TOKEN, "counts/0").await.last;
+            (last.position == Position(6)).then_some(last)
+        })
+        .await;
+        let mut nothing = Retention::default();
+        nothing.keep_for = Duration::ZERO;
+        trim(&source.pool, &nothing, false).await.expect("trim");
+        write(&source.pool, 3).await;
+        sealed(&source, 9).await;
+
+        // One that has everything up to there goes on; the message before is named though it is gone.
+        let place = format!("counts/0?after=6&last=6&lastid={}", last.id);
+        let page = eventually("what came since", async || {
+            let page = source.page(TOKEN, &place).await;
+            (page.messages.len() == 3).then_some(page)
+        })
+        .await;
+        assert_eq!(page.messages[0].prev, last);
+        for late in ["counts/0", "counts/0?after=4"] {
+            let answer = source.get(TOKEN, late).await;
+            assert_eq!(answer.status(), StatusCode::GONE, "{late}");
+            let text = answer.text().await.expect("a body");
+            assert!(text.contains(TRIMMED) && text.contains("after position 6"), "{text}");
+        }
+        let consumer = noting("late", target.clone()).build().expect("a consumer");
+        let stop = CancellationToken::new();
+        let subscriber = Box::new(source.pull(0, TOKEN));
+        let status = subscriber.status();
+        let pulling = tokio::spawn(subscriber.run(Arc::new(consumer), stop.clone()));
+        eventually("it says so", async || {
+            matches!(status.state(), PullState::Trimmed { .. }).then_some(())
+        })
+        .await;
+        assert_eq!(DB::applied(&target).await.expect("applied").len(), 0, "nothing is skipped");
+        stop.cancel();
+        pulling.await.expect("no panic").expect("it ends well");
+        source.stop().await;
+    }
+
     pub(super) async fn a_place_that_is_not_in_the_log_is_refused<DB: Kit>(urls: [String; 2]) {
         let (pool, target) = (prepared::<DB>(&urls[0]).await, prepared::<DB>(&urls[1]).await);
         let source = Source::start(pool, "127.0.0.1:0", 1).await;
@@ -290,7 +379,9 @@ macro_rules! on_each {
 
 on_each!(
     what_is_pulled_is_applied_once_and_in_order,
+    a_reader_sent_back_before_a_new_version_gets_both,
     a_reader_sees_what_its_token_may_read,
     a_full_page_can_be_kept_and_news_come_at_once,
     a_place_that_is_not_in_the_log_is_refused,
+    a_reader_that_comes_too_late_is_told_so,
 );

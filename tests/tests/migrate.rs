@@ -89,6 +89,7 @@ mod each {
         a_failed_run_leaves_nothing_that_is_in_the_way,
         unsent_messages_are_not_dropped,
         held_messages_are_not_dropped,
+        delayed_messages_are_not_dropped,
         the_services_own_migrations_are_left_alone,
     );
 }
@@ -263,6 +264,25 @@ async fn unsent_messages_are_not_dropped<DB: Sql>(url: &str) {
     let error = migrate_down(&pool, 0, false).await.unwrap_err();
     assert!(matches!(error, Error::WouldLose { version: 1, count: 1, .. }), "{error}");
     assert_eq!(migrate_down(&pool, 0, true).await.unwrap(), [1]);
+}
+
+async fn delayed_messages_are_not_dropped<DB: Sql>(url: &str) {
+    let pool = DB::open(url).await;
+    migrate(&pool).await.unwrap();
+    let mut tx = begin(&pool).await.unwrap();
+    let message = Message::json("a", &1).unwrap().delay(Duration::from_secs(3_600));
+    let receipt = enqueue(&mut tx, &message).await.unwrap();
+    tx.commit().await.unwrap();
+    let source = DB::MIGRATIONS.iter().find(|m| m.name == "source").unwrap().version;
+    let error = migrate_down(&pool, source - 1, false).await.unwrap_err();
+    assert!(
+        matches!(error, Error::WouldLose { version, count: 1, .. } if version == source),
+        "{error}"
+    );
+    let mut tx = begin(&pool).await.unwrap();
+    assert!(syncline::outbox::cancel(&mut tx, receipt.id).await.unwrap());
+    tx.commit().await.unwrap();
+    assert_eq!(migrate_down(&pool, source - 1, false).await.unwrap(), back(source - 1));
 }
 
 async fn held_messages_are_not_dropped<DB: Sql>(url: &str) {

@@ -7,7 +7,11 @@ use sqlx::{Executor, MySql, MySqlPool, PgPool, Pool, Postgres, Sqlite};
 use syncline::{
     Consumer, Envelope, HandlerError, Message, Stream, Verdict, begin, enqueue, handler_fn,
     message::{Batch, Link, Origin, Position},
-    storage::{Checkpoint, Cursor, InboxRow, Lease, NewShard, PageLimit, Save, ShardKey},
+    relay::{Retention, trim},
+    storage::{
+        Checkpoint, Cursor, InboxRow, Lease, LogStore, NewShard, PageLimit, RetentionStore, Save,
+        ShardKey,
+    },
     transport::{Outcome, Receive},
 };
 use syncline_tests::{
@@ -515,5 +519,71 @@ async fn a_key_that_is_unparked_without_the_lock_strands_a_message() {
     for (locked, expected) in [(true, (2, 0)), (false, (1, 1))] {
         let Some(pool) = mariadb().await else { return };
         assert_eq!(empty_a_key(&pool, locked).await, expected, "MariaDB");
+    }
+}
+
+/// How many rows stand in the partition that the first messages of these tests go to.
+async fn rows_of_the_first(pool: &PgPool) -> i64 {
+    let sql = "SELECT CASE WHEN to_regclass('syncline_outbox_1') IS NULL THEN 0
+                   ELSE pg_relation_size('syncline_outbox_1') END";
+    sqlx::query_scalar(sql).fetch_one(pool).await.expect("the size")
+}
+
+/// A transaction is open whose row stands in a partition that the log has passed otherwise, and
+/// every message that has a position may go. It commits while the partition is emptied, or is not.
+/// Returns what the log holds after that.
+async fn empty_under_a_late_writer(pool: &PgPool, rule: bool) -> Vec<i64> {
+    let lease = acquire(pool, "seal", LONG).await;
+    let mut all = Retention::default();
+    all.keep_for = Duration::ZERO;
+    pool.execute("SELECT setval('syncline_outbox_seq', 99990)").await.expect("near its end");
+    Postgres::extend(pool, 1_000).await.expect("partitions");
+    let mut late = begin(pool).await.expect("begin");
+    let _ = enqueue(&mut late, &raised(1)).await.expect("enqueue");
+    let more = async |from: i64| {
+        for n in from..from + 30 {
+            let mut tx = begin(pool).await.expect("begin");
+            let _ = enqueue(&mut tx, &raised(n)).await.expect("enqueue");
+            tx.commit().await.expect("commit");
+            while Postgres::seal(pool, &lease, 10).await.expect("seal").count > 0 {}
+        }
+        trim(pool, &all, false).await.expect("trim");
+    };
+    more(100).await;
+    let kept = Postgres::trimmed(pool).await.expect("trimmed");
+    assert_eq!(kept.position, Position(30), "the log has no more than that");
+    assert!(rows_of_the_first(pool).await > 0, "the real rule leaves it alone");
+    let emptying = (!rule).then(|| {
+        let pool = pool.clone();
+        tokio::spawn(async move { pool.execute("TRUNCATE syncline_outbox_1").await.map(drop) })
+    });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(emptying.as_ref().is_none_or(|task| !task.is_finished()), "it waits for the writer");
+    late.commit().await.expect("commit");
+    if let Some(emptying) = emptying {
+        emptying.await.expect("no panic").expect("emptied");
+    }
+    while Postgres::seal(pool, &lease, 10).await.expect("seal").count > 0 {}
+    let rows = Postgres::read(pool, kept, PAGE).await.expect("read");
+    if rule {
+        // When it has been sent it goes, and its partition with it. Transactions of other tests
+        // may hold the floor back for a while.
+        for n in 0..100 {
+            more(1_000 + 30 * n).await;
+            if rows_of_the_first(pool).await == 0 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        assert_eq!(rows_of_the_first(pool).await, 0, "it is emptied in the end");
+    }
+    rows.iter().map(|row| row.message.decode().expect("a number")).collect()
+}
+
+#[tokio::test]
+async fn emptying_a_partition_above_the_floor_loses_what_commits_late() {
+    for (rule, expected) in [(true, vec![1]), (false, vec![])] {
+        let Some(pool) = postgres().await else { return };
+        assert_eq!(empty_under_a_late_writer(&pool, rule).await, expected, "by the rule: {rule}");
     }
 }

@@ -1,14 +1,23 @@
 //! `syncline outbox lag`.
 
+use std::time::Duration;
+
+use chrono::SecondsFormat;
 use serde_json::{Value, json};
 use sqlx::Pool;
-use syncline::{Storage, storage::RouteLag};
+use syncline::{
+    Storage,
+    storage::{Delayed, Kept, RouteLag},
+};
 
 use crate::{
     failure::{Failure, Outcome},
     output::Output,
     text,
 };
+
+/// What has been open for so long is said to hold retention back.
+pub(crate) const LONG: Duration = Duration::from_secs(60);
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -23,8 +32,11 @@ pub(crate) async fn run<DB: Storage>(
     output: &mut Output,
 ) -> Result<Outcome, Failure> {
     let unsealed = DB::unsealed(pool).await?;
+    let writer = DB::oldest_writer(pool).await?;
     let head = DB::head(pool).await?;
     let routes = DB::route_lags(pool).await?;
+    let kept = DB::kept(pool, LONG).await?;
+    let Delayed { waiting, next } = DB::delayed(pool).await?;
     if output.is_json() {
         let routes: Vec<Value> = routes
             .iter()
@@ -39,14 +51,41 @@ pub(crate) async fn run<DB: Storage>(
                     "behind": route.behind,
                     "oldest": route.oldest,
                     "updated_at": route.updated_at,
+                    "state": state(route),
+                    "alarm_at": route.alarm_at,
                 })
             })
             .collect();
-        output.json(&json!({"head": head, "unsealed": unsealed, "routes": routes}))?;
+        let writer = writer.map(|writer| json!({"who": writer.who, "age_seconds": writer.age}));
+        let held_back: Vec<Value> = kept
+            .held_back
+            .iter()
+            .map(|(what, age)| json!({"what": what, "seconds": age.as_secs()}))
+            .collect();
+        let delayed = json!({"waiting": waiting, "next": next});
+        output.json(&json!({
+            "head": head, "unsealed": unsealed, "delayed": delayed, "oldest_writer": writer,
+            "trimmed": kept.trimmed, "bytes": kept.bytes, "held_back": held_back, "routes": routes,
+        }))?;
     } else {
         output.line(format!(
             "log: up to position {head}; {unsealed} committed messages have none yet"
         ))?;
+        if let Some(next) = next {
+            let next = next.to_rfc3339_opts(SecondsFormat::Millis, true);
+            output.line(format!(
+                "delayed: {waiting} wait to be put into it, the next one at {next}"
+            ))?;
+        }
+        if let Some(writer) = writer {
+            output.line(format!(
+                "held back: what {} has written, whose transaction has been open for {} s",
+                writer.who, writer.age
+            ))?;
+        }
+        for line in size(&kept) {
+            output.line(line)?;
+        }
         if routes.is_empty() {
             output.line("no route yet: a relay makes its routes when it starts")?;
         } else {
@@ -60,15 +99,42 @@ pub(crate) async fn run<DB: Storage>(
                     route.behind.to_string(),
                     text::ago(route.oldest),
                     text::ago(Some(route.updated_at)),
+                    state(route).to_owned(),
                 ]
             });
-            let header = ["route", "stream", "shard", "position", "behind", "oldest", "checkpoint"];
+            let header =
+                ["route", "stream", "shard", "position", "behind", "oldest", "checkpoint", "state"];
             output.table(header, rows)?;
         }
     }
     let worst = routes.iter().map(|route| route.behind).max().unwrap_or(0);
     let late = args.max_behind.is_some_and(|max| worst > max);
     Ok(if late { Outcome::Not } else { Outcome::Done })
+}
+
+/// What is kept, and what keeps it from being less.
+pub(crate) fn size(kept: &Kept) -> Vec<String> {
+    let mib = kept.bytes / (1 << 20);
+    let mut lines = vec![format!(
+        "kept: after position {}, {} messages, {mib} MiB",
+        kept.trimmed,
+        kept.head.0 - kept.trimmed.0
+    )];
+    let held = |(what, age): &(String, Duration)| {
+        format!("retention waits for {what}, open for {} s", age.as_secs())
+    };
+    lines.extend(kept.held_back.iter().map(held));
+    lines
+}
+
+/// What is to be said of a route at once.
+pub(crate) fn state(route: &RouteLag) -> &'static str {
+    match route {
+        RouteLag { lost: true, .. } => "lost",
+        RouteLag { alarm_at: Some(_), .. } => "alarm",
+        RouteLag { paused: true, .. } => "paused",
+        _ => "on",
+    }
 }
 
 /// The shard, with the version of its stream where that is not the first.

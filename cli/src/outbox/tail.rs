@@ -51,7 +51,8 @@ pub(crate) async fn run<DB: Storage>(
     let head = DB::head(pool).await?.0;
     let start = match args.from {
         Some(from) => from - 1,
-        None => (head - args.number.unwrap_or(LAST)).max(0),
+        // What is no longer kept is not among the last ones.
+        None => (head - args.number.unwrap_or(LAST)).max(DB::trimmed(pool).await?.position.0),
     };
     let number = match (args.from, args.follow) {
         (Some(_), _) => args.number.unwrap_or(i64::MAX),

@@ -6,7 +6,7 @@ use syncline::Storage;
 
 use crate::{
     failure::{Failure, Outcome},
-    outbox::lag::shard,
+    outbox::lag::{shard, state},
     output::Output,
     text,
 };
@@ -16,7 +16,6 @@ pub(crate) async fn run<DB: Storage>(
     output: &mut Output,
 ) -> Result<Outcome, Failure> {
     let routes = DB::route_lags(pool).await?;
-    let state = |paused: bool| if paused { "paused" } else { "on" };
     if output.is_json() {
         let routes: Vec<Value> = routes
             .iter()
@@ -26,7 +25,9 @@ pub(crate) async fn run<DB: Storage>(
                     "stream": route.stream,
                     "version": route.version,
                     "shard": route.shard,
-                    "state": state(route.paused),
+                    "state": state(route),
+                    "paused": route.paused,
+                    "alarm_at": route.alarm_at,
                     "position": route.position,
                     "behind": route.behind,
                     "oldest": route.oldest,
@@ -46,7 +47,7 @@ pub(crate) async fn run<DB: Storage>(
             route.route.clone(),
             route.stream.clone(),
             shard(route),
-            state(route.paused).to_owned(),
+            state(route).to_owned(),
             route.position.to_string(),
             route.behind.to_string(),
             text::ago(Some(route.updated_at)),

@@ -4,8 +4,11 @@
 
 mod dead;
 mod failures;
+mod inbox;
 mod migrate;
 mod outbox;
+mod python;
+mod relay;
 mod route;
 
 use std::process::{Command, Output, Stdio};
@@ -71,7 +74,7 @@ fn syncline(url: &str, args: &str) -> Run {
 #[async_trait]
 trait Open: Storage {
     async fn open(url: &str) -> Pool<Self>;
-    async fn run(pool: &Pool<Self>, statement: &'static str);
+    async fn run(pool: &Pool<Self>, statement: &str);
 }
 
 macro_rules! open {
@@ -81,8 +84,8 @@ macro_rules! open {
             async fn open(url: &str) -> $pool {
                 <$pool>::connect(url).await.expect("connect")
             }
-            async fn run(pool: &$pool, statement: &'static str) {
-                sqlx::raw_sql(statement).execute(pool).await.expect(statement);
+            async fn run(pool: &$pool, statement: &str) {
+                sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(pool).await.expect(statement);
             }
         }
     };
@@ -90,6 +93,28 @@ macro_rules! open {
 open!(MySql, MySqlPool);
 open!(Postgres, PgPool);
 open!(Sqlite, SqlitePool);
+
+/// Runs each case on every server.
+macro_rules! on_servers {
+    ($($case:ident),* $(,)?) => {$(
+        mod $case {
+            #[tokio::test(flavor = "multi_thread")]
+            async fn mariadb() {
+                if let Some(url) = syncline_tests::servers::mariadb_database().await {
+                    super::case::$case::<sqlx::MySql>(&url).await;
+                }
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn postgres() {
+                if let Some(url) = syncline_tests::servers::postgres_database().await {
+                    super::case::$case::<sqlx::Postgres>(&url).await;
+                }
+            }
+        }
+    )*};
+}
+use on_servers;
 
 /// Runs each case on every database.
 macro_rules! on_each {

@@ -1,8 +1,19 @@
 //! `syncline outbox`.
 
-use crate::on_each;
+use crate::{on_each, on_servers};
 
-on_each!(lag_and_tail, tail_goes_on, a_reader_that_goes_away_is_no_failure);
+on_each!(
+    lag_and_tail,
+    lag_tells_of_delayed_messages,
+    tail_goes_on,
+    a_reader_that_goes_away_is_no_failure,
+    trim_says_what_goes
+);
+
+on_servers!(
+    an_open_transaction_holds_up_no_other_and_lag_names_it,
+    a_prepared_transaction_holds_up_no_other_and_lag_names_it,
+);
 
 mod case {
     use std::{
@@ -37,6 +48,27 @@ mod case {
 
     fn message(payload: &Value) -> Message {
         Message::json("user.registered", payload).unwrap().key("user-1").header("tenant", "north")
+    }
+
+    pub(super) async fn lag_tells_of_delayed_messages<DB: Open>(url: &str) {
+        syncline(url, "migrate up").expect(0);
+        let pool = DB::open(url).await;
+        assert!(!syncline(url, "outbox lag").expect(0).stdout.contains("delayed"));
+        let none = syncline(url, "outbox lag --json").expect(0).json();
+        assert_eq!(none["delayed"], json!({"waiting": 0, "next": null}));
+        let late = [3_600, 60, 7_200]
+            .map(|seconds| message(&json!(seconds)).delay(Duration::from_secs(seconds)));
+        let before = chrono::Utc::now();
+        commit(&pool, &late).await;
+        let lag = syncline(url, "outbox lag --json").expect(0).json();
+        assert_eq!(lag["delayed"]["waiting"], json!(3));
+        let next: chrono::DateTime<chrono::Utc> =
+            serde_json::from_value(lag["delayed"]["next"].clone()).unwrap();
+        let wait = (next - before).num_seconds();
+        assert!((58..=120).contains(&wait), "{lag}");
+        let lag = syncline(url, "outbox lag").expect(0).stdout;
+        let next = next.format("%Y-%m-%dT%H:%M").to_string();
+        assert!(lag.contains("delayed: 3 wait") && lag.contains(&next), "{lag}");
     }
 
     pub(super) async fn lag_and_tail<DB: Open>(url: &str) {
@@ -145,5 +177,107 @@ mod case {
             let run = Run::from(tail.wait_with_output().unwrap()).expect(0);
             assert_eq!(run.stderr, "");
         }
+    }
+
+    /// Others flow past the messages of a transaction that `who` names, and lag does; after its
+    /// end they are there.
+    async fn flows_past<DB: Open>(url: &str, pool: &Pool<DB>, who: impl Fn(&str) -> bool) {
+        commit(pool, &[message(&json!({"n": 2}))]).await;
+        seal(pool).await;
+        tokio::time::sleep(Duration::from_millis(1_100)).await;
+        let lag = syncline(url, "outbox lag --json").expect(0).json();
+        assert_eq!(lag["head"], json!(1), "{lag}");
+        let writer = &lag["oldest_writer"];
+        assert!(who(writer["who"].as_str().unwrap_or_default()), "{lag}");
+        assert!((1..60).contains(&writer["age_seconds"].as_i64().unwrap_or_default()), "{lag}");
+        let text = syncline(url, "outbox lag").expect(0).stdout;
+        assert!(text.lines().any(|line| line.starts_with("held back: ") && who(line)), "{text}");
+    }
+
+    async fn is_over<DB: Open>(url: &str, pool: &Pool<DB>) {
+        seal(pool).await;
+        // MariaDB and MySQL look for transactions ten times in a second at most.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let lag = syncline(url, "outbox lag --json").expect(0).json();
+        assert_eq!((&lag["head"], &lag["oldest_writer"]), (&json!(2), &json!(null)));
+    }
+
+    pub(super) async fn an_open_transaction_holds_up_no_other_and_lag_names_it<DB: Open>(
+        url: &str,
+    ) {
+        syncline(url, "migrate up").expect(0);
+        let pool = DB::open(url).await;
+        assert_eq!(
+            syncline(url, "outbox lag --json").expect(0).json()["oldest_writer"],
+            json!(null)
+        );
+        let mut open = begin(&pool).await.unwrap();
+        let receipts = enqueue_all(&mut open, &[message(&json!({"n": 1}))]).await.unwrap();
+        let word = if DB::LABEL == "PostgreSQL" { "pid " } else { "connection " };
+        flows_past(url, &pool, |text| text.contains(word)).await;
+        open.commit().await.unwrap();
+        receipts.into_iter().for_each(|receipt| receipt.committed());
+        is_over(url, &pool).await;
+    }
+
+    pub(super) async fn a_prepared_transaction_holds_up_no_other_and_lag_names_it<DB: Open>(
+        url: &str,
+    ) {
+        syncline(url, "migrate up").expect(0);
+        let pool = DB::open(url).await;
+        // The name is the whole server's.
+        let name = format!("g{}", uuid::Uuid::now_v7().simple());
+        let insert = "INSERT INTO syncline_outbox (topic, data) VALUES ('user.prepared', '{}')";
+        let (prepare, end) = if DB::LABEL == "PostgreSQL" {
+            (format!("BEGIN; {insert}; PREPARE TRANSACTION '{name}'"), "COMMIT PREPARED")
+        } else {
+            (
+                format!("XA START '{name}'; {insert}; XA END '{name}'; XA PREPARE '{name}'"),
+                "XA COMMIT",
+            )
+        };
+        // A pool of its own, which is closed: its process dies, and the transaction lives on.
+        let dead = DB::open(url).await;
+        DB::run(&dead, &prepare).await;
+        dead.close().await;
+        flows_past(url, &pool, |text| {
+            text.contains("prepared transaction") && text.contains(&name)
+        })
+        .await;
+        DB::run(&pool, &format!("{end} '{name}'")).await;
+        is_over(url, &pool).await;
+    }
+
+    pub(super) async fn trim_says_what_goes<DB: Open>(url: &str) {
+        syncline(url, "migrate up").expect(0);
+        let pool = DB::open(url).await;
+        for n in 0..6 {
+            commit(&pool, &[message(&json!({"n": n}))]).await;
+            seal(&pool).await;
+        }
+        let dry = syncline(url, "outbox trim --dry-run --json").expect(0).json();
+        assert_eq!((&dry["goal"], &dry["trimmed"]), (&json!(0), &json!(0)), "all of it is young");
+        let dry = syncline(url, "outbox trim --dry-run --keep-messages 2").expect(0).stdout;
+        assert!(dry.contains("4 messages would go"), "{dry}");
+        assert_eq!(syncline(url, "outbox lag --json").expect(0).json()["trimmed"], json!(0));
+
+        // A route that has sent nothing keeps it all.
+        let key = ShardKey::new("login", 1, 0);
+        let new = NewShard { key: key.clone(), at: Position::START, closed: false };
+        DB::create_shards(&pool, "users", std::slice::from_ref(&new)).await.unwrap();
+        syncline(url, "outbox trim --keep-messages 2").expect(0);
+        assert_eq!(syncline(url, "outbox lag --json").expect(0).json()["trimmed"], json!(0));
+        DB::rewind(&pool, &[NewShard { at: Position(5), ..new }]).await.unwrap();
+        let went = syncline(url, "outbox trim --keep-hours 0 --json").expect(0).json();
+        assert_eq!((&went["trimmed"], &went["slowest"]), (&json!(5), &json!(5)), "{went}");
+        let lag = syncline(url, "outbox lag").expect(0).stdout;
+        assert!(lag.contains("kept: after position 5, 1 messages"), "{lag}");
+        assert!(syncline(url, "outbox tail -n 5").expect(0).stdout.lines().count() == 1);
+        syncline(url, "outbox tail --from 3").expect(1);
+        let refused = syncline(url, "route rewind login --to 3").expect(1);
+        assert!(refused.stderr.contains("begins after position 5"), "{}", refused.stderr);
+        syncline(url, "route rewind login --to 5").expect(0);
+        let doctor = syncline(url, "doctor").stdout;
+        assert!(doctor.contains("retention"), "{doctor}");
     }
 }

@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     Error, Result, Storage, begin,
+    error::is_exhausted,
     inbox::{News, compare},
     message::{Batch, Envelope, HandOver, Link, Origin, Position},
     storage::{HeldReason, Holding, InboxRow},
@@ -180,6 +181,10 @@ impl<DB: Storage> Inner<DB> {
             Stop::Refused(reason) => return Err(ReceiveError::Refused(reason)),
             Stop::Broken(error) => return Err(ReceiveError::Storage(error)),
             Stop::Failed(_, failure) => return Err(ReceiveError::Refused(failure.to_string())),
+            // How far we are could not be asked either.
+            Stop::Transient(error) if is_exhausted(&error) => {
+                return Err(ReceiveError::Storage(error));
+            }
             Stop::Transient(error) => (Some(error), "the database is away or busy"),
             Stop::TooManyParked => (None, "too many keys are parked: the stream pauses"),
             Stop::TooManyHeld => (None, "too many messages are held: the stream pauses"),
@@ -199,7 +204,7 @@ impl<DB: Storage> Inner<DB> {
     async fn apply_repeatedly(&self, part: Part<'_>) -> Result<InboxRow, Stop> {
         for pause in REPEATS {
             match self.apply(part).await {
-                Err(Stop::Transient(error)) => {
+                Err(Stop::Transient(error)) if !is_exhausted(&error) => {
                     tracing::debug!(consumer = self.name, %error, "transaction is repeated");
                     tokio::time::sleep(pause).await;
                 }
@@ -212,7 +217,9 @@ impl<DB: Storage> Inner<DB> {
     async fn settle_repeatedly(&self, part: Part<'_>, failure: Failure) -> Result<InboxRow, Stop> {
         for pause in REPEATS {
             match self.settle(part, &failure).await {
-                Err(Stop::Transient(_)) => tokio::time::sleep(pause).await,
+                Err(Stop::Transient(error)) if !is_exhausted(&error) => {
+                    tokio::time::sleep(pause).await;
+                }
                 other => return other,
             }
         }
@@ -307,6 +314,7 @@ impl<DB: Storage> Inner<DB> {
         let first = self.first_row(part);
         let row = DB::lock_inbox(tx, &self.name, part.origin, first).await?;
         row.check_incarnation(part.origin)?;
+        let row = row.at_its_beginning(part);
         check_end(&row, part)?;
         let news = match compare(&row, part.messages, part.through, part.last) {
             News::Apply(fresh, after) => {

@@ -12,6 +12,18 @@ use crate::{
     storage::InboxRow,
 };
 
+impl InboxRow {
+    /// A version of a stream carries nothing of what came before it took over: one that was sent
+    /// back further has missed nothing of it.
+    pub(super) fn at_its_beginning(self, part: Part<'_>) -> Self {
+        let began = part.handover.map_or(Position::START, |old| old.through);
+        match self.watermark < began {
+            true => Self { watermark: began, last: Link::anchor(began), ..self },
+            false => self,
+        }
+    }
+}
+
 impl<DB: Storage> Inner<DB> {
     /// Takes those out of `fresh` that the old version has brought, when it is at its end; the
     /// part waits when it is not.
@@ -86,8 +98,9 @@ impl<DB: Storage> Inner<DB> {
             }
             ends.push(end);
         }
-        // All of it is committed, and nothing that comes now was brought before.
-        if settled && ends.iter().all(|end| *end <= row.watermark) {
+        // All of it is committed, and nothing that comes now was brought before. Who is back at
+        // the beginning of the version may be back in the old one, too.
+        if settled && row.watermark > old.through && ends.iter().all(|end| *end <= row.watermark) {
             let mut handed = self.handed.lock().unwrap_or_else(PoisonError::into_inner);
             handed.insert(origin.clone(), row.watermark);
         }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::validate::word;
+
 /// The topic of rejections. A service whose handlers reject needs a stream with this topic
 /// and a route of it to the source.
 pub const REJECTED: &str = "syncline.rejected";
@@ -30,6 +32,12 @@ impl TopicPattern {
             Some(prefix) => topic.starts_with(prefix),
             None => self.0 == topic,
         }
+    }
+
+    /// Whether there can be a topic that it matches.
+    pub(crate) fn can_match(&self) -> bool {
+        let name = self.0.strip_suffix('*').unwrap_or(&self.0);
+        !self.0.is_empty() && name.bytes().all(word)
     }
 
     /// The pattern as written.

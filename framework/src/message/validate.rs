@@ -11,7 +11,8 @@ use super::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// The largest payload with its headers, in bytes (1 MiB unless changed).
+    /// The largest payload with its headers, in bytes (1 MiB unless changed, and never more than
+    /// 4 MiB, which is what the outbox takes).
     pub max_bytes: usize,
     /// The deepest nesting of a JSON payload (64 unless changed).
     pub max_json_depth: usize,
@@ -71,6 +72,9 @@ pub enum MessageError {
     Payload(#[source] serde_json::Error),
 }
 
+/// What the outbox takes, whatever the limits: larger ones would not fit through every transport.
+const MAX_BYTES: usize = 4 << 20;
+
 const TOPIC_RULE: &str = "1 to 120 of A-Z a-z 0-9 . _ - with no empty part between dots";
 const TOPIC_RESERVED: &str = "topics that begin with `syncline.` are Syncline's own";
 const KEY_RULE: &str = "1 to 255 bytes without control characters";
@@ -118,7 +122,7 @@ fn refuse(what: &'static str, value: &str, rule: &'static str) -> MessageError {
     MessageError::Name { what, value: value.chars().take(80).collect(), rule }
 }
 
-fn word(byte: u8) -> bool {
+pub(super) fn word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')
 }
 
@@ -129,6 +133,18 @@ fn check(
     good: impl FnOnce(&str) -> bool,
 ) -> Result<(), MessageError> {
     if good(value) { Ok(()) } else { Err(refuse(what, value, rule)) }
+}
+
+/// Checks the name and the value of a header.
+pub(crate) fn check_header(name: &str, value: &str) -> Result<(), MessageError> {
+    check("header", name, HEADER_RULE, |n| {
+        (1..=20).contains(&n.len())
+            && n.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+            && !RESERVED.contains(&n)
+    })?;
+    check("header value", value, HEADER_VALUE_RULE, |v| {
+        v.len() <= 4096 && !v.chars().any(char::is_control)
+    })
 }
 
 fn check_topic(topic: &str) -> Result<(), MessageError> {
@@ -163,8 +179,9 @@ impl Message {
     /// [`MessageError`] says which attribute is wrong and what is allowed.
     pub fn validate(&self, limits: &Limits) -> Result<(), MessageError> {
         check_topic(&self.topic)?;
-        if let Some(key) = &self.key {
-            check("key", key, KEY_RULE, |k| {
+        for (what, key) in [("key", &self.key), ("idempotency key", &self.idempotency_key)] {
+            let Some(key) = key else { continue };
+            check(what, key, KEY_RULE, |k| {
                 (1..=255).contains(&k.len()) && !k.chars().any(char::is_control)
             })?;
         }
@@ -176,18 +193,12 @@ impl Message {
         }
         let mut bytes = self.data.len();
         for (name, value) in &self.headers {
-            check("header", name, HEADER_RULE, |n| {
-                (1..=20).contains(&n.len())
-                    && n.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
-                    && !RESERVED.contains(&n)
-            })?;
-            check("header value", value, HEADER_VALUE_RULE, |v| {
-                v.len() <= 4096 && !v.chars().any(char::is_control)
-            })?;
+            check_header(name, value)?;
             bytes += name.len() + value.len();
         }
-        if bytes > limits.max_bytes {
-            return Err(MessageError::TooLarge { bytes, limit: limits.max_bytes });
+        let limit = limits.max_bytes.min(MAX_BYTES);
+        if bytes > limit {
+            return Err(MessageError::TooLarge { bytes, limit });
         }
         if self.is_json() {
             check_json(&self.data, limits.max_json_depth)?;

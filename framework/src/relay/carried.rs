@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::pages::Page;
 use crate::{
     message::{Batch, Envelope, HandOver, Link, Message, Origin, Position, TopicPattern, place},
-    storage::{Checkpoint, PageLimit, StreamVersion},
+    storage::{Checkpoint, Cursor, PageLimit, StreamVersion},
 };
 
 /// The most pages that are looked at for one batch.
@@ -56,6 +56,24 @@ impl Carried {
             after: version.after,
             until: versions.get(index + 1).map(|next| next.after),
         }
+    }
+
+    /// Whether a position belongs to this version of the stream.
+    pub(super) fn spans(&self, position: Position) -> bool {
+        position > self.after && self.until.is_none_or(|until| position <= until)
+    }
+
+    /// Where a reader of this version goes on that lacks nothing up to the trim point; behind the
+    /// version's end there is nothing to be read.
+    pub(super) fn beginning(&self, trimmed: Cursor) -> Cursor {
+        let position = self.until.map_or(trimmed.position, |until| until.min(trimmed.position));
+        Cursor { position, ..trimmed }
+    }
+
+    /// What is known of the shard's messages up to the trim point when no anchor was stored: there
+    /// were none, or the log was trimmed before the stream was defined.
+    pub(super) fn unknown(&self, trimmed: Position) -> Link {
+        if self.after >= trimmed { Link::START } else { Link::anchor(trimmed) }
     }
 
     pub(super) fn carries(&self, message: &Message, hash: impl FnOnce() -> u64) -> bool {

@@ -78,6 +78,8 @@ pub(super) async fn open<DB: Storage>(
         Start::Now => DB::head(pool).await?,
         Start::Position(position) => position.min(DB::head(pool).await?),
     };
+    // The log begins at its trim point.
+    let start = start.max(DB::trimmed(pool).await?.position);
     let mut shards = Vec::new();
     for (index, version) in defined.versions.iter().enumerate() {
         let until = defined.versions.get(index + 1).map(|next| next.after);

@@ -15,7 +15,7 @@ use tokio::{
 use super::{
     Shared,
     carried::Carried,
-    position::{Continuation, Verified, continuation, verify},
+    position::{Continuation, Verified, continuation, resume, verify},
 };
 use crate::{
     Storage,
@@ -62,6 +62,10 @@ impl<DB: Storage> LogFeed<DB> {
                 let incarnation = DB::incarnation(&self.shared.pool).await?;
                 Ok(Carried::new(&self.source, incarnation, &versions, index, *shard))
             }
+            // Only a later version has such a shard.
+            None if found.is_some_and(|index| index + 1 < versions.len()) && *shard >= 0 => {
+                Err(FeedError::Closed { next: version + 1 })
+            }
             None => {
                 let (stream, version, shard) = (stream.clone(), *version, *shard);
                 Err(FeedError::Unknown { stream, version, shard })
@@ -81,8 +85,7 @@ impl<DB: Storage> LogFeed<DB> {
                 "you begin after position {at}, and this log ends at {head}"
             )));
         }
-        let cursor = DB::locate(&self.shared.pool, at).await?;
-        Ok(Checkpoint { cursor, last: request.last })
+        Ok(resume(&self.shared.pool, carried, at, request.last).await?)
     }
 
     /// Holds the reader's place against the log.
@@ -95,13 +98,15 @@ impl<DB: Storage> LogFeed<DB> {
         let (after, last, pool) = (request.after, request.last, &self.shared.pool);
         // Only its last message says where it is: the watermark it was told.
         let known = Checkpoint { cursor: Cursor { position: after, ..Cursor::default() }, last };
-        let mut place = match verify(pool, after, last, &known).await? {
+        let mut place = match verify(pool, carried, after, last, &known).await? {
             Verified::Here(place) => place,
             Verified::Diverged(problem) => return Err(FeedError::Diverged(problem)),
         };
-        self.check_empty(carried, last.position, after).await?;
+        // Of what is no longer kept it lacks nothing: only the rest is to be looked at.
+        let looked = last.position.max(DB::trimmed(pool).await?.position);
+        self.check_empty(carried, looked, after).await?;
         // A version begins where the one before it ends.
-        if after < carried.after {
+        if after < carried.after && place.cursor.position < carried.after {
             let cursor = DB::locate(pool, carried.after).await?;
             place = Checkpoint { cursor, last: Link::anchor(carried.after) };
         }
@@ -165,7 +170,7 @@ impl<DB: Storage> Feed for LogFeed<DB> {
         {
             let (after, last) = (request.after, request.last);
             let pool = &self.shared.pool;
-            let told = match continuation(pool, former, after, last).await? {
+            let told = match continuation(pool, &carried, former, after, last).await? {
                 Continuation::At(told) => told,
                 Continuation::Unknown(problem) => return Err(FeedError::Diverged(problem)),
             };
@@ -247,6 +252,10 @@ impl<'a, DB: Storage> Page<'a, DB> {
     /// Reads on to `upto`, or until the page is full.
     async fn fill(&mut self, upto: Position) -> Result<(), FeedError> {
         while !self.full && self.end.cursor.position < upto {
+            if self.carried.until.is_some_and(|until| self.end.cursor.position >= until) {
+                self.full = true;
+                break;
+            }
             let at = self.end.cursor;
             let left = PageLimit {
                 rows: self.limit.rows - self.rows,

@@ -4,10 +4,11 @@
 use sqlx::Pool;
 use uuid::Uuid;
 
+use super::carried::Carried;
 use crate::{
-    Result, Storage,
+    Error, Result, Storage,
     message::{Continues, Link, Position},
-    storage::{Checkpoint, PageLimit},
+    storage::{Checkpoint, Cursor, PageLimit},
 };
 
 /// A consumer's watermark, held against this log.
@@ -19,14 +20,17 @@ pub(super) enum Verified {
 }
 
 /// Finds the checkpoint that a consumer's watermark and last message speak of; `acked` is one that
-/// was confirmed before.
+/// was confirmed before. Fails with [`Error::Trimmed`] when what the consumer lacks is no longer
+/// kept.
 pub(super) async fn verify<DB: Storage>(
     pool: &Pool<DB>,
+    carried: &Carried,
     watermark: Position,
     last: Link,
     acked: &Checkpoint,
 ) -> Result<Verified> {
-    if let Some(problem) = disagreement(pool, watermark, last).await? {
+    let trimmed = DB::trimmed(pool).await?;
+    if let Some(problem) = disagreement(pool, carried, trimmed, watermark, last).await? {
         return Ok(Verified::Diverged(problem));
     }
     // What lies between its last message and its watermark the consumer has only been told of:
@@ -35,13 +39,82 @@ pub(super) async fn verify<DB: Storage>(
         true => watermark.min(acked.cursor.position),
         false => last.position,
     };
-    let cursor = DB::locate(pool, at).await?;
+    // Of what is no longer kept it lacks nothing.
+    let cursor = match at <= trimmed.position {
+        true => carried.beginning(trimmed),
+        false => DB::locate(pool, at).await?,
+    };
     Ok(Verified::Here(Checkpoint { cursor, last }))
+}
+
+/// Where a reader goes on that has all up to `at`, `last` being its last message: there, or where
+/// the log begins, if nothing of the shard stood between. Fails with [`Error::Trimmed`] if it did.
+pub(super) async fn resume<DB: Storage>(
+    pool: &Pool<DB>,
+    carried: &Carried,
+    at: Position,
+    last: Link,
+) -> Result<Checkpoint> {
+    let trimmed = DB::trimmed(pool).await?;
+    if at > trimmed.position {
+        return Ok(Checkpoint { cursor: DB::locate(pool, at).await?, last });
+    }
+    if at == trimmed.position && last.is_anchor() {
+        // What comes next names the message before it.
+        let last = match anchor(pool, carried, trimmed.position).await? {
+            none if none.is_anchor() => Link::anchor(none.position.max(carried.after)),
+            last => last,
+        };
+        return Ok(Checkpoint { cursor: carried.beginning(trimmed), last });
+    }
+    match trimmed_away(pool, carried, trimmed, at, last).await? {
+        None => Ok(Checkpoint { cursor: carried.beginning(trimmed), last }),
+        Some(_) => Err(Error::Trimmed { position: at.0, kept: trimmed.position.0 }),
+    }
+}
+
+/// The shard's last message at or below the trim point; an anchor where none stands between its
+/// position and the trim point.
+async fn anchor<DB: Storage>(
+    pool: &Pool<DB>,
+    carried: &Carried,
+    trimmed: Position,
+) -> Result<Link> {
+    let origin = &carried.origin;
+    let known = DB::anchor(pool, &origin.stream, origin.version, origin.shard).await?;
+    Ok(known.unwrap_or(carried.unknown(trimmed)))
+}
+
+/// Holds a place at or below the trim point against the shard's anchor: says so when it is none,
+/// and fails with [`Error::Trimmed`] when messages that the reader lacks are no longer kept.
+async fn trimmed_away<DB: Storage>(
+    pool: &Pool<DB>,
+    carried: &Carried,
+    trimmed: Cursor,
+    watermark: Position,
+    last: Link,
+) -> Result<Option<String>> {
+    let anchor = anchor(pool, carried, trimmed.position).await?;
+    if watermark < anchor.position {
+        return Err(Error::Trimmed { position: watermark.0, kept: trimmed.position.0 });
+    }
+    let agrees = last == anchor
+        || (anchor.is_anchor() && last.position <= anchor.position)
+        || (last.is_anchor() && last.position >= anchor.position);
+    Ok((!agrees).then(|| {
+        format!(
+            "the consumer's last message is {} at position {}, and the last one of the stream that \
+             this log held up to {} was {} at position {}",
+            last.id, last.position, trimmed.position, anchor.id, anchor.position
+        )
+    }))
 }
 
 /// What of a consumer's place does not agree with this log.
 async fn disagreement<DB: Storage>(
     pool: &Pool<DB>,
+    carried: &Carried,
+    trimmed: Cursor,
     watermark: Position,
     last: Link,
 ) -> Result<Option<String>> {
@@ -52,7 +125,10 @@ async fn disagreement<DB: Storage>(
              database was restored from a backup, or it is not the one the consumer knows"
         )));
     }
-    mismatch(pool, last).await
+    match last.position <= trimmed.position {
+        true => trimmed_away(pool, carried, trimmed, watermark, last).await,
+        false => mismatch(pool, last).await,
+    }
 }
 
 /// How this log continues what a consumer of another incarnation has applied.
@@ -66,6 +142,7 @@ pub(super) enum Continuation {
 /// Finds out how this log continues what a consumer has applied that follows `former`.
 pub(super) async fn continuation<DB: Storage>(
     pool: &Pool<DB>,
+    carried: &Carried,
     former: Uuid,
     watermark: Position,
     last: Link,
@@ -79,8 +156,13 @@ pub(super) async fn continuation<DB: Storage>(
         )));
     };
     let agreed = agreed.agreed;
+    let trimmed = DB::trimmed(pool).await?.position;
     let known = match last.is_anchor() {
         true => last.position <= agreed,
+        // It cannot be looked at any more: both logs are the same up to what is agreed.
+        false if last.position <= trimmed => {
+            last.position <= agreed || last == anchor(pool, carried, trimmed).await?
+        }
         false => last.position <= DB::head(pool).await? && mismatch(pool, last).await?.is_none(),
     };
     Ok(Continuation::At(match known {

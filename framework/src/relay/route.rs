@@ -15,6 +15,7 @@ use super::{
     RouteState, Shared,
     backoff::Backoff,
     carried::{Carried, Gather},
+    position::resume,
     window::{Landed, Window},
 };
 use crate::{
@@ -83,9 +84,15 @@ impl<DB: Storage> Sender<DB> {
                 Ok(end) => return end,
                 Err(error) => error,
             };
-            tracing::warn!(route = self.key.route, %error, "route failed; trying again");
-            let pause = self.backoff.failed();
-            self.tell_backoff(error.to_string());
+            let pause = match &error {
+                Error::Trimmed { .. } => self.trimmed(&error),
+                error => {
+                    tracing::warn!(route = self.key.route, %error, "route failed; trying again");
+                    let pause = self.backoff.failed();
+                    self.tell_backoff(error.to_string());
+                    pause
+                }
+            };
             self.pause(pause).await;
             match *self.hold.borrow() {
                 Hold::Lost => return End::Lost,
@@ -105,11 +112,13 @@ impl<DB: Storage> Sender<DB> {
                 problem: "its row was deleted: start the relay again".to_owned(),
             });
         };
-        let mut at = row.checkpoint;
-        if at.cursor.seal == 0 {
-            // A place that was only named by its position.
-            at.cursor = DB::locate(pool, at.cursor.position).await?;
-        }
+        // A place may be named only by its position, and be no longer kept.
+        let Checkpoint { cursor, last } = row.checkpoint;
+        let kept = DB::trimmed(pool).await?.position <= cursor.position;
+        let at = match kept && cursor.seal != 0 && !last.is_anchor() {
+            true => row.checkpoint,
+            false => resume(pool, &self.carried, cursor.position, last).await?,
+        };
         let mut run = Run {
             began: at.cursor.position,
             acked: at,
@@ -129,6 +138,16 @@ impl<DB: Storage> Sender<DB> {
             run.save_now(matches!(end, Ok(End::Closed))).await;
         }
         end
+    }
+
+    /// What is to be sent next is no longer kept: an operator must decide. Returns how long to
+    /// wait before it is looked at again.
+    fn trimmed(&self, error: &Error) -> Duration {
+        let (route, shard) = (&self.key.route, self.key.shard);
+        tracing::error!(route, shard, %error, "route stopped: it came too late");
+        let state = RouteState::Trimmed { error: error.to_string() };
+        self.shared.board.tell(&self.key, None, state);
+        self.shared.options.max_backoff
     }
 
     fn tell_backoff(&self, error: String) {

@@ -18,6 +18,7 @@ use super::{
     assign::{Members, owner},
     carried::Carried,
     define::Defined,
+    retain,
     route::{End, Hold, Sender},
 };
 use crate::{
@@ -170,7 +171,8 @@ impl<DB: Storage> Share<DB> {
                 of_route.iter().filter(|row| !row.closed).map(|row| row.key.version).collect();
             let oldest = open.iter().min().copied().unwrap_or(0);
             let outdated = outdated(line);
-            for RouteRow { key, paused, closed, checkpoint, .. } in of_route {
+            for row in of_route {
+                let RouteRow { key, paused, closed, checkpoint, .. } = row;
                 if *closed {
                     board.forget(key);
                     continue;
@@ -196,6 +198,7 @@ impl<DB: Storage> Share<DB> {
                     _ if self.running.contains_key(key) => {}
                     _ => board.tell(key, Some(checkpoint.cursor.position), state),
                 }
+                board.alarm(key, retain::alarm(row));
             }
         }
         Ok(wanted)

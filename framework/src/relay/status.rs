@@ -31,6 +31,12 @@ pub enum RouteState {
         /// What was found.
         error: String,
     },
+    /// What it is to send next is no longer kept, for it stood still for too long. Nothing is
+    /// skipped: it waits for an operator, and looks again now and then.
+    Trimmed {
+        /// From where on the log is kept, and what to do.
+        error: String,
+    },
     /// An operator paused the route.
     Paused,
     /// The stream has a newer definition than this process: it carries nothing of it.
@@ -54,6 +60,9 @@ pub struct RouteStatus {
     pub position: Position,
     /// What it is doing.
     pub state: RouteState,
+    /// Why somebody should look at it: it has been standing still for too long, or is too far
+    /// behind; with what becomes of it.
+    pub alarm: Option<String>,
 }
 
 /// The states of all shards, in order.
@@ -72,8 +81,16 @@ impl Board {
             Err(at) => {
                 let (ShardKey { route, version, shard }, position) =
                     (key.clone(), position.unwrap_or_default());
-                all.insert(at, RouteStatus { route, version, shard, position, state });
+                all.insert(at, RouteStatus { route, version, shard, position, state, alarm: None });
             }
+        }
+    }
+
+    /// Tells that somebody should look at a shard, or need not any more.
+    pub(super) fn alarm(&self, key: &ShardKey, alarm: Option<String>) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Ok(at) = all.binary_search_by(|known| order(known).cmp(&name(key))) {
+            all[at].alarm = alarm;
         }
     }
 

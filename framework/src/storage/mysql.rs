@@ -10,32 +10,77 @@ mod settings;
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use chrono::{DateTime, NaiveDateTime, Utc};
 use sqlx::{Executor, MySql, MySqlPool, Pool, Row, Transaction, mysql::MySqlPoolOptions};
 use uuid::Uuid;
 
 use super::shared::{
-    InboxColumns, RouteColumns, TERMS, TIMER, ahead_store, from_millis, held_store, inbox_row,
-    incarnation_store, inserted, millis, route_row, route_stores, shared_reads, shared_stores,
-    split_subject, sql, timer_subject,
+    DELAYED, InboxColumns, KnownColumns, LagColumns, ListedInbox, RouteColumns, TERMS, TIMER,
+    ahead_store, delay_millis, delay_store, from_millis, headers_text, held_store,
+    idempotency_store, inbox_row, incarnation_store, inserted, listed_inbox, millis, move_due,
+    reapply_store, retention_store, route_row, route_stores, save_rows, shared_reads,
+    shared_stores, split_subject, sql, step, timer_subject,
 };
 use super::{
-    Ahead, AheadRow, AheadStore, AppliedMigration, Base, Cursor, DueKey, Edited, Former,
-    HeldMessage, HeldReason, HeldStore, Holding, InboxRow, InboxStore, IncarnationStore, LogStore,
-    MemberStore, Met, NewShard, PageLimit, RouteLag, RouteRow, RouteStore, Save, Server, ShardKey,
-    Steps, StreamStore, StreamVersion, Term,
+    Aged, Ahead, AheadRow, AheadStore, Anchor, Appended, AppliedMigration, Base, Cursor,
+    DelayStore, Delayed, DueKey, Edited, Former, HeldMessage, HeldReason, HeldStore, Holding,
+    IdempotencyStore, Inbox, InboxRow, InboxStore, IncarnationStore, Kept, Known, Lease, LogStore,
+    MemberStore, Met, NewShard, PageLimit, Patience, ReapplyStore, RetentionStore, RouteLag,
+    RouteRow, RouteStore, Save, Server, ShardKey, Steps, StreamStore, StreamVersion, Swept, Term,
 };
 use crate::{
     Error, Result, begin,
     error::mysql_number,
-    message::{Envelope, Link, Origin, Position, encode_envelope},
+    message::{Due, Envelope, Link, Message, Origin, Position, encode_envelope},
 };
 
 shared_stores!(MySql, "mysql");
 route_stores!(MySql, "mysql");
 shared_reads!(MySql, "mysql");
+idempotency_store!(MySql, "mysql");
+move_due!(MySql, "mysql");
+delay_store!(MySql, "mysql", naive, naive, move_due);
 held_store!(MySql, "mysql");
 ahead_store!(MySql, "mysql");
+reapply_store!(MySql, "mysql");
 incarnation_store!(MySql, "mysql");
+retention_store!(
+    MySql,
+    "mysql",
+    async fn trim_to(_pool: &MySqlPool, from: Cursor, goal: Position) -> Result<Option<Cursor>> {
+        Ok(step(from, goal))
+    },
+    async fn sweep(pool: &MySqlPool, most: i64) -> Result<Swept> {
+        let failed = "remove what is no longer kept";
+        let rows: Vec<i64> = sqlx::query_scalar(include_str!("mysql/sql/sweep_find.sql"))
+            .bind(most)
+            .fetch_all(pool)
+            .await
+            .map_err(Error::database(failed))?;
+        if rows.is_empty() {
+            return Ok(Swept::default());
+        }
+        let mut tx = begin(pool).await?;
+        let gone = sqlx::query(include_str!("mysql/sql/sweep_rows.sql"))
+            .bind(sqlx::types::Json(&rows))
+            .execute(&mut *tx)
+            .await
+            .map_err(Error::database(failed))?;
+        tx.commit().await.map_err(Error::database(failed))?;
+        let more = rows.len() as i64 >= most;
+        Ok(Swept { rows: gone.rows_affected(), more, ..Swept::default() })
+    }
+);
+
+/// Nothing keeps rows from being removed.
+async fn held_back(_pool: &MySqlPool, _longer: Duration) -> Result<Vec<(String, Duration)>> {
+    Ok(Vec::new())
+}
+
+/// A time in UTC, whatever the session's time zone is.
+fn naive(time: DateTime<Utc>) -> NaiveDateTime {
+    time.naive_utc()
+}
 
 /// ER_SP_DOES_NOT_EXIST: also said of a savepoint.
 const NO_SAVEPOINT: u16 = 1305;

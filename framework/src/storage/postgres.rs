@@ -1,38 +1,50 @@
 //! PostgreSQL 14 or newer.
 
+mod delayed;
 mod inspect;
 mod log;
 mod migrate;
 mod outbox;
+mod retention;
 
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use sqlx::{PgPool, Pool, Postgres, Row, Transaction, postgres::PgPoolOptions};
 use uuid::Uuid;
 
+use retention::held_back;
+
 use super::shared::{
-    InboxColumns, RouteColumns, TERMS, TIMER, ahead_store, from_millis, held_store, inbox_row,
-    incarnation_store, inserted, lease_store, millis, route_row, route_stores, shared_reads,
-    shared_stores, split_subject, sql, timer_subject,
+    DELAYED, InboxColumns, KnownColumns, LagColumns, ListedInbox, RouteColumns, TERMS, TIMER,
+    ahead_store, delay_millis, delay_store, from_millis, headers_text, held_store,
+    idempotency_store, in_order, inbox_row, incarnation_store, inserted, lease_store, leases,
+    listed_inbox, millis, reapply_store, retention_store, route_row, route_stores, save_rows,
+    shared_reads, shared_stores, split_subject, sql, timer_subject,
 };
 use super::{
-    Ahead, AheadRow, AheadStore, AppliedMigration, Base, Cursor, DueKey, Edited, Former,
-    HeldMessage, HeldReason, HeldStore, Holding, InboxRow, InboxStore, IncarnationStore, Lease,
-    LeaseStore, LogStore, MemberStore, Met, NewShard, PageLimit, RouteLag, RouteRow, RouteStore,
-    Save, Server, ShardKey, Steps, StreamStore, StreamVersion, Term,
+    Aged, Ahead, AheadRow, AheadStore, Anchor, Appended, AppliedMigration, Base, Cursor,
+    DelayStore, Delayed, DueKey, Edited, Former, HeldMessage, HeldReason, HeldStore, Holding,
+    IdempotencyStore, Inbox, InboxRow, InboxStore, IncarnationStore, Kept, Known, Lease,
+    LeaseStore, LogStore, MemberStore, Met, NewShard, PageLimit, Patience, ReapplyStore,
+    RetentionStore, RouteLag, RouteRow, RouteStore, Save, Server, ShardKey, Steps, StreamStore,
+    StreamVersion, Swept, Term,
 };
 use crate::{
     Error, Result, begin,
-    message::{Envelope, Link, Origin, Position, encode_envelope},
+    message::{Due, Envelope, Link, Message, Origin, Position, encode_envelope},
 };
 
 lease_store!(Postgres, "postgres");
 shared_stores!(Postgres, "postgres");
 shared_reads!(Postgres, "postgres");
 route_stores!(Postgres, "postgres");
+idempotency_store!(Postgres, "postgres");
+delay_store!(Postgres, "postgres", keep, keep, delayed::move_due);
 held_store!(Postgres, "postgres");
 ahead_store!(Postgres, "postgres");
+reapply_store!(Postgres, "postgres");
 incarnation_store!(
     Postgres,
     "postgres",
@@ -44,6 +56,24 @@ incarnation_store!(
     }
 );
 
+retention_store!(
+    Postgres,
+    "postgres",
+    async fn trim_to(pool: &PgPool, from: Cursor, goal: Position) -> Result<Option<Cursor>> {
+        retention::trim_to(pool, from, goal).await
+    },
+    async fn extend(pool: &PgPool, messages: i64) -> Result<()> {
+        retention::extend(pool, messages).await
+    },
+    async fn sweep(pool: &PgPool, most: i64) -> Result<Swept> {
+        retention::sweep(pool, most).await
+    }
+);
+/// A time as it is.
+fn keep(time: DateTime<Utc>) -> DateTime<Utc> {
+    time
+}
+
 #[async_trait]
 impl Base for Postgres {
     const LABEL: &'static str = "PostgreSQL";
@@ -54,8 +84,14 @@ impl Base for Postgres {
     }
 
     fn relay_pool(pool: &PgPool, connections: u32, met: Met) -> PgPool {
-        // A position may be published only when a power cut cannot give it to another message.
-        let options = (*pool.connect_options()).clone().options([("synchronous_commit", "on")]);
+        let options = (*pool.connect_options()).clone().options([
+            // A position may be published only when a power cut cannot give it to another message.
+            ("synchronous_commit", "on"),
+            // What is frozen in a transaction of the relay's own is rolled back by the server, and
+            // nobody waits longer for a lock than that takes.
+            ("idle_in_transaction_session_timeout", "4s"),
+            ("lock_timeout", "5s"),
+        ]);
         PgPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(pool.options().get_acquire_timeout())

@@ -69,6 +69,10 @@ pub struct RouteRow {
     pub paused: bool,
     /// Whether it has sent all of its version that there is.
     pub closed: bool,
+    /// Since when it has been standing still for too long, or been too far behind.
+    pub alarm_at: Option<DateTime<Utc>>,
+    /// Whether retention goes on without it.
+    pub lost: bool,
 }
 
 /// A shard's row as it is made: nothing at or below `at` is sent.
@@ -115,7 +119,7 @@ pub struct StreamVersion {
 /// The durable checkpoints of routes, one for each shard.
 #[async_trait]
 pub trait RouteStore: Base {
-    /// Makes the rows that are missing.
+    /// Makes the rows that are missing; none begins before the trim point.
     async fn create_shards(pool: &Pool<Self>, stream: &str, shards: &[NewShard]) -> Result<()>;
 
     /// Every shard of every route, in order.
@@ -124,8 +128,9 @@ pub trait RouteStore: Base {
     /// One shard of a route.
     async fn shard(pool: &Pool<Self>, key: &ShardKey) -> Result<Option<RouteRow>>;
 
-    /// Moves checkpoints in one transaction, each if its lease is still its route's; one answer
-    /// each: false when the lease is somebody else's by now. `hold` says whether they still hold
+    /// Moves checkpoints in one statement that commits by itself, so that a process that is frozen
+    /// meanwhile leaves no lock; each if its lease is still its route's. One answer each: false when
+    /// the lease is somebody else's by now. `hold` says whether they still hold
     /// on the connection that was made or found for it.
     async fn save_checkpoints(
         pool: &Pool<Self>,
@@ -141,7 +146,8 @@ pub trait RouteStore: Base {
     async fn set_paused(pool: &Pool<Self>, route: &str, paused: bool) -> Result<u64>;
 
     /// Sets shards to where they are told, in one transaction that takes their leases away:
-    /// what their holders still save is refused.
+    /// what their holders still save is refused. Fails with
+    /// [`Error::Trimmed`](crate::Error::Trimmed) when one would begin before the trim point.
     async fn rewind(pool: &Pool<Self>, to: &[NewShard]) -> Result<()>;
 }
 

@@ -16,47 +16,20 @@ macro_rules! lease_store {
     ($db:ty, $dir:literal) => {
         #[async_trait]
         impl LeaseStore for $db {
-            async fn acquire(
-                pool: &Pool<Self>,
-                name: &str,
-                holder: Uuid,
-                ttl: Duration,
-            ) -> Result<Option<Lease>> {
-                let epoch: Option<i64> = sqlx::query_scalar(sql!($dir, "lease_acquire"))
-                    .bind(name)
-                    .bind(holder)
-                    .bind(millis(ttl))
-                    .fetch_optional(pool)
-                    .await
-                    .map_err(Error::database("acquire a lease"))?;
-                Ok(epoch.map(|epoch| Lease { name: name.to_owned(), holder, epoch }))
-            }
-
             async fn acquire_all(
                 pool: &Pool<Self>,
                 names: &[String],
                 holder: Uuid,
                 ttl: Duration,
             ) -> Result<Vec<Option<Lease>>> {
-                let failed = "acquire leases";
-                let mut tx = begin(pool).await?;
-                // In one order, so that two transactions cannot wait for each other.
-                let mut order: Vec<usize> = (0..names.len()).collect();
-                order.sort_by(|a, b| names[*a].cmp(&names[*b]));
-                let mut leases = vec![None; names.len()];
-                for index in order {
-                    let name = &names[index];
-                    let epoch: Option<i64> = sqlx::query_scalar(sql!($dir, "lease_acquire"))
-                        .bind(name)
-                        .bind(holder)
-                        .bind(millis(ttl))
-                        .fetch_optional(&mut *tx)
-                        .await
-                        .map_err(Error::database(failed))?;
-                    leases[index] = epoch.map(|epoch| Lease { name: name.clone(), holder, epoch });
-                }
-                tx.commit().await.map_err(Error::database(failed))?;
-                Ok(leases)
+                let granted: Vec<(String, i64)> = sqlx::query_as(sql!($dir, "lease_acquire"))
+                    .bind(sqlx::types::Json(in_order(names)))
+                    .bind(holder)
+                    .bind(millis(ttl))
+                    .fetch_all(pool)
+                    .await
+                    .map_err(Error::database("acquire leases"))?;
+                Ok(leases(names, holder, &granted))
             }
 
             async fn release(pool: &Pool<Self>, lease: &Lease) -> Result<()> {
@@ -74,6 +47,26 @@ macro_rules! lease_store {
 }
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub(super) use lease_store;
+
+/// The names as they are locked: two processes that lock many must not wait for each other.
+pub(super) fn in_order(names: &[String]) -> Vec<&String> {
+    names.iter().collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// The answers to `names`, of which those in `granted` are `holder`'s at their epoch.
+pub(super) fn leases(
+    names: &[String],
+    holder: Uuid,
+    granted: &[(String, i64)],
+) -> Vec<Option<Lease>> {
+    let granted: BTreeMap<&str, i64> =
+        granted.iter().map(|(name, epoch)| (name.as_str(), *epoch)).collect();
+    let lease = |name: &String| {
+        let epoch = *granted.get(name.as_str())?;
+        Some(Lease { name: name.clone(), holder, epoch })
+    };
+    names.iter().map(lease).collect()
+}
 
 /// Implements the inbox store for `$db` over `storage/$dir/sql`.
 macro_rules! shared_stores {
@@ -201,23 +194,36 @@ mod ahead;
 mod held;
 mod incarnation;
 mod reads;
+mod reapply;
+mod retention;
 mod route;
+mod source;
 pub(super) use ahead::ahead_store;
 pub(super) use held::held_store;
 pub(super) use incarnation::{TERMS, incarnation_store};
-pub(super) use reads::shared_reads;
-pub(super) use route::{RouteColumns, route_row, route_stores};
+pub(super) use reads::{LagColumns, shared_reads};
+pub(super) use reapply::{ListedInbox, listed_inbox, reapply_store};
+#[cfg(any(feature = "mysql", feature = "sqlite"))]
+pub(super) use retention::step;
+pub(super) use retention::{STEP, retention_store};
+pub(super) use route::{RouteColumns, route_row, route_stores, save_rows};
+#[cfg(any(feature = "mysql", feature = "sqlite"))]
+pub(super) use source::move_due;
+pub(super) use source::{DELAYED, KnownColumns, delay_store, idempotency_store};
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use chrono::{DateTime, Utc};
 use futures::{Stream, TryStreamExt};
 use uuid::Uuid;
 
-use super::{HeldReason, InboxRow, LogRow, PageLimit};
+use super::{HeldReason, InboxRow, Lease, LogRow, PageLimit};
 use crate::{
     Error, Result,
-    message::{Link, Message, MessageError, Position},
+    message::{Link, Message, MessageError, Position, check_header},
 };
 
 /// The kind of the timers that retry parked keys; their subject is "source key".
@@ -233,6 +239,12 @@ pub(super) fn split_subject(subject: &str) -> Option<(String, String)> {
 
 pub(super) fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// A hundred years are as good as for ever, and every database can add them to now.
+pub(super) fn delay_millis(after: Duration) -> i64 {
+    const LONGEST: i64 = 100 * 366 * 24 * 3_600 * 1_000;
+    millis(after).min(LONGEST)
 }
 
 pub(super) fn from_millis(millis: i64) -> DateTime<Utc> {
@@ -278,9 +290,29 @@ pub(super) fn headers_text(message: &Message) -> Result<String> {
         .map_err(|error| Error::Message(MessageError::Payload(error)))
 }
 
-/// The headers as they were stored.
-pub(super) fn headers(text: &str) -> sqlx::Result<BTreeMap<String, String>> {
-    serde_json::from_str(text).map_err(|error| sqlx::Error::Decode(Box::new(error)))
+/// The headers as they were stored. What a plain INSERT wrote that is no header is left out, and
+/// said: a message without it is worth more than a log that cannot be read.
+pub(super) fn headers(text: &str) -> BTreeMap<String, String> {
+    if text == "{}" {
+        return BTreeMap::new();
+    }
+    let all = serde_json::from_str::<BTreeMap<String, serde_json::Value>>(text);
+    let all = all.unwrap_or_else(|error| {
+        tracing::error!(%error, "the headers of a message are no JSON object: they are left out");
+        BTreeMap::new()
+    });
+    let text = |(name, value)| match value {
+        serde_json::Value::String(value) => (name, value),
+        other => (name, other.to_string()),
+    };
+    let good = |(name, value): &(String, String)| match check_header(name, value) {
+        Ok(()) => true,
+        Err(error) => {
+            tracing::error!(%error, "a header of a message is left out");
+            false
+        }
+    };
+    all.into_iter().map(text).filter(good).collect()
 }
 
 /// Takes rows while the page has room for them, and says whether it was full before the rows

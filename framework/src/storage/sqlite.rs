@@ -8,32 +8,79 @@ mod outbox;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sqlx::{Pool, Row, Sqlite, SqlitePool, Transaction, sqlite::SqlitePoolOptions};
+use chrono::{DateTime, Utc};
+use sqlx::{
+    Connection, Pool, Row, SqlSafeStr, Sqlite, SqlitePool, Transaction, sqlite::SqlitePoolOptions,
+};
 use uuid::Uuid;
 
 use super::shared::{
-    InboxColumns, RouteColumns, TERMS, TIMER, ahead_store, from_millis, held_store, inbox_row,
-    incarnation_store, inserted, lease_store, millis, route_row, route_stores, shared_reads,
-    shared_stores, split_subject, sql, timer_subject,
+    DELAYED, InboxColumns, KnownColumns, LagColumns, ListedInbox, RouteColumns, TERMS, TIMER,
+    ahead_store, delay_millis, delay_store, from_millis, headers_text, held_store,
+    idempotency_store, in_order, inbox_row, incarnation_store, inserted, lease_store, leases,
+    listed_inbox, millis, move_due, reapply_store, retention_store, route_row, route_stores,
+    save_rows, shared_reads, shared_stores, split_subject, sql, step, timer_subject,
 };
 use super::{
-    Ahead, AheadRow, AheadStore, AppliedMigration, Base, Cursor, DueKey, Edited, Former,
-    HeldMessage, HeldReason, HeldStore, Holding, InboxRow, InboxStore, IncarnationStore, Lease,
-    LeaseStore, LogStore, MemberStore, Met, NewShard, PageLimit, RouteLag, RouteRow, RouteStore,
-    Save, Server, ShardKey, Steps, StreamStore, StreamVersion, Term,
+    Aged, Ahead, AheadRow, AheadStore, Anchor, Appended, AppliedMigration, Base, Cursor,
+    DelayStore, Delayed, DueKey, Edited, Former, HeldMessage, HeldReason, HeldStore, Holding,
+    IdempotencyStore, Inbox, InboxRow, InboxStore, IncarnationStore, Kept, Known, Lease,
+    LeaseStore, LogStore, MemberStore, Met, NewShard, PageLimit, Patience, ReapplyStore,
+    RetentionStore, RouteLag, RouteRow, RouteStore, Save, Server, ShardKey, Steps, StreamStore,
+    StreamVersion, Swept, Term,
 };
 use crate::{
     Error, Result, begin,
-    message::{Envelope, Link, Origin, Position, encode_envelope},
+    message::{Due, Envelope, Link, Message, Origin, Position, encode_envelope},
 };
 
 lease_store!(Sqlite, "sqlite");
 shared_stores!(Sqlite, "sqlite");
 shared_reads!(Sqlite, "sqlite");
 route_stores!(Sqlite, "sqlite");
+idempotency_store!(Sqlite, "sqlite");
+move_due!(Sqlite, "sqlite");
+delay_store!(Sqlite, "sqlite", micros, unix_millis, move_due);
 held_store!(Sqlite, "sqlite");
 ahead_store!(Sqlite, "sqlite");
+reapply_store!(Sqlite, "sqlite");
 incarnation_store!(Sqlite, "sqlite");
+retention_store!(
+    Sqlite,
+    "sqlite",
+    async fn trim_to(_pool: &SqlitePool, from: Cursor, goal: Position) -> Result<Option<Cursor>> {
+        Ok(step(from, goal))
+    },
+    async fn sweep(pool: &SqlitePool, most: i64) -> Result<Swept> {
+        let gone = sqlx::query(include_str!("sqlite/sql/sweep_rows.sql"))
+            .bind(most)
+            .execute(pool)
+            .await
+            .map_err(Error::database("remove what is no longer kept"))?;
+        let rows = gone.rows_affected();
+        Ok(Swept { rows, more: rows >= most.unsigned_abs(), ..Swept::default() })
+    }
+);
+
+/// Nothing keeps rows from being removed.
+async fn held_back(_pool: &SqlitePool, _longer: Duration) -> Result<Vec<(String, Duration)>> {
+    Ok(Vec::new())
+}
+
+/// Takes the write lock at once.
+const BEGIN: &str = "BEGIN IMMEDIATE";
+/// What SQLite says of a transaction that is begun in another one.
+const WITHIN: &str = "within a transaction";
+
+/// As messages have their times.
+fn micros(time: DateTime<Utc>) -> i64 {
+    time.timestamp_micros()
+}
+
+/// As all other tables have theirs.
+fn unix_millis(time: DateTime<Utc>) -> i64 {
+    time.timestamp_millis()
+}
 
 #[async_trait]
 impl Base for Sqlite {
@@ -41,7 +88,26 @@ impl Base for Sqlite {
     const MIGRATIONS: &'static [syncline_migrations::Migration] = syncline_migrations::SQLITE;
 
     async fn begin_write(pool: SqlitePool) -> sqlx::Result<Transaction<'static, Self>> {
-        pool.begin_with("BEGIN IMMEDIATE").await
+        loop {
+            let connection = pool.acquire().await?;
+            // sqlx does not learn that SQLite has ended a transaction by itself, as when the disk
+            // was full: such a connection would refuse to begin another one for ever.
+            if connection.is_in_transaction() {
+                drop(connection.close().await);
+                continue;
+            }
+            return Transaction::begin(connection, Some(BEGIN.into_sql_str())).await;
+        }
+    }
+
+    async fn still_open(tx: &mut Transaction<'_, Self>) -> Result<()> {
+        // Refused inside a transaction. Elsewhere it begins one, which is rolled back with `tx`.
+        let begun = sqlx::query(include_str!("sqlite/sql/still_open.sql"));
+        match begun.execute(&mut **tx).await {
+            Ok(_) => Err(Error::TransactionLost),
+            Err(sqlx::Error::Database(error)) if error.message().contains(WITHIN) => Ok(()),
+            Err(error) => Err(Error::database("look whether the transaction is open")(error)),
+        }
     }
 
     fn relay_pool(pool: &SqlitePool, connections: u32, met: Met) -> SqlitePool {

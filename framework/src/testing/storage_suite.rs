@@ -19,6 +19,11 @@ mod held;
 mod lanes;
 mod leases;
 mod log;
+mod members;
+mod reapply;
+mod retention;
+mod shards;
+mod source;
 mod support;
 mod unknown;
 mod way;
@@ -55,8 +60,25 @@ where
         log::bad_messages_are_refused_and_the_transaction_goes_on,
         log::concurrent_writers_lose_nothing_and_keep_their_keys_order,
         leases::a_lease_has_one_holder_and_a_new_epoch_for_each,
+        leases::a_lease_of_a_clock_that_was_set_back_is_not_waited_for,
         leases::a_checkpoint_of_an_older_epoch_is_refused,
+        leases::a_relay_that_is_frozen_in_the_middle_of_a_step_holds_up_no_other,
         leases::a_route_keeps_its_stream,
+        shards::shards_are_made_once_and_listed_in_order,
+        shards::of_many_checkpoints_only_the_fenced_one_is_refused,
+        shards::a_closed_shard_is_opened_again_with_its_version,
+        shards::a_route_is_paused_in_every_shard,
+        shards::a_rewound_shard_is_no_longer_its_holders,
+        shards::a_new_version_begins_at_the_head_and_fences_the_old_one,
+        members::a_member_is_known_until_its_time_runs_out_or_it_withdraws,
+        source::a_repeated_key_gives_the_first_receipt_and_writes_nothing,
+        source::a_key_of_another_content_is_an_error_and_the_transaction_goes_on,
+        source::who_takes_a_key_second_waits_for_the_first,
+        source::delayed_messages_come_when_they_are_due_in_order,
+        source::only_the_lease_moves_and_two_movers_move_once,
+        source::a_mover_that_is_cut_off_loses_and_doubles_nothing,
+        source::a_delayed_message_can_be_cancelled_until_it_is_moved,
+        source::relays_send_a_delayed_message_once_and_not_before_it_is_due,
         held::held_messages_of_a_key_come_in_order_and_leave_one_by_one,
         held::a_due_key_is_taken_by_one,
         held::a_dead_letter_is_revived_once,
@@ -79,6 +101,16 @@ where
         unknown::what_is_unknown_can_be_given_up,
         unknown::the_stream_pauses_when_too_much_is_held,
         unknown::an_edited_message_is_applied_as_edited,
+        reapply::a_running_consumer_applies_again_from_a_position,
+        reapply::lanes_apply_again_from_a_position,
+        reapply::an_unordered_consumer_applies_again_from_a_position,
+        reapply::what_was_applied_past_the_watermark_is_applied_again,
+        reapply::reapplying_is_refused_where_it_could_go_wrong,
+        reapply::a_consumer_sent_back_before_a_new_version_of_the_stream_gets_both,
+        retention::what_a_cursor_needs_is_kept,
+        retention::a_quiet_shard_goes_on_where_its_last_message_is_gone,
+        retention::a_reader_that_never_comes_back_is_lost_and_told,
+        retention::writers_go_on_while_the_log_is_trimmed,
         way::every_message_is_applied_once_in_order,
         way::a_duplicate_batch_has_no_effect_and_a_gap_is_answered,
         way::a_failing_message_parks_its_key_and_the_others_flow,

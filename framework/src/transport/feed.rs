@@ -100,7 +100,16 @@ pub enum FeedError {
     Trimmed(String),
     /// The log cannot be read now.
     #[error("the log cannot be read now: {0}")]
-    Unavailable(#[from] crate::Error),
+    Unavailable(#[source] crate::Error),
+}
+
+impl From<crate::Error> for FeedError {
+    fn from(error: crate::Error) -> Self {
+        match error {
+            crate::Error::Trimmed { .. } => Self::Trimmed(error.to_string()),
+            error => Self::Unavailable(error),
+        }
+    }
 }
 
 /// Serves a source's log to readers that ask for it.

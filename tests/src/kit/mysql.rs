@@ -1,7 +1,7 @@
 //! The same for MariaDB and MySQL, which return nothing from an UPDATE.
 
 use async_trait::async_trait;
-use sqlx::{Executor, MySql, MySqlPool, Transaction, mysql::MySqlPoolOptions};
+use sqlx::{AssertSqlSafe, Executor, MySql, MySqlPool, Transaction, mysql::MySqlPoolOptions};
 
 use super::{KEYS, Kit};
 
@@ -9,12 +9,35 @@ const TABLES: &str = "
     CREATE TABLE counters (`key` VARCHAR(40) PRIMARY KEY, n BIGINT NOT NULL) ENGINE = InnoDB;
     CREATE TABLE applied (id BIGINT AUTO_INCREMENT PRIMARY KEY, `key` VARCHAR(40) NOT NULL,
                           n BIGINT NOT NULL) ENGINE = InnoDB";
+const FILL: &str = "
+    INSERT INTO syncline_outbox (topic, `key`, data)
+    WITH digits (d) AS (
+        SELECT 0 UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4
+        UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9
+    ), numbers (n) AS (
+        SELECT ? + a.d * 1000 + b.d * 100 + c.d * 10 + d.d + 1
+        FROM digits AS a, digits AS b, digits AS c, digits AS d
+    )
+    SELECT 'counter.raised', CONCAT('key ', n % 12), CAST(n AS CHAR) FROM numbers WHERE n <= ?";
 const RAISE: &str = "UPDATE counters SET n = n + 1 WHERE `key` = ?";
 
 #[async_trait]
 impl Kit for MySql {
     async fn connect(url: &str, connections: u32) -> sqlx::Result<MySqlPool> {
         MySqlPoolOptions::new().max_connections(connections).connect(url).await
+    }
+
+    async fn execute(pool: &MySqlPool, statement: &str) -> sqlx::Result<()> {
+        pool.execute(sqlx::raw_sql(AssertSqlSafe(statement))).await?;
+        Ok(())
+    }
+
+    async fn fill(pool: &MySqlPool, rows: i64) -> sqlx::Result<()> {
+        // Ten thousand at a time, of four digits each.
+        for done in (0..rows).step_by(10_000) {
+            sqlx::query(FILL).bind(done).bind(rows).execute(pool).await?;
+        }
+        Ok(())
     }
 
     async fn prepare(pool: &MySqlPool) -> sqlx::Result<()> {

@@ -68,7 +68,7 @@ impl<DB: Storage> Run<'_, DB> {
             return Ok(());
         }
         let pool = &self.sender.shared.pool;
-        match verify(pool, ack.watermark, ack.last, &self.acked).await? {
+        match verify(pool, &self.sender.carried, ack.watermark, ack.last, &self.acked).await? {
             Verified::Diverged(error) => self.diverged(error).await,
             // The consumer knew it already, and more.
             Verified::Here(_) if complete => self.complete(end, &ack),

@@ -5,10 +5,10 @@ use std::{sync::Arc, time::Duration};
 use uuid::Uuid;
 
 use super::{
-    super::position::{Continuation, continuation},
+    super::position::{Continuation, continuation, resume},
     Run,
 };
-use crate::{Result, Storage, message::Link, storage::Checkpoint, transport::Ack};
+use crate::{Result, Storage, message::Link, transport::Ack};
 
 impl<DB: Storage> Run<'_, DB> {
     /// Goes back to where both logs are the same, and says so with what is sent next.
@@ -20,13 +20,15 @@ impl<DB: Storage> Run<'_, DB> {
             return Ok(());
         }
         let told_before = self.continues.is_some();
-        let continues = match continuation(pool, follows, ack.watermark, ack.last).await? {
-            Continuation::At(continues) => continues,
-            Continuation::Unknown(error) => {
-                self.diverged(error).await;
-                return Ok(());
-            }
-        };
+        let continues =
+            match continuation(pool, &self.sender.carried, follows, ack.watermark, ack.last).await?
+            {
+                Continuation::At(continues) => continues,
+                Continuation::Unknown(error) => {
+                    self.diverged(error).await;
+                    return Ok(());
+                }
+            };
         self.window.drain().await;
         let after = self.sender.carried.after;
         let through = ack.watermark.min(continues.agreed);
@@ -34,8 +36,7 @@ impl<DB: Storage> Run<'_, DB> {
             true => (after, Link::anchor(after)),
             false => (through, continues.last),
         };
-        let cursor = DB::locate(pool, through).await?;
-        let checkpoint = Checkpoint { cursor, last };
+        let checkpoint = resume(pool, &self.sender.carried, through, last).await?;
         (self.acked, self.read, self.told) = (checkpoint, checkpoint, None);
         self.continues = Some(Arc::new(continues));
         if told_before {

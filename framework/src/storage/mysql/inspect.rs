@@ -1,13 +1,13 @@
 //! What an operator looks at.
 
 use async_trait::async_trait;
-use sqlx::{MySql, MySqlConnection, MySqlPool};
+use sqlx::{MySql, MySqlConnection, MySqlPool, Row};
 
 use super::{migrate, settings::Settings};
 use crate::{
     Error, Result, begin,
     error::mysql_number,
-    storage::{Finding, HeldMessage, Inspect, Level, RouteLag},
+    storage::{Base, Finding, HeldMessage, Inspect, Level, OpenWriter, RouteLag},
 };
 
 /// The oldest servers that have what our SQL needs.
@@ -19,6 +19,8 @@ const PACKET: u64 = 8 << 20;
 const LONG: i64 = 300;
 /// So many transactions that are not purged make sealing walk over their remains.
 const HISTORY: i64 = 1_000_000;
+/// ER_SPECIFIC_ACCESS_DENIED_ERROR
+const NO_PROCESS: u16 = 1227;
 /// ER_TABLEACCESS_DENIED_ERROR, ER_COLUMNACCESS_DENIED_ERROR.
 const DENIED: [u16; 2] = [1142, 1143];
 
@@ -29,6 +31,31 @@ impl Inspect for MySql {
             .fetch_one(pool)
             .await
             .map_err(Error::database("count unsealed messages"))
+    }
+
+    async fn oldest_writer(pool: &MySqlPool) -> Result<Option<OpenWriter>> {
+        let failed = "look for open transactions";
+        let writer: sqlx::Result<Option<(i64, i64)>> =
+            sqlx::query_as(include_str!("sql/oldest_writer.sql")).fetch_optional(pool).await;
+        let (thread, age) = match writer {
+            Ok(Some(writer)) => writer,
+            Ok(None) => return Ok(None),
+            Err(error) if mysql_number(&error) == Some(NO_PROCESS) => return Ok(None),
+            Err(error) => return Err(Error::database(failed)(error)),
+        };
+        if thread != 0 {
+            return Ok(Some(OpenWriter { who: format!("connection {thread}"), age }));
+        }
+        // Which of them it is, the server does not say; without the right to ask, none is named.
+        let prepared = sqlx::query(include_str!("sql/prepared.sql")).fetch_all(pool).await;
+        let names: Vec<String> = prepared
+            .iter()
+            .flatten()
+            .filter_map(|row| row.try_get::<Vec<u8>, _>("data").ok())
+            .map(|name| format!("{:?}", String::from_utf8_lossy(&name)))
+            .collect();
+        let who = format!("prepared transaction {}", names.join(" or "));
+        Ok(Some(OpenWriter { who: who.trim_end().to_owned(), age }))
     }
 
     async fn route_lags(pool: &MySqlPool) -> Result<Vec<RouteLag>> {
@@ -112,6 +139,19 @@ impl Inspect for MySql {
             )
             .await?,
         );
+        if MySql::applied_migrations(pool).await?.len() < MySql::MIGRATIONS.len() {
+            let granted: bool = sqlx::query_scalar(include_str!("sql/create_routine.sql"))
+                .fetch_one(pool)
+                .await
+                .map_err(Error::database("read the server's state"))?;
+            findings.push(finding(
+                "CREATE ROUTINE",
+                !granted,
+                Level::Warning,
+                if granted { "granted" } else { "not granted to this user by name" },
+                "`syncline migrate up` makes a procedure: grant it on this database to whoever runs it",
+            ));
+        }
         if let Some(version) = migrate::interrupted(pool).await? {
             findings.push(finding(
                 "migration",
@@ -141,8 +181,7 @@ async fn age(
             let text = found.map_or("none".to_owned(), |found| format!("{found} {unit}"));
             Ok(finding(check, bad, Level::Warning, &text, advice))
         }
-        // ER_SPECIFIC_ACCESS_DENIED_ERROR
-        Err(error) if mysql_number(&error) == Some(1227) => {
+        Err(error) if mysql_number(&error) == Some(NO_PROCESS) => {
             Ok(finding(check, false, Level::Ok, "only the PROCESS privilege sees it", advice))
         }
         Err(error) => Err(Error::database("read the server's state")(error)),

@@ -13,7 +13,7 @@ use crate::{
     Error, Result, begin,
     message::{Message, Position},
     storage::{
-        Cursor, Lease, LogRow, LogStore, PageLimit, Sealed, Watch,
+        Cursor, Lease, LogRow, LogStore, PageLimit, RetentionStore, Sealed, Watch,
         shared::{collect_page, headers},
     },
 };
@@ -81,13 +81,14 @@ impl LogStore for MySql {
         let page = read_page(pool, after, limit).await?;
         match page.is_empty() {
             false => Ok(page),
-            true => Err(missing(after.position.0 + 1)),
+            true => Err(missing(pool, after.position.0 + 1).await?),
         }
     }
 
     async fn locate(pool: &MySqlPool, position: Position) -> Result<Cursor> {
-        if position <= Position::START {
-            return Ok(Cursor::default());
+        let trimmed = Self::trimmed(pool).await?;
+        if position <= trimmed.position {
+            return trimmed.of(position);
         }
         let seq: Option<i64> = sqlx::query_scalar(include_str!("sql/locate.sql"))
             .bind(position.0)
@@ -100,7 +101,7 @@ impl LogStore for MySql {
                 position: position.0,
                 problem: "it has not been given to a message yet".to_owned(),
             }),
-            None => Err(missing(position.0)),
+            None => Err(missing(pool, position.0).await?),
         }
     }
 
@@ -127,14 +128,16 @@ async fn read_page(pool: &MySqlPool, after: Cursor, limit: PageLimit) -> Result<
     let (page, _) = collect_page(rows, limit).await.map_err(Error::database("read the log"))?;
     for (row, position) in page.iter().zip(after.position.0 + 1..) {
         if row.cursor.position.0 != position {
-            return Err(missing(position));
+            return Err(missing(pool, position).await?);
         }
     }
     Ok(page)
 }
 
-fn missing(position: i64) -> Error {
-    Error::LogBroken { position, problem: "no row has it: the log was trimmed".to_owned() }
+/// Why no row has a position.
+async fn missing(pool: &MySqlPool, position: i64) -> Result<Error> {
+    MySql::trimmed(pool).await?.of(Position(position - 1))?;
+    Ok(Error::LogBroken { position, problem: "no row has it".to_owned() })
 }
 
 fn log_row(row: &MySqlRow) -> sqlx::Result<LogRow> {
@@ -147,8 +150,10 @@ fn log_row(row: &MySqlRow) -> sqlx::Result<LogRow> {
             time: row.try_get::<NaiveDateTime, _>(5)?.and_utc(),
             content_type: row.try_get(6)?,
             schema_version: row.try_get(7)?,
-            headers: headers(row.try_get(8)?)?,
+            headers: headers(row.try_get(8)?),
             data: Bytes::from(row.try_get::<Vec<u8>, _>(9)?),
+            idempotency_key: None,
+            due: None,
         },
     })
 }

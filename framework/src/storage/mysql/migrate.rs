@@ -14,9 +14,13 @@ use crate::{
     storage::{Steps, migrate},
 };
 
-/// What a DDL statement says that was done before: a table, a column or a key is there already, or
-/// is not there (1050, 1060, 1061; 1051, 1091).
-const DONE: [u16; 5] = [1050, 1060, 1061, 1051, 1091];
+/// What a DDL statement says that was done before: a table, a column, a key, a procedure or a CHECK is
+/// there already, or is not there (1050, 1060, 1061, 1304, MariaDB's 1826, MySQL's 3822; 1051, 1091,
+/// MySQL's 3940).
+const DONE: [u16; 9] = [1050, 1060, 1061, 1304, 1826, 3822, 1051, 1091, 3940];
+
+/// It is refused to whoever has locked tables, as the way back has.
+const DROP_PROCEDURE: &str = "DROP PROCEDURE";
 
 /// A migration that is half done.
 #[derive(Debug, Clone, Copy)]
@@ -31,7 +35,7 @@ pub(super) async fn run(pool: &MySqlPool, steps: Steps) -> Result<Vec<i64>> {
     let connection = pool.acquire().await.map_err(Error::database("migrate"))?;
     // A connection of its own: its locks and settings go with it, also when the run is cancelled.
     let mut connection = connection.detach();
-    let done = run_alone(&mut connection, steps).await;
+    let done = run_alone(pool, &mut connection, steps).await;
     drop(connection.close().await);
     done
 }
@@ -42,7 +46,11 @@ pub(super) fn statements(sql: &'static str) -> impl Iterator<Item = &'static str
     trimmed.filter(|statement| !statement.is_empty())
 }
 
-async fn run_alone(connection: &mut MySqlConnection, steps: Steps) -> Result<Vec<i64>> {
+async fn run_alone(
+    pool: &MySqlPool,
+    connection: &mut MySqlConnection,
+    steps: Steps,
+) -> Result<Vec<i64>> {
     raw(connection, include_str!("sql/migrate_session.sql")).await?;
     let locked: Option<i32> = sqlx::query_scalar(include_str!("sql/migrate_lock.sql"))
         .fetch_one(&mut *connection)
@@ -56,7 +64,7 @@ async fn run_alone(connection: &mut MySqlConnection, steps: Steps) -> Result<Vec
     let mut done = Vec::new();
     if let Some(step) = half_done(&mut *connection).await? {
         let migration = known(step.version)?;
-        finish(connection, migration, &step).await?;
+        finish(pool, connection, migration, &step).await?;
         if step.up == (steps == Steps::Up) {
             done.push(step.version);
         }
@@ -75,7 +83,7 @@ async fn run_alone(connection: &mut MySqlConnection, steps: Steps) -> Result<Vec
             .await
             .map_err(failed)?;
         commit(connection).await?;
-        finish(connection, migration, &step).await?;
+        finish(pool, connection, migration, &step).await?;
         done.push(migration.version);
     }
     if matches!(steps, Steps::Down { to: ..=0, .. }) {
@@ -107,6 +115,7 @@ async fn take_back_locked(
 
 /// Runs the statements that are left, and then writes the history.
 async fn finish(
+    pool: &MySqlPool,
     connection: &mut MySqlConnection,
     migration: &'static Migration,
     step: &Step,
@@ -117,8 +126,12 @@ async fn finish(
     {
         note(connection, step.version, number, true).await?;
         let doubtful = step.in_flight && number == step.done;
-        match connection.execute(sqlx::raw_sql(statement)).await {
-            Ok(_) => {}
+        let run = match statement.starts_with(DROP_PROCEDURE) {
+            true => elsewhere(pool, statement).await,
+            false => connection.execute(sqlx::raw_sql(statement)).await.map(drop),
+        };
+        match run {
+            Ok(()) => {}
             Err(error) if doubtful && mysql_number(&error).is_some_and(|n| DONE.contains(&n)) => {}
             Err(error) => {
                 // It answered, so the statement was not done.
@@ -160,6 +173,15 @@ async fn finish(
         .await
         .map_err(failed)?;
     commit(connection).await
+}
+
+/// Runs a statement on another connection, with this one's settings.
+async fn elsewhere(pool: &MySqlPool, statement: &'static str) -> sqlx::Result<()> {
+    let mut other = pool.acquire().await?.detach();
+    other.execute(sqlx::raw_sql(include_str!("sql/migrate_session.sql"))).await?;
+    let done = other.execute(sqlx::raw_sql(statement)).await;
+    drop(other.close().await);
+    done.map(drop)
 }
 
 /// Notes how many statements are done and whether the next one runs; commits.
@@ -220,6 +242,7 @@ pub(super) async fn lost_with(
     first: bool,
 ) -> Result<i64> {
     let statement = match version {
+        8 => include_str!("sql/lost_delayed.sql"),
         5 => include_str!("sql/lost_ahead.sql"),
         4 => include_str!("sql/lost_shards.sql"),
         3 => include_str!("sql/lost_held.sql"),

@@ -3,9 +3,10 @@
 use async_trait::async_trait;
 use sqlx::{PgConnection, PgPool, Postgres, Row};
 
+use super::retention;
 use crate::{
     Error, Result,
-    storage::{Finding, HeldMessage, Inspect, Level, RouteLag},
+    storage::{Finding, HeldMessage, Inspect, Level, OpenWriter, RouteLag},
 };
 
 /// The oldest server that has what sealing needs, and is tested.
@@ -20,6 +21,14 @@ impl Inspect for Postgres {
             .fetch_one(pool)
             .await
             .map_err(Error::database("count unsealed messages"))
+    }
+
+    async fn oldest_writer(pool: &PgPool) -> Result<Option<OpenWriter>> {
+        let writer: Option<(String, i64)> = sqlx::query_as(include_str!("sql/oldest_writer.sql"))
+            .fetch_optional(pool)
+            .await
+            .map_err(Error::database("look for open transactions"))?;
+        Ok(writer.map(|(who, age)| OpenWriter { who, age }))
     }
 
     async fn route_lags(pool: &PgPool) -> Result<Vec<RouteLag>> {
@@ -102,8 +111,24 @@ impl Inspect for Postgres {
             ])
         };
         let findings: sqlx::Result<_> = read();
-        findings.map_err(Error::database(failed))
+        let mut findings: Vec<Finding> = findings.map_err(Error::database(failed))?;
+        if let Some(owner) = retention::owner(pool).await? {
+            findings.push(partitions(owner));
+        }
+        Ok(findings)
     }
+}
+
+fn partitions(owner: bool) -> Finding {
+    let (level, found) = match owner {
+        true => (Level::Ok, "made and emptied by this role"),
+        false => {
+            (Level::Warning, "this role does not own syncline_outbox, or may not create tables")
+        }
+    };
+    let advice = "grant it the owner's role and CREATE on the schema: until then retention deletes \
+                  rows one by one, which vacuum must clear";
+    finding("partitions", level, found.to_owned(), advice)
 }
 
 fn version(found: String, number: i32) -> Finding {

@@ -14,7 +14,7 @@ use crate::{
     Error, Result,
     message::{Message, Position},
     storage::{
-        Cursor, Lease, LogRow, LogStore, PageLimit, Sealed, Watch,
+        Cursor, Lease, LogRow, LogStore, PageLimit, RetentionStore, Sealed, Watch,
         shared::{collect_page, headers},
     },
 };
@@ -63,11 +63,15 @@ impl LogStore for Postgres {
             .fetch_all(pool)
             .await
             .map_err(Error::database("read the seals"))?;
-        let Some(first) = seals.first() else { return Ok(Vec::new()) };
+        let Some(first) = seals.first() else {
+            Self::trimmed(pool).await?.of(after.position)?;
+            return Ok(Vec::new());
+        };
         if first.first_position > after.position.0 + 1 {
+            Self::trimmed(pool).await?.of(after.position)?;
             return Err(Error::LogBroken {
                 position: after.position.0 + 1,
-                problem: "no seal holds it: the log was trimmed".to_owned(),
+                problem: "no seal holds it".to_owned(),
             });
         }
         let mut whole = 0;
@@ -75,15 +79,22 @@ impl LogStore for Postgres {
             whole += seal.rest(after);
             whole <= limit.rows
         };
-        match seals.iter().take_while(fits).count() {
+        let read = match seals.iter().take_while(fits).count() {
             0 | 1 => read_seal(pool, first, after, limit).await,
             many => read_seals(pool, &seals[..many], after, limit).await,
+        };
+        // A page that holds less than its seals says nothing of where it began: partitions that
+        // are emptied vanish from a statement under way. The trim point was moved before that.
+        if !matches!(&read, Ok(Page { whole: true, .. })) {
+            Self::trimmed(pool).await?.of(after.position)?;
         }
+        read.map(|page| page.rows)
     }
 
     async fn locate(pool: &PgPool, position: Position) -> Result<Cursor> {
-        if position <= Position::START {
-            return Ok(Cursor::default());
+        let trimmed = Self::trimmed(pool).await?;
+        if position <= trimmed.position {
+            return trimmed.of(position);
         }
         let failed = "find a position";
         let seal: Option<SealRow> = sqlx::query_as(include_str!("sql/seal_at.sql"))
@@ -93,7 +104,10 @@ impl LogStore for Postgres {
             .map_err(Error::database(failed))?;
         let missing =
             |problem: &str| Error::LogBroken { position: position.0, problem: problem.to_owned() };
-        let seal = seal.ok_or_else(|| missing("no seal holds it: the log was trimmed"))?;
+        let Some(seal) = seal else {
+            Self::trimmed(pool).await?.of(position)?;
+            return Err(missing("no seal holds it"));
+        };
         if position.0 >= seal.first_position + seal.count {
             return Err(missing("it has not been given to a message yet"));
         }
@@ -107,6 +121,7 @@ impl LogStore for Postgres {
             .fetch_optional(pool)
             .await
             .map_err(Error::database(failed))?;
+        Self::trimmed(pool).await?.of(position)?;
         let seq = seq.ok_or_else(|| missing("its seal has fewer rows than it counted"))?;
         Ok(Cursor { position, seal: seal.seal, seq })
     }
@@ -199,12 +214,13 @@ impl SealRow {
     }
 }
 
-async fn read_seal(
-    pool: &PgPool,
-    seal: &SealRow,
-    after: Cursor,
-    limit: PageLimit,
-) -> Result<Vec<LogRow>> {
+/// What was read, and whether it is all that the seals hold.
+struct Page {
+    rows: Vec<LogRow>,
+    whole: bool,
+}
+
+async fn read_seal(pool: &PgPool, seal: &SealRow, after: Cursor, limit: PageLimit) -> Result<Page> {
     let rows = sqlx::query(include_str!("sql/read_seal.sql"))
         .bind(seal.after(after))
         .bind(seal.late_lo)
@@ -216,7 +232,7 @@ async fn read_seal(
         .fetch(pool)
         .map(|row| row.and_then(|row| log_row(&row, seal.seal)));
     let page = collect_page(rows, limit).await;
-    number(page, after.position, seal.rest(after).min(limit.rows))
+    number(page, after.position, seal.rest(after), limit)
 }
 
 async fn read_seals(
@@ -224,7 +240,7 @@ async fn read_seals(
     seals: &[SealRow],
     after: Cursor,
     limit: PageLimit,
-) -> Result<Vec<LogRow>> {
+) -> Result<Page> {
     let rows = sqlx::query(include_str!("sql/read_seals.sql"))
         .bind(seals.iter().map(|s| s.seal).collect::<Vec<_>>())
         .bind(seals.iter().map(|s| s.after(after)).collect::<Vec<_>>())
@@ -235,17 +251,19 @@ async fn read_seals(
         .fetch(pool)
         .map(|row| row.and_then(|row| log_row(&row, row.try_get(9)?)));
     let page = collect_page(rows, limit).await;
-    number(page, after.position, seals.iter().map(|seal| seal.rest(after)).sum())
+    number(page, after.position, seals.iter().map(|seal| seal.rest(after)).sum(), limit)
 }
 
-/// Gives the rows of a page their positions: there must be exactly `wanted`, or as many as
-/// its bytes allow.
+/// Gives the rows of a page their positions: there must be all `rest` of the seals, or as many as
+/// the limit allows.
 fn number(
     page: sqlx::Result<(Vec<LogRow>, bool)>,
     after: Position,
-    wanted: i64,
-) -> Result<Vec<LogRow>> {
+    rest: i64,
+    limit: PageLimit,
+) -> Result<Page> {
     let (mut page, full) = page.map_err(Error::database("read the log"))?;
+    let wanted = rest.min(limit.rows);
     if page.len() as i64 > wanted || (!full && page.len() as i64 != wanted) {
         return Err(Error::LogBroken {
             position: after.0 + 1,
@@ -255,7 +273,8 @@ fn number(
     for (row, position) in page.iter_mut().zip(after.0 + 1..) {
         row.cursor.position = Position(position);
     }
-    Ok(page)
+    let whole = page.len() as i64 == rest;
+    Ok(Page { rows: page, whole })
 }
 
 fn log_row(row: &PgRow, seal: i64) -> sqlx::Result<LogRow> {
@@ -268,8 +287,10 @@ fn log_row(row: &PgRow, seal: i64) -> sqlx::Result<LogRow> {
             time: row.try_get(4)?,
             content_type: row.try_get(5)?,
             schema_version: row.try_get(6)?,
-            headers: headers(row.try_get(7)?)?,
+            headers: headers(row.try_get(7)?),
             data: Bytes::from(row.try_get::<Vec<u8>, _>(8)?),
+            idempotency_key: None,
+            due: None,
         },
     })
 }

@@ -65,11 +65,17 @@ macro_rules! incarnation_store {
                     .execute(&mut **tx)
                     .await
                     .map_err(Error::database(failed))?;
+                // What is no longer kept cannot be sent again.
+                let kept: i64 = sqlx::query_scalar(sql!($dir, "trim_hold"))
+                    .fetch_one(&mut **tx)
+                    .await
+                    .map_err(Error::database(failed))?;
+                let back = agreed.0.max(kept);
                 sqlx::query(sql!($dir, "route_back"))
-                    .bind(agreed.0)
-                    .bind(agreed.0)
-                    .bind(agreed.0)
-                    .bind(agreed.0)
+                    .bind(back)
+                    .bind(back)
+                    .bind(back)
+                    .bind(back)
                     .execute(&mut **tx)
                     .await
                     .map_err(Error::database(failed))?;

@@ -4,14 +4,15 @@
 macro_rules! shared_reads {
     ($db:ty, $dir:literal) => {
         async fn route_lags(pool: &Pool<$db>) -> Result<Vec<RouteLag>> {
-            let rows: Vec<(String, String, i64, i64, i64, i64, i32, i32, bool)> =
-                sqlx::query_as(sql!($dir, "routes"))
-                    .fetch_all(pool)
-                    .await
-                    .map_err(Error::database("read the routes"))?;
+            let rows: Vec<LagColumns> = sqlx::query_as(sql!($dir, "routes"))
+                .fetch_all(pool)
+                .await
+                .map_err(Error::database("read the routes"))?;
             let head = <$db>::head(pool).await?;
             let mut lags = Vec::with_capacity(rows.len());
-            for (route, stream, position, seal, seq, updated_at, version, shard, paused) in rows {
+            for row in rows {
+                let (route, stream, position, seal, seq, updated_at, version, shard, ..) = row;
+                let (.., paused, alarm_at, lost) = row;
                 let cursor = Cursor { position: Position(position), seal, seq };
                 let page = PageLimit { rows: 1, bytes: usize::MAX };
                 let page = <$db>::read(pool, cursor, page).await;
@@ -25,6 +26,8 @@ macro_rules! shared_reads {
                     behind: (head.0 - position).max(0),
                     oldest: page.ok().and_then(|page| page.first().map(|row| row.message.time)),
                     updated_at: from_millis(updated_at),
+                    alarm_at: alarm_at.map(from_millis),
+                    lost,
                 });
             }
             Ok(lags)
@@ -79,3 +82,7 @@ macro_rules! shared_reads {
     };
 }
 pub(in crate::storage) use shared_reads;
+
+/// The columns of `routes.sql`.
+pub(in crate::storage) type LagColumns =
+    (String, String, i64, i64, i64, i64, i32, i32, bool, Option<i64>, bool);

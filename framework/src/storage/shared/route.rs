@@ -13,7 +13,14 @@ macro_rules! route_stores {
             ) -> Result<()> {
                 let failed = "make the shards of a route";
                 let mut tx = begin(pool).await?;
+                // Nothing is sent that is no longer kept: the log begins at its trim point, which
+                // stays where it is until the rows are there.
+                let kept: i64 = sqlx::query_scalar(sql!($dir, "trim_hold"))
+                    .fetch_one(&mut *tx)
+                    .await
+                    .map_err(Error::database(failed))?;
                 for NewShard { key, at, closed } in shards {
+                    let at = Position(at.0.max(kept));
                     sqlx::query(sql!($dir, "route_create"))
                         .bind(&key.route)
                         .bind(key.version)
@@ -55,35 +62,27 @@ macro_rules! route_stores {
                 hold: &(dyn Fn() -> bool + Sync),
             ) -> Result<Vec<bool>> {
                 let failed = "save the checkpoints";
-                let mut tx = begin(pool).await?;
+                let mut connection = pool.acquire().await.map_err(Error::database(failed))?;
                 if !hold() {
                     return Err(Error::ServerChanged);
                 }
-                // In one order, so that two transactions cannot wait for each other.
-                let mut order: Vec<usize> = (0..saves.len()).collect();
-                order.sort_by(|a, b| saves[*a].lease.name.cmp(&saves[*b].lease.name));
+                let rows = sqlx::types::Json(save_rows(saves));
+                sqlx::query(sql!($dir, "route_save"))
+                    .bind(&rows)
+                    .execute(&mut *connection)
+                    .await
+                    .map_err(Error::database(failed))?;
+                let places: Vec<i32> = sqlx::query_scalar(sql!($dir, "route_saved"))
+                    .bind(&rows)
+                    .fetch_all(&mut *connection)
+                    .await
+                    .map_err(Error::database(failed))?;
                 let mut saved = vec![false; saves.len()];
-                for index in order {
-                    let Save { key, lease, to, closed } = &saves[index];
-                    let done = sqlx::query(sql!($dir, "route_save"))
-                        .bind(to.cursor.position.0)
-                        .bind(to.cursor.seal)
-                        .bind(to.cursor.seq)
-                        .bind(to.last.position.0)
-                        .bind(to.last.id)
-                        .bind(*closed)
-                        .bind(&key.route)
-                        .bind(key.version)
-                        .bind(key.shard)
-                        .bind(&lease.name)
-                        .bind(lease.holder)
-                        .bind(lease.epoch)
-                        .execute(&mut *tx)
-                        .await
-                        .map_err(Error::database(failed))?;
-                    saved[index] = done.rows_affected() == 1;
+                for place in places {
+                    if let Some(saved) = saved.get_mut(place as usize) {
+                        *saved = true;
+                    }
                 }
-                tx.commit().await.map_err(Error::database(failed))?;
                 Ok(saved)
             }
 
@@ -110,6 +109,9 @@ macro_rules! route_stores {
             async fn rewind(pool: &Pool<Self>, to: &[NewShard]) -> Result<()> {
                 let failed = "rewind a route";
                 let mut tx = begin(pool).await?;
+                if let Some(least) = to.iter().filter(|new| !new.closed).map(|new| new.at).min() {
+                    Self::hold_trim(&mut tx, least).await?;
+                }
                 let mut leases: Vec<_> = to.iter().map(|new| new.key.lease_name()).collect();
                 leases.sort_unstable();
                 for lease in &leases {
@@ -260,22 +262,17 @@ macro_rules! route_stores {
                 ttl: Duration,
             ) -> Result<Vec<(String, Uuid)>> {
                 let failed = "announce a relay process";
-                let mut tx = begin(pool).await?;
-                for route in routes {
-                    sqlx::query(sql!($dir, "member_set"))
-                        .bind(route)
-                        .bind(holder)
-                        .bind(millis(ttl))
-                        .execute(&mut *tx)
-                        .await
-                        .map_err(Error::database(failed))?;
-                }
-                let members = sqlx::query_as(sql!($dir, "member_list"))
-                    .fetch_all(&mut *tx)
+                sqlx::query(sql!($dir, "member_set"))
+                    .bind(holder)
+                    .bind(millis(ttl))
+                    .bind(sqlx::types::Json(routes))
+                    .execute(pool)
                     .await
                     .map_err(Error::database(failed))?;
-                tx.commit().await.map_err(Error::database(failed))?;
-                Ok(members)
+                sqlx::query_as(sql!($dir, "member_list"))
+                    .fetch_all(pool)
+                    .await
+                    .map_err(Error::database(failed))
             }
 
             async fn withdraw(pool: &Pool<Self>, holder: Uuid) -> Result<()> {
@@ -295,15 +292,60 @@ use uuid::Uuid;
 
 use crate::{
     message::{Link, Position},
-    storage::{Checkpoint, Cursor, RouteRow, ShardKey},
+    storage::{Checkpoint, Cursor, RouteRow, Save, ShardKey, shared::from_millis},
 };
+
+/// A checkpoint as `route_save.sql` and `route_saved.sql` read it from JSON.
+#[derive(serde::Serialize)]
+pub(in crate::storage) struct SaveRow<'a> {
+    /// Which one of those that were given.
+    place: usize,
+    route: &'a str,
+    version: i32,
+    shard: i32,
+    position: i64,
+    seal: i64,
+    seq: i64,
+    last_position: i64,
+    last_id: String,
+    closed: i32,
+    lease: &'a str,
+    holder: String,
+    epoch: i64,
+}
+
+/// The rows in the order in which everybody locks leases. A sender hands in one at a time, so that
+/// no shard comes twice.
+pub(in crate::storage) fn save_rows(saves: &[Save]) -> Vec<SaveRow<'_>> {
+    let mut rows: Vec<SaveRow<'_>> = Vec::with_capacity(saves.len());
+    for (place, Save { key, lease, to, closed }) in saves.iter().enumerate() {
+        rows.push(SaveRow {
+            place,
+            route: &key.route,
+            version: key.version,
+            shard: key.shard,
+            position: to.cursor.position.0,
+            seal: to.cursor.seal,
+            seq: to.cursor.seq,
+            last_position: to.last.position.0,
+            last_id: to.last.id.simple().to_string(),
+            closed: (*closed).into(),
+            lease: &lease.name,
+            holder: lease.holder.simple().to_string(),
+            epoch: lease.epoch,
+        });
+    }
+    rows.sort_by_key(|row| row.lease);
+    rows
+}
 
 /// The columns of `route_list.sql` and `route_get.sql`.
 pub(in crate::storage) type RouteColumns =
-    (String, i32, i32, String, i64, i64, i64, i64, Uuid, bool, bool);
+    (String, i32, i32, String, i64, i64, i64, i64, Uuid, bool, bool, Option<i64>, bool);
 
 pub(in crate::storage) fn route_row(row: RouteColumns) -> RouteRow {
-    let (route, version, shard, stream, position, seal, seq, last, id, paused, closed) = row;
+    let (route, version, shard, stream, position, seal, seq, last, id, paused, closed, alarm, lost) =
+        row;
     RouteRow {
         key: ShardKey { route, version, shard },
         stream,
@@ -313,5 +355,7 @@ pub(in crate::storage) fn route_row(row: RouteColumns) -> RouteRow {
         },
         paused,
         closed,
+        alarm_at: alarm.map(from_millis),
+        lost,
     }
 }

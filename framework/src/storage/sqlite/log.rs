@@ -12,7 +12,7 @@ use crate::{
     Error, Result,
     message::{Message, Position},
     storage::{
-        Cursor, Lease, LogRow, LogStore, PageLimit, Sealed, Watch,
+        Cursor, Lease, LogRow, LogStore, PageLimit, RetentionStore, Sealed, Watch,
         shared::{collect_page, headers},
     },
 };
@@ -38,10 +38,14 @@ impl LogStore for Sqlite {
             .fetch(pool)
             .map(|row| row.and_then(|row| log_row(&row)));
         let (page, _) = collect_page(rows, limit).await.map_err(Error::database("read the log"))?;
+        if page.first().is_none_or(|row| row.cursor.position.0 > after.position.0 + 1) {
+            Self::trimmed(pool).await?.of(after.position)?;
+        }
         Ok(page)
     }
 
-    async fn locate(_pool: &SqlitePool, position: Position) -> Result<Cursor> {
+    async fn locate(pool: &SqlitePool, position: Position) -> Result<Cursor> {
+        Self::trimmed(pool).await?.of(position)?;
         Ok(Cursor { position, seal: 0, seq: position.0 })
     }
 
@@ -122,17 +126,21 @@ impl DataVersion {
 
 fn log_row(row: &SqliteRow) -> sqlx::Result<LogRow> {
     let seq: i64 = row.try_get(0)?;
+    // A TEXT of SQLite need not be UTF-8, if somebody else wrote it.
+    let key: Option<Vec<u8>> = row.try_get(3)?;
     Ok(LogRow {
         cursor: Cursor { position: Position(seq), seal: 0, seq },
         message: Message {
             id: row.try_get(1)?,
             topic: row.try_get(2)?,
-            key: row.try_get(3)?,
+            key: key.map(|key| String::from_utf8_lossy(&key).into_owned()),
             time: DateTime::from_timestamp_micros(row.try_get(4)?).unwrap_or_default(),
             content_type: row.try_get(5)?,
             schema_version: row.try_get(6)?,
-            headers: headers(row.try_get(7)?)?,
+            headers: headers(row.try_get(7)?),
             data: Bytes::from(row.try_get::<Vec<u8>, _>(8)?),
+            idempotency_key: None,
+            due: None,
         },
     })
 }

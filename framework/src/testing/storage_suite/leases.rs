@@ -1,6 +1,12 @@
 //! Leases and the checkpoints that they fence.
 
-use std::time::Duration;
+use std::{
+    future::{Future, poll_fn},
+    pin::Pin,
+    sync::Arc,
+    task::Poll,
+    time::{Duration, Instant},
+};
 
 use sqlx::Pool;
 use uuid::Uuid;
@@ -9,7 +15,7 @@ use super::support::{LEASE, open, save};
 use crate::{
     Error, Relay, Route, Storage, Stream,
     message::{Link, Position},
-    storage::{Checkpoint, Cursor},
+    storage::{Checkpoint, Cursor, Lease, NewShard, Save, ShardKey},
     transport::in_process,
 };
 
@@ -39,6 +45,24 @@ pub(super) async fn a_lease_has_one_holder_and_a_new_epoch_for_each<DB: Storage>
     assert!(DB::acquire(&pool, "another", two, LEASE).await.expect("acquire").is_some());
 }
 
+pub(super) async fn a_lease_of_a_clock_that_was_set_back_is_not_waited_for<DB: Storage>(
+    pool: Pool<DB>,
+) {
+    let (one, two) = (Uuid::now_v7(), Uuid::now_v7());
+    let hour = Duration::from_secs(3_600);
+    // As it stands there when the clock, an hour ahead, was set right.
+    let ahead = DB::acquire(&pool, "l", one, hour).await.expect("acquire").expect("it is free");
+    let renewed = DB::acquire(&pool, "l", one, hour).await.expect("acquire");
+    assert_eq!(renewed.map(|lease| lease.epoch), Some(ahead.epoch), "its holder keeps it");
+    let taken = DB::acquire(&pool, "l", two, LEASE).await.expect("acquire").expect("taken over");
+    assert!(taken.epoch > ahead.epoch);
+    assert_eq!(DB::acquire(&pool, "l", one, LEASE).await.expect("acquire"), None);
+    let routes = ["r".to_owned()];
+    DB::announce(&pool, one, &routes, hour).await.expect("announce");
+    let members = DB::announce(&pool, two, &routes, LEASE).await.expect("announce");
+    assert_eq!(members, [("r".to_owned(), two)], "the other one may be dead");
+}
+
 pub(super) async fn a_checkpoint_of_an_older_epoch_is_refused<DB: Storage>(pool: Pool<DB>) {
     let (one, two) = (Uuid::now_v7(), Uuid::now_v7());
     let open = async || open(&pool).await;
@@ -66,4 +90,89 @@ pub(super) async fn a_route_keeps_its_stream<DB: Storage>(pool: Pool<DB>) {
     let other = relay("t").await.err();
     assert!(matches!(other, Some(Error::Definition { what: "route", .. })), "{other:?}");
     relay("s").await.expect("its own stream").stop().await;
+}
+
+/// Lets `step` go on until it has waited `waits` times, and no further, as a process does that is
+/// frozen there; true when it came to its end before.
+async fn freeze<F: Future + ?Sized>(mut step: Pin<&mut F>, mut waits: u32) -> bool {
+    poll_fn(|context| match step.as_mut().poll(context) {
+        Poll::Ready(_) => Poll::Ready(true),
+        Poll::Pending if waits == 0 => Poll::Ready(false),
+        Poll::Pending => {
+            waits -= 1;
+            Poll::Pending
+        }
+    })
+    .await
+}
+
+pub(super) async fn a_relay_that_is_frozen_in_the_middle_of_a_step_holds_up_no_other<
+    DB: Storage,
+>(
+    pool: Pool<DB>,
+) {
+    let keys: Vec<_> = (0..3).map(|shard| ShardKey::new("r", 1, shard)).collect();
+    let new = |key: &ShardKey| NewShard { key: key.clone(), at: Position::START, closed: false };
+    let shards: Vec<_> = keys.iter().map(new).collect();
+    DB::create_shards(&pool, "s", &shards).await.expect("create");
+    let (names, backwards): (Vec<_>, Vec<_>) =
+        (0..3).map(|n| (keys[n].lease_name(), keys[2 - n].lease_name())).unzip();
+    let routes = vec!["r".to_owned()];
+    // Connections as those of a relay: what is frozen keeps one of them.
+    let relay = DB::relay_pool(&pool, 4, Arc::new(|_| ()));
+    let mut slowest = Duration::ZERO;
+    for kind in ["leases", "checkpoints", "members"] {
+        for waits in 0.. {
+            assert!(waits < 100, "{kind}: it comes to its end");
+            let (one, two) = (Uuid::now_v7(), Uuid::now_v7());
+            let held = DB::acquire_all(&pool, &names, one, SHORT).await.expect("acquire");
+            let held: Vec<Lease> = held.into_iter().map(|lease| lease.expect("free")).collect();
+            let save = |position: u32, (key, lease): (&ShardKey, &Lease)| {
+                let (key, lease) = (key.clone(), lease.clone());
+                Save { key, lease, to: checkpoint(position.into()), closed: false }
+            };
+            let late = keys.iter().zip(&held).map(|held| save(1_000, held));
+            let late: Vec<_> = late.collect();
+            let mut step: Pin<Box<dyn Future<Output = ()> + Send>> = match kind {
+                "leases" => Box::pin(async {
+                    DB::acquire_all(&relay, &names, one, SHORT).await.expect("acquire");
+                }),
+                "checkpoints" => Box::pin(async {
+                    DB::save_checkpoints(&relay, &late, &|| true).await.expect("save");
+                }),
+                _ => Box::pin(async {
+                    DB::announce(&relay, one, &routes, SHORT).await.expect("announce");
+                }),
+            };
+            let ended = freeze(step.as_mut(), waits).await;
+            // Past the lease, another process takes all over, saves, and tidies up.
+            tokio::time::sleep(SHORT * 2).await;
+            let began = Instant::now();
+            let taken = DB::acquire_all(&pool, &backwards, two, SHORT).await.expect("acquire");
+            let taken: Vec<Lease> = taken.into_iter().map(|l| l.expect("it ran out")).collect();
+            let saves = keys.iter().zip(taken.iter().rev()).map(|taken| save(waits, taken));
+            let saves: Vec<_> = saves.collect();
+            let saved = DB::save_checkpoints(&pool, &saves, &|| true).await.expect("save");
+            assert_eq!(saved, [true; 3], "{kind}, {waits}");
+            DB::announce(&pool, two, &routes, SHORT).await.expect("announce");
+            DB::withdraw(&pool, two).await.expect("withdraw");
+            slowest = slowest.max(began.elapsed());
+            for lease in &taken {
+                DB::release(&pool, lease).await.expect("release");
+            }
+            // The one that was frozen goes on, and changes nothing that is another's by now.
+            if !ended {
+                step.as_mut().await;
+            }
+            let shard = DB::shard(&pool, &keys[0]).await.expect("read").expect("it is there");
+            assert_eq!(shard.checkpoint, checkpoint(waits.into()), "{kind}, {waits}");
+            if ended {
+                println!("{}: {kind} waits {waits} times; slowest {slowest:?}", DB::LABEL);
+                break;
+            }
+            drop(step);
+            tokio::time::sleep(SHORT).await;
+        }
+    }
+    assert!(slowest < Duration::from_secs(2), "others waited {slowest:?}");
 }

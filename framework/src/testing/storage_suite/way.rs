@@ -53,7 +53,7 @@ pub(super) async fn receive<DB: Storage>(consumer: &Consumer<DB>, batch: &Batch)
     consumer.receive(batch.clone()).await.expect("an answer")
 }
 
-async fn relay<DB: Storage>(pool: &Pool<DB>, publisher: impl Publisher) -> RelayHandle {
+pub(super) async fn relay<DB: Storage>(pool: &Pool<DB>, publisher: impl Publisher) -> RelayHandle {
     Relay::builder("/suite", pool.clone())
         .stream(Stream::new("s").topic("in"))
         .route(Route::new("r", "s", publisher))

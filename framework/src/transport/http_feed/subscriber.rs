@@ -126,6 +126,14 @@ impl std::fmt::Debug for FeedSubscriber {
     }
 }
 
+/// How one turn went well.
+enum Turn {
+    /// A page was handed over, or there was nothing.
+    Done,
+    /// The consumer has all of this version of the stream.
+    Closed { next: i32 },
+}
+
 /// What went wrong in one turn.
 struct Failure {
     state: fn(String) -> PullState,
@@ -182,13 +190,16 @@ impl Subscriber for FeedSubscriber {
         // From the first version on: of those that are done it learns so at once.
         let (mut version, mut place) = (1, None);
         while !stop.is_cancelled() {
-            match self.turn(&*receiver, &mut version, &mut place, &stop).await {
-                Ok(()) => {
+            match self.turn(&*receiver, version, &mut place, &stop).await {
+                Ok(Turn::Closed { next }) => (version, place) = (next, None),
+                Ok(Turn::Done) => {
                     backoff.succeeded();
                     self.tell(PullState::Pulling);
                 }
                 Err(failure) => {
-                    place = None;
+                    // The consumer may be back in an older version: its database was restored,
+                    // or it is to apply again.
+                    (version, place) = (1, None);
                     let pause = self.failed(failure, &mut backoff);
                     stop.run_until_cancelled(tokio::time::sleep(pause)).await;
                 }
@@ -204,25 +215,24 @@ impl FeedSubscriber {
     async fn turn(
         &self,
         receiver: &dyn Receive,
-        version: &mut i32,
+        version: i32,
         place: &mut Option<Reached>,
         stop: &CancellationToken,
-    ) -> Result<(), Failure> {
+    ) -> Result<Turn, Failure> {
         let began = Instant::now();
         let asked = stop.run_until_cancelled(async {
             let from = match *place {
                 Some(place) => Some(place),
-                None => receiver.reached(&self.pull.origin(*version)).await?,
+                None => receiver.reached(&self.pull.origin(version)).await?,
             };
-            Ok::<_, Failure>((from, self.pull.page(*version, from).await))
+            Ok::<_, Failure>((from, self.pull.page(version, from).await))
         });
-        let Some(asked) = asked.await else { return Ok(()) };
+        let Some(asked) = asked.await else { return Ok(Turn::Done) };
         let (from, page) = asked?;
         let batch = match page {
             // Only onward, so that no answer leads in a circle.
-            Err(PullError::Closed { next }) if next > *version => {
-                (*version, *place) = (next, None);
-                return Ok(());
+            Err(PullError::Closed { next }) if next > version => {
+                return Ok(Turn::Closed { next });
             }
             page => page?,
         };
@@ -240,8 +250,8 @@ impl FeedSubscriber {
                 let pause = Duration::from_millis(retry_after_ms);
                 Err(Failure::passing("the consumer pauses".to_owned(), pause))
             }
-            _ if moved => Ok(()),
-            Outcome::Complete if nothing && !early => Ok(()),
+            _ if moved => Ok(Turn::Done),
+            Outcome::Complete if nothing && !early => Ok(Turn::Done),
             Outcome::Complete if nothing => {
                 Err(Failure::passing("the feed answers at once, with nothing".to_owned(), none))
             }

@@ -1,3 +1,4 @@
 INSERT INTO syncline_member (route, holder, expires_at)
-VALUES (?, ?, UTC_TIMESTAMP(6) + INTERVAL (? * 1000) MICROSECOND)
+SELECT CAST(ours.route AS BINARY), ?, UTC_TIMESTAMP(6) + INTERVAL (? * 1000) MICROSECOND
+FROM JSON_TABLE(?, '$[*]' COLUMNS (route VARCHAR(255) CHARACTER SET utf8mb4 PATH '$')) AS ours
 ON DUPLICATE KEY UPDATE expires_at = VALUES(expires_at)

@@ -14,6 +14,23 @@ INSERT INTO syncline_outbox (topic, data) SELECT 'x', 'x' FROM DUAL WHERE FALSE;
 
 UPDATE syncline_outbox SET position = position WHERE FALSE;
 
+DELETE FROM syncline_outbox WHERE FALSE;
+
+SELECT id FROM syncline_delayed WHERE FALSE;
+
+INSERT INTO syncline_delayed (id, topic, time, content_type, schema_version, headers, data)
+SELECT 'x', 'x', NOW(), 'x', 1, 'x', 'x' FROM DUAL WHERE FALSE;
+
+DELETE FROM syncline_delayed WHERE FALSE;
+
+SELECT seq FROM syncline_idempotency WHERE FALSE;
+
+INSERT INTO syncline_idempotency (`key`, message_id, digest) SELECT 'x', 'x', 'x' FROM DUAL WHERE FALSE;
+
+UPDATE syncline_idempotency SET seq = seq WHERE FALSE;
+
+DELETE FROM syncline_idempotency WHERE FALSE;
+
 SELECT name FROM syncline_lease WHERE FALSE;
 
 INSERT INTO syncline_lease (name, holder, epoch, expires_at) SELECT 'x', 'x', 0, NOW() FROM DUAL WHERE FALSE;
@@ -76,6 +93,8 @@ SELECT reason FROM syncline_compensated WHERE FALSE;
 
 INSERT INTO syncline_compensated (message_id, rejected_by, reason) SELECT 'x', 'x', 'x' FROM DUAL WHERE FALSE;
 
+DELETE FROM syncline_compensated WHERE FALSE;
+
 SELECT source FROM syncline_ahead WHERE FALSE;
 
 INSERT INTO syncline_ahead (consumer, source, stream, shard, position, message_id, prev_position, prev_id)
@@ -98,3 +117,19 @@ INSERT INTO syncline_term (head) SELECT 0 FROM DUAL WHERE FALSE;
 DELETE FROM syncline_term WHERE FALSE;
 
 SELECT agreed FROM syncline_incarnation WHERE FALSE;
+
+SELECT one FROM syncline_trim WHERE FALSE;
+
+UPDATE syncline_trim SET seal = seal WHERE FALSE;
+
+SELECT shard FROM syncline_anchor WHERE FALSE;
+
+INSERT INTO syncline_anchor (stream, version, shard, position, id) SELECT 'x', 1, 0, 0, 'x' FROM DUAL WHERE FALSE;
+
+UPDATE syncline_anchor SET shard = shard WHERE FALSE;
+
+SELECT position FROM syncline_mark WHERE FALSE;
+
+INSERT INTO syncline_mark (position) SELECT 0 FROM DUAL WHERE FALSE;
+
+DELETE FROM syncline_mark WHERE FALSE;

@@ -1,4 +1,5 @@
 SELECT CONVERT(name USING utf8mb4), version, shard, CONVERT(stream USING utf8mb4), position, seal,
-       seq, last_position, last_id, paused, closed
+       seq, last_position, last_id, paused, closed,
+       TIMESTAMPDIFF(MICROSECOND, '1970-01-01', alarm_at) DIV 1000, lost
 FROM syncline_route
 ORDER BY name, version, shard

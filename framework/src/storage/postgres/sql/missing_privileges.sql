@@ -1,8 +1,10 @@
 WITH needed (name, privileges) AS (VALUES
     ('syncline_migrations', '{SELECT}'::text[]),
     ('syncline_node', '{SELECT}'),
-    ('syncline_outbox', '{SELECT,INSERT}'),
-    ('syncline_seal', '{SELECT,INSERT}'),
+    ('syncline_outbox', '{SELECT,INSERT,DELETE}'),
+    ('syncline_seal', '{SELECT,INSERT,DELETE}'),
+    ('syncline_delayed', '{SELECT,INSERT,DELETE}'),
+    ('syncline_idempotency', '{SELECT,INSERT,UPDATE,DELETE}'),
     ('syncline_lease', '{SELECT,INSERT,UPDATE}'),
     ('syncline_route', '{SELECT,INSERT,UPDATE}'),
     ('syncline_stream', '{SELECT,INSERT,UPDATE}'),
@@ -11,11 +13,14 @@ WITH needed (name, privileges) AS (VALUES
     ('syncline_parked', '{SELECT,INSERT,UPDATE,DELETE}'),
     ('syncline_held', '{SELECT,INSERT,UPDATE,DELETE}'),
     ('syncline_timer', '{SELECT,INSERT,UPDATE,DELETE}'),
-    ('syncline_compensated', '{SELECT,INSERT}'),
+    ('syncline_compensated', '{SELECT,INSERT,DELETE}'),
     ('syncline_ahead', '{SELECT,INSERT,UPDATE,DELETE}'),
     ('syncline_seen', '{SELECT,INSERT,DELETE}'),
     ('syncline_term', '{SELECT,INSERT,DELETE}'),
-    ('syncline_incarnation', '{SELECT}')
+    ('syncline_incarnation', '{SELECT}'),
+    ('syncline_trim', '{SELECT,UPDATE}'),
+    ('syncline_anchor', '{SELECT,INSERT,UPDATE}'),
+    ('syncline_mark', '{SELECT,INSERT,DELETE}')
 )
 SELECT privilege || ' on ' || name FROM needed, unnest(privileges) AS privilege
 WHERE NOT has_table_privilege(to_regclass(name)::oid, privilege)

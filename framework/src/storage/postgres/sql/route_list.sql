@@ -1,3 +1,4 @@
-SELECT name, version, shard, stream, position, seal, seq, last_position, last_id, paused, closed
+SELECT name, version, shard, stream, position, seal, seq, last_position, last_id, paused, closed,
+       (extract(epoch FROM alarm_at) * 1000)::bigint, lost
 FROM syncline_route
 ORDER BY name, version, shard

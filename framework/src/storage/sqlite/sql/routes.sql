@@ -1,5 +1,5 @@
 SELECT name, stream, position, seal, seq, updated_at,
-       version, shard, paused
+       version, shard, paused, alarm_at, lost
 FROM syncline_route
 WHERE NOT closed
 ORDER BY name, version, shard

@@ -1,0 +1,50 @@
+//! `syncline inbox list`.
+
+use sqlx::Pool;
+use syncline::{Storage, inboxes};
+
+use super::document;
+use crate::{
+    failure::{Failure, Outcome},
+    output::Output,
+    text,
+};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Only those of this consumer
+    #[arg(long)]
+    consumer: Option<String>,
+}
+
+pub(crate) async fn run<DB: Storage>(
+    args: &Args,
+    pool: &Pool<DB>,
+    output: &mut Output,
+) -> Result<Outcome, Failure> {
+    let inboxes = inboxes::list(pool, args.consumer.as_deref()).await?;
+    if output.is_json() {
+        output.json(&inboxes.iter().map(document).collect::<Vec<_>>())?;
+        return Ok(Outcome::Done);
+    }
+    if inboxes.is_empty() {
+        output.line("nothing was taken in yet")?;
+        return Ok(Outcome::Done);
+    }
+    let rows = inboxes.iter().map(|inbox| {
+        [
+            inbox.consumer.clone(),
+            inbox.origin.source.clone(),
+            inbox.origin.stream.clone(),
+            inbox.origin.version.to_string(),
+            inbox.origin.shard.to_string(),
+            inbox.row.watermark.to_string(),
+            inbox.row.last.position.to_string(),
+            text::ago(Some(inbox.updated_at)),
+        ]
+    });
+    let header =
+        ["consumer", "source", "stream", "version", "shard", "watermark", "last message", "moved"];
+    output.table(header, rows)?;
+    Ok(Outcome::Done)
+}

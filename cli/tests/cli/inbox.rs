@@ -1,0 +1,93 @@
+//! `syncline inbox`.
+
+use crate::on_each;
+
+on_each!(what_was_applied_is_listed_and_applied_again);
+
+mod case {
+    use std::time::Duration;
+
+    use serde_json::json;
+    use syncline::{Message, Relay, Route, Stream, begin, enqueue};
+    use syncline_tests::relays::{Direct, eventually, noting};
+
+    use crate::{Open, syncline};
+
+    pub(super) async fn what_was_applied_is_listed_and_applied_again<
+        DB: Open + syncline_tests::kit::Kit,
+    >(
+        url: &str,
+    ) {
+        syncline(url, "migrate up").expect(0);
+        assert!(syncline(url, "inbox list").expect(0).stdout.contains("nothing was taken in yet"));
+        let reapply = |consumer: &str, more: &str| {
+            syncline(
+                url,
+                &format!("inbox reapply {consumer} --source /tests --stream users {more}"),
+            )
+        };
+        assert!(reapply("c", "--to 0 --yes").expect(1).stderr.contains("nothing of /tests users"));
+
+        let pool = DB::open(url).await;
+        DB::prepare(&pool).await.unwrap();
+        let relay = Relay::builder("/tests", pool.clone())
+            .stream(Stream::new("users").topic("user.*"))
+            .route(Route::new(
+                "login",
+                "users",
+                Direct::to(noting("c", pool.clone()).build().unwrap()),
+            ))
+            .options(|options| options.lease = Duration::from_millis(600))
+            .start()
+            .await
+            .unwrap();
+        let write = async |n: i64| {
+            let mut tx = begin(&pool).await.unwrap();
+            let message = Message::json("user.changed", &n).unwrap().key("key 0");
+            let receipt = enqueue(&mut tx, &message).await.unwrap();
+            tx.commit().await.unwrap();
+            receipt.committed();
+        };
+        let applied = async |expected: &[i64]| {
+            let numbers = async || -> Vec<i64> {
+                DB::applied(&pool).await.unwrap().into_iter().map(|(_, n)| n).collect()
+            };
+            let all = async || (numbers().await.len() >= expected.len()).then_some(());
+            eventually("it is applied", all).await;
+            assert_eq!(numbers().await, expected);
+        };
+        for n in 1..=4 {
+            write(n).await;
+        }
+        applied(&[1, 2, 3, 4]).await;
+
+        let list = syncline(url, "inbox list --json").expect(0).json();
+        let row = &list[0];
+        assert_eq!((&row["consumer"], &row["source"]), (&json!("c"), &json!("/tests")));
+        assert_eq!((&row["stream"], &row["version"]), (&json!("users"), &json!(1)));
+        assert_eq!((&row["watermark"], &row["last"]), (&json!(4), &json!(4)));
+        let table = syncline(url, "inbox list --consumer c").expect(0).stdout;
+        assert!(table.contains("/tests") && table.contains("watermark"), "{table}");
+        assert_eq!(syncline(url, "inbox list --consumer x --json").expect(0).json(), json!([]));
+
+        // It says what it would do, and does it only when it is sure.
+        let warned = reapply("c", "--to 2").expect(2).stderr;
+        assert!(warned.contains("AGAIN") && warned.contains("--yes"), "{warned}");
+        assert!(reapply("c", "--to 4 --yes").expect(1).stderr.contains("up to position 4 only"));
+        reapply("c", "--to -1 --yes").expect(2);
+        reapply("c", "--to 2 --shard 1 --yes").expect(1);
+        assert_eq!(syncline(url, "inbox list --json").expect(0).json(), list, "nothing changed");
+
+        let moved = reapply("c", "--to 2 --shard 0 --yes --json").expect(0).json();
+        assert_eq!((&moved["to"], &moved["moved"][0]["watermark"]), (&json!(2), &json!(4)));
+        let after = syncline(url, "inbox list --json").expect(0).json();
+        assert_eq!(after[0]["watermark"], json!(2));
+        write(5).await;
+        applied(&[1, 2, 3, 4, 3, 4, 5]).await;
+        let said = reapply("c", "--to 4 --yes").expect(0).stdout;
+        assert!(said.contains("goes back to 4") && said.contains("route rewind"), "{said}");
+        syncline(url, "route rewind login --to 4").expect(0);
+        applied(&[1, 2, 3, 4, 3, 4, 5, 5]).await;
+        relay.stop().await;
+    }
+}

@@ -1,0 +1,162 @@
+//! What an operator does with a consumer's watermarks: look, and have applied again what was
+//! applied. The consumer need not stop for it.
+
+use std::cmp::Reverse;
+
+use sqlx::{Pool, Transaction};
+
+use crate::{
+    Error, Result, Storage, begin,
+    message::{Link, Origin, Position},
+    storage::{Inbox, InboxRow},
+};
+
+/// How far `consumer` (every consumer, with `None`) is, in order of consumer, source, stream,
+/// version and shard.
+///
+/// # Errors
+/// [`Error::Database`].
+///
+/// ```
+/// # #[cfg(feature = "sqlite")]
+/// # async fn example(pool: sqlx::SqlitePool) -> syncline::Result<()> {
+/// for inbox in syncline::inboxes::list(&pool, Some("login")).await? {
+///     println!("{} is applied up to {}", inbox.origin.stream, inbox.row.watermark);
+/// }
+/// # Ok(()) }
+/// ```
+pub async fn list<DB: Storage>(pool: &Pool<DB>, consumer: Option<&str>) -> Result<Vec<Inbox>> {
+    DB::inboxes(pool, consumer).await
+}
+
+/// What is to be applied again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reapply {
+    /// By which consumer.
+    pub consumer: String,
+    /// Of which source.
+    pub source: String,
+    /// Of which of its streams.
+    pub stream: String,
+    /// Of which shard; of every one, with `None`.
+    pub shard: Option<i32>,
+    /// What follows this position.
+    pub to: Position,
+}
+
+/// Moves the consumer's watermarks back to [`Reapply::to`], in every version of the stream, so
+/// that what follows is applied **again**: each effect happens once more. It comes when the
+/// source next hears from the consumer: with the next message or page, or at once after
+/// [`routes::rewind`](crate::routes::rewind) at the source. Returns what stood further on, as it
+/// was.
+///
+/// A running consumer need not stop; what it is applying meanwhile is done first. A compensation
+/// runs once for each message, also after this.
+///
+/// # Errors
+/// [`Error::Definition`] when the consumer knows nothing of the stream or is not past the
+/// position, when messages after it are held or wait for a missing one, and when one shard is
+/// named and the stream was given another definition after the position; nothing is changed
+/// then. [`Error::Database`].
+///
+/// ```
+/// # #[cfg(feature = "sqlite")]
+/// # async fn example(pool: sqlx::SqlitePool) -> syncline::Result<()> {
+/// use syncline::{inboxes::{Reapply, reapply}, message::Position};
+/// let [consumer, source, stream] = ["login", "/register", "users"].map(String::from);
+/// let again = Reapply { consumer, source, stream, shard: None, to: Position(900) };
+/// for inbox in reapply(&pool, &again).await? {
+///     println!("shard {} was at {}", inbox.origin.shard, inbox.row.watermark);
+/// }
+/// # Ok(()) }
+/// ```
+pub async fn reapply<DB: Storage>(pool: &Pool<DB>, again: &Reapply) -> Result<Vec<Inbox>> {
+    let Reapply { consumer, source, stream, shard, to } = again;
+    let mut known = list(pool, Some(consumer)).await?;
+    known.retain(|inbox| inbox.origin.source == *source && inbox.origin.stream == *stream);
+    let mut tx = begin(pool).await?;
+    // The newest version first, as the consumer locks them.
+    known.sort_by_key(|inbox| (Reverse(inbox.origin.version), inbox.origin.shard));
+    for inbox in &mut known {
+        inbox.row = DB::lock_inbox(&mut tx, consumer, &inbox.origin, inbox.row).await?;
+    }
+    check(again, &known)?;
+    known.retain(|inbox| inbox.row.watermark > *to);
+    known.retain(|inbox| shard.is_none_or(|shard| shard == inbox.origin.shard));
+    let held = DB::held_after(&mut tx, consumer, source, stream, *to).await?;
+    if held > 0 {
+        return refuse(
+            again,
+            format!(
+                "{held} messages of the stream after position {to} are held: let them be applied, or \
+             settle them with `syncline dead`"
+            ),
+        );
+    }
+    for Inbox { origin, row, .. } in &known {
+        send_back(&mut tx, again, origin, row).await?;
+    }
+    tx.commit().await.map_err(Error::database("move the watermarks back"))?;
+    known.reverse();
+    Ok(known)
+}
+
+/// Moves one watermark back. The version that it belongs to takes messages again.
+async fn send_back<DB: Storage>(
+    tx: &mut Transaction<'_, DB>,
+    again: &Reapply,
+    origin: &Origin,
+    row: &InboxRow,
+) -> Result<()> {
+    let Reapply { consumer, to, .. } = again;
+    let (_, waiting) = DB::ahead_size(tx, consumer, origin).await?;
+    if waiting > 0 {
+        return refuse(
+            again,
+            format!(
+                "messages of shard {} wait for a missing one, and who sent them may not send them \
+             again: see `syncline held list`",
+                origin.shard
+            ),
+        );
+    }
+    // What was applied past the watermark is applied again, too.
+    DB::forget_ahead(tx, consumer, origin, *to).await?;
+    let back = InboxRow { watermark: *to, last: Link::anchor(*to), ended: None, ..*row };
+    DB::save_inbox(tx, consumer, origin, back).await
+}
+
+/// Whether there is something to apply again, and it can be told apart.
+fn check(again: &Reapply, known: &[Inbox]) -> Result<()> {
+    let Reapply { source, stream, shard, to, .. } = again;
+    let wanted = |inbox: &&Inbox| shard.is_none_or(|shard| shard == inbox.origin.shard);
+    let furthest = known.iter().filter(wanted).map(|inbox| inbox.row.watermark).max();
+    if *to < Position::START {
+        return refuse(again, "a position is at least 0".to_owned());
+    }
+    match furthest {
+        None => {
+            let what = format!("it has taken in nothing of {source} {stream} there");
+            return refuse(again, format!("{what}: see `syncline inbox list`"));
+        }
+        Some(furthest) if furthest <= *to => {
+            return refuse(again, format!("it has applied up to position {furthest} only"));
+        }
+        Some(_) => {}
+    }
+    let mut ended = known.iter().filter_map(|inbox| inbox.row.ended);
+    if shard.is_some() && ended.any(|end| end > *to) {
+        return refuse(
+            again,
+            format!(
+                "the stream was given another definition after position {to}, and a shard is not the \
+             same before and after it: have all shards applied again"
+            ),
+        );
+    }
+    Ok(())
+}
+
+fn refuse<T>(again: &Reapply, problem: String) -> Result<T> {
+    Err(Error::Definition { what: "consumer", name: again.consumer.clone(), problem })
+}

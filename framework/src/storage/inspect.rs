@@ -1,0 +1,98 @@
+//! What is asked of a database for operators: how far things are, and whether it is fit.
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use sqlx::Pool;
+
+use super::{Base, HeldMessage};
+use crate::{Result, message::Position};
+
+/// How far each part of a service is behind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteLag {
+    /// The route.
+    pub route: String,
+    /// Its stream.
+    pub stream: String,
+    /// The version of the stream's definition.
+    pub version: i32,
+    /// The shard.
+    pub shard: i32,
+    /// Whether an operator paused the route.
+    pub paused: bool,
+    /// The checkpoint.
+    pub position: Position,
+    /// Messages of the log (of all topics) after the checkpoint.
+    pub behind: i64,
+    /// When the oldest of them was enqueued.
+    pub oldest: Option<DateTime<Utc>>,
+    /// When the checkpoint last moved.
+    pub updated_at: DateTime<Utc>,
+    /// Since when it has been standing still for too long, or been too far behind.
+    pub alarm_at: Option<DateTime<Utc>>,
+    /// Whether retention goes on without it.
+    pub lost: bool,
+}
+
+/// How a check went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// As it should be.
+    Ok,
+    /// It works, and somebody should look at it.
+    Warning,
+    /// Do not run on it.
+    Failure,
+}
+
+/// What one check of the server found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// What was looked at.
+    pub check: &'static str,
+    /// How it went.
+    pub level: Level,
+    /// What was found.
+    pub found: String,
+    /// What to do, when it is not as it should be.
+    pub advice: Option<&'static str>,
+}
+
+/// A transaction that has written and is still open: its messages wait for its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenWriter {
+    /// Where to find it, such as `pid 4711` or `prepared transaction "g1"`.
+    pub who: String,
+    /// For how many seconds it has been open.
+    pub age: i64,
+}
+
+/// What an operator looks at.
+#[async_trait]
+pub trait Inspect: Base {
+    /// The oldest open transaction that has written messages, also a prepared one; none where the
+    /// database, or the connected role's rights, do not show it. (On MySQL: that has written
+    /// anything.)
+    async fn oldest_writer(_pool: &Pool<Self>) -> Result<Option<OpenWriter>> {
+        Ok(None)
+    }
+
+    /// Messages that are committed and not sealed.
+    async fn unsealed(pool: &Pool<Self>) -> Result<i64>;
+
+    /// The lag of every shard of every route; not of those that are closed.
+    async fn route_lags(pool: &Pool<Self>) -> Result<Vec<RouteLag>>;
+
+    /// Dead letters (or, with `all`, every held message), the oldest first, after held id `after`.
+    async fn held(pool: &Pool<Self>, all: bool, after: i64, limit: i64)
+    -> Result<Vec<HeldMessage>>;
+
+    /// One held message.
+    async fn held_by_id(connection: &mut Self::Connection, id: i64) -> Result<Option<HeldMessage>>;
+
+    /// The rights on Syncline's tables that the connected role needs and does not have.
+    async fn missing_privileges(pool: &Pool<Self>) -> Result<Vec<String>>;
+
+    /// The server's version and settings, judged.
+    async fn findings(pool: &Pool<Self>) -> Result<Vec<Finding>>;
+}

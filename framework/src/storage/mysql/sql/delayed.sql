@@ -1,0 +1,2 @@
+SELECT COUNT(*), TIMESTAMPDIFF(MICROSECOND, '1970-01-01', MIN(due_at)) DIV 1000
+FROM syncline_timer WHERE kind = ? AND owner = ?

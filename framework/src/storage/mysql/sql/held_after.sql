@@ -1,0 +1,2 @@
+SELECT count(*) FROM syncline_held
+WHERE consumer = ? AND source = ? AND stream = ? AND position > ?

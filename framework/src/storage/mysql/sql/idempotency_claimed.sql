@@ -1,0 +1,2 @@
+UPDATE syncline_idempotency SET message_id = ?, digest = ?, seq = ?
+WHERE `key` = ?

@@ -1,0 +1,1 @@
+SELECT message_id, digest, seq, NULL FROM syncline_idempotency WHERE `key` = ? FOR UPDATE

@@ -1,1 +1,0 @@
-SELECT epoch FROM syncline_lease WHERE name = ? AND holder = ?

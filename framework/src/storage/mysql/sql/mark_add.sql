@@ -1,0 +1,2 @@
+INSERT INTO syncline_mark (position) VALUES (?)
+ON DUPLICATE KEY UPDATE position = position

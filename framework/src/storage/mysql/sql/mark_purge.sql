@@ -1,0 +1,1 @@
+DELETE FROM syncline_mark WHERE position < ?

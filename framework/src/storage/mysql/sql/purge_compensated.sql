@@ -1,0 +1,3 @@
+DELETE FROM syncline_compensated
+WHERE at < UTC_TIMESTAMP(6) - INTERVAL (? * 1000) MICROSECOND
+LIMIT ?

@@ -1,0 +1,3 @@
+DELETE FROM syncline_idempotency
+WHERE created_at < UTC_TIMESTAMP(6) - INTERVAL (? * 1000) MICROSECOND
+LIMIT ?

@@ -1,0 +1,4 @@
+SELECT (TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), due_at) + 999) DIV 1000
+FROM syncline_timer
+WHERE kind = ? AND owner = ?
+ORDER BY due_at LIMIT 1

@@ -1,0 +1,1 @@
+SELECT position, seal FROM syncline_trim

@@ -1,0 +1,1 @@
+UPDATE syncline_trim SET position = ?, seal = ? WHERE position = ?

@@ -1,0 +1,1 @@
+SELECT stream, version, shard, position, id FROM syncline_anchor

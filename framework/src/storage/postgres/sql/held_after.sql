@@ -1,0 +1,2 @@
+SELECT count(*) FROM syncline_held
+WHERE consumer = $1 AND source = $2 AND stream = $3 AND position > $4

@@ -1,0 +1,2 @@
+-- Nothing is trimmed until the transaction ends.
+SELECT position FROM syncline_trim FOR SHARE

@@ -1,0 +1,1 @@
+INSERT INTO syncline_idempotency (key, message_id, digest) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING

@@ -1,0 +1,5 @@
+SELECT consumer, source, stream, version, shard,
+       incarnation, watermark, last_position, last_id, final_position, updated_at
+FROM syncline_inbox
+WHERE ($1 OR consumer = $2)
+ORDER BY consumer, source, stream, version, shard

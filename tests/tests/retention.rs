@@ -1,0 +1,411 @@
+//! The outbox under load for a long time: it stays as large as what is kept, whatever was written.
+//! Sixteen seconds a database; ten minutes with `SYNCLINE_TEST_FULL=1`.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use async_trait::async_trait;
+use sqlx::{Executor, MySql, Pool, Postgres, Row, Sqlite};
+use syncline::{
+    Message, Relay, Route, Stream, begin, enqueue,
+    relay::{Retention, trim},
+    storage::{Inspect, LeaseStore, Level, LogStore, PageLimit, RetentionStore},
+};
+use syncline_tests::{
+    kit::{KEYS, Kit},
+    relays::{Direct, check, noting},
+    servers::{mariadb_database, postgres_database, sqlite_database},
+};
+
+/// A message carries so much beside its count.
+const PAD: usize = 1_000;
+const WRITERS: i64 = 3;
+const ROWS: &str = "SELECT COUNT(*) FROM syncline_outbox";
+/// Messages of a partition.
+const PARTITION: u32 = 200;
+
+/// What the tables of a database take.
+#[async_trait]
+trait Sizes: Kit {
+    /// Bytes of each, the outbox first.
+    async fn sizes(pool: &Pool<Self>) -> Vec<(String, i64)>;
+
+    /// Bytes that its files grow by.
+    const GROWS: i64 = 512 << 10;
+
+    /// Rows of the outbox that are there.
+    async fn rows(pool: &Pool<Self>) -> i64;
+
+    /// Rows of the outbox that are dead, where there is such a thing.
+    async fn dead(_pool: &Pool<Self>) -> i64 {
+        0
+    }
+
+    /// Lets the first partition end soon, where there are any, and has others made in time.
+    async fn begin(_pool: &Pool<Self>) {}
+}
+
+#[async_trait]
+impl Sizes for Postgres {
+    async fn sizes(pool: &Pool<Self>) -> Vec<(String, i64)> {
+        let sql = "SELECT name, bytes FROM (
+                       SELECT CASE WHEN relname LIKE 'syncline_outbox%' THEN 'outbox'
+                                   ELSE substr(relname, 10) END AS name,
+                              sum(pg_total_relation_size(oid))::bigint AS bytes
+                       FROM pg_class WHERE relname LIKE 'syncline_%' AND relkind = 'r'
+                       GROUP BY 1
+                   ) AS sizes
+                   WHERE bytes > 65536 ORDER BY name <> 'outbox', name";
+        sqlx::query_as(sql).fetch_all(pool).await.expect("sizes")
+    }
+
+    async fn rows(pool: &Pool<Self>) -> i64 {
+        sqlx::query_scalar(ROWS).fetch_one(pool).await.expect("rows")
+    }
+
+    async fn dead(pool: &Pool<Self>) -> i64 {
+        let sql = "SELECT coalesce(sum(n_dead_tup), 0)::bigint FROM pg_stat_user_tables
+                   WHERE relname LIKE 'syncline_outbox%'";
+        sqlx::query_scalar(sql).fetch_one(pool).await.expect("dead rows")
+    }
+
+    async fn begin(pool: &Pool<Self>) {
+        pool.execute("SELECT setval('syncline_outbox_seq', 99990)").await.expect("near its end");
+        Postgres::extend(pool, i64::from(PARTITION)).await.expect("partitions");
+    }
+}
+
+#[async_trait]
+impl Sizes for MySql {
+    const GROWS: i64 = 12 << 20;
+
+    async fn rows(pool: &Pool<Self>) -> i64 {
+        sqlx::query_scalar(ROWS).fetch_one(pool).await.expect("rows")
+    }
+
+    async fn sizes(pool: &Pool<Self>) -> Vec<(String, i64)> {
+        let sql = "SELECT CONVERT(SUBSTRING_INDEX(name, 'syncline_', -1) USING utf8mb4),
+                          CAST(file_size AS SIGNED)
+                   FROM information_schema.innodb_sys_tablespaces
+                   WHERE name LIKE CONCAT(DATABASE(), '/syncline\\_%') AND file_size > 131072
+                   ORDER BY name NOT LIKE '%outbox', name";
+        let rows = sqlx::query(sql).fetch_all(pool).await.expect("sizes");
+        rows.iter().map(|row| (row.get(0), row.get(1))).collect()
+    }
+}
+
+#[async_trait]
+impl Sizes for Sqlite {
+    async fn rows(pool: &Pool<Self>) -> i64 {
+        sqlx::query_scalar(ROWS).fetch_one(pool).await.expect("rows")
+    }
+
+    async fn sizes(pool: &Pool<Self>) -> Vec<(String, i64)> {
+        let sql = "SELECT 'outbox', page_count * page_size
+                   FROM pragma_page_count, pragma_page_size";
+        sqlx::query_as(sql).fetch_all(pool).await.expect("sizes")
+    }
+}
+
+/// One look at a database under load.
+#[derive(Debug)]
+struct Sample {
+    at: Duration,
+    written: i64,
+    kept: i64,
+    rows: i64,
+    dead: i64,
+    sizes: Vec<(String, i64)>,
+}
+
+impl Sample {
+    fn outbox(&self) -> i64 {
+        self.sizes.first().map_or(0, |(_, bytes)| *bytes)
+    }
+}
+
+fn retention() -> Retention {
+    let mut retention = Retention::default();
+    retention.keep_for = Duration::from_secs(1);
+    retention.every = Duration::from_millis(100);
+    retention.partition_messages = PARTITION;
+    retention
+}
+
+async fn writer<DB: Kit>(pool: Pool<DB>, writer: i64, stop: Arc<AtomicBool>) {
+    let pad = "x".repeat(PAD);
+    for n in 0.. {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        // Keys of its own: the writers do not wait for each other.
+        let key = format!("key {}", writer + WRITERS * (n % (KEYS / WRITERS)));
+        let mut tx = begin(&pool).await.expect("begin");
+        let count = DB::raise(&mut tx, &key).await.expect("raise");
+        let message = Message::json("counter.raised", &count).expect("JSON").key(key);
+        let receipt = enqueue(&mut tx, &message.header("pad", pad.as_str())).await;
+        let receipt = receipt.expect("enqueue");
+        tx.commit().await.expect("commit");
+        receipt.committed();
+    }
+}
+
+/// Writes, sends, applies and trims for a while, and looks at the sizes meanwhile.
+async fn soak<DB: Sizes>(what: &str, source: &str, target: &str, retention: Retention) {
+    let full = std::env::var("SYNCLINE_TEST_FULL").is_ok_and(|full| full == "1");
+    let time = Duration::from_secs(if full { 600 } else { 16 });
+    let (source, target) = (DB::connect(source, 12).await, DB::connect(target, 8).await);
+    let (source, target) = (source.expect("connect"), target.expect("connect"));
+    for pool in [&source, &target] {
+        syncline::migrate(pool).await.expect("migrate");
+        DB::prepare(pool).await.expect("prepare");
+    }
+    DB::begin(&source).await;
+    let consumer = noting("c", target.clone()).build().expect("a consumer");
+    let relay = Relay::builder("/tests", source.clone())
+        .stream(Stream::new("counts").topic("counter.*").shards(4))
+        .route(Route::new("c", "counts", Direct::to(consumer)))
+        .options(|options| options.retention = retention)
+        .start()
+        .await
+        .expect("the relay starts");
+    let stop = Arc::new(AtomicBool::new(false));
+    let writers: Vec<_> = (0..WRITERS)
+        .map(|number| tokio::spawn(writer(source.clone(), number, Arc::clone(&stop))))
+        .collect();
+    let began = Instant::now();
+    let mut samples = Vec::new();
+    println!("{what}: seconds, written, kept, rows, dead rows, bytes");
+    while began.elapsed() < time {
+        tokio::time::sleep(time / 32).await;
+        let (head, trimmed) = (DB::head(&source).await, DB::trimmed(&source).await);
+        let (head, trimmed) = (head.expect("head").0, trimmed.expect("trimmed").position.0);
+        let (dead, sizes) = (DB::dead(&source).await, DB::sizes(&source).await);
+        let at = began.elapsed();
+        let (rows, kept) = (DB::rows(&source).await, head - trimmed);
+        let sample = Sample { at, written: head, kept, rows, dead, sizes };
+        let sizes: Vec<_> = sample
+            .sizes
+            .iter()
+            .map(|(name, bytes)| format!("{name} {} KiB", bytes / 1024))
+            .collect();
+        println!(
+            "{what}: {:>4} s, {:>8}, {:>6}, {:>6}, {:>4}, {}",
+            sample.at.as_secs(),
+            sample.written,
+            sample.kept,
+            sample.rows,
+            sample.dead,
+            sizes.join(", ")
+        );
+        samples.push(sample);
+    }
+    stop.store(true, Ordering::Relaxed);
+    for writer in writers {
+        writer.await.expect("the writer");
+    }
+    check(&source, &target, &["c"]).await;
+    relay.stop().await;
+    flat::<DB>(what, &samples, full).unwrap_or_else(|problem| panic!("{what}: {problem}"));
+}
+
+fn median(mut numbers: Vec<i64>) -> i64 {
+    numbers.sort_unstable();
+    numbers[numbers.len() / 2]
+}
+
+/// What is kept is a small part of what was written, and the outbox takes no more than what is kept
+/// does; over a long time it does not grow.
+fn flat<DB: Sizes>(what: &str, samples: &[Sample], long: bool) -> Result<(), String> {
+    let quarter = samples.len() / 4;
+    let of = |part: &[Sample], value: fn(&Sample) -> i64| median(part.iter().map(value).collect());
+    let (early, late) = (&samples[quarter..2 * quarter], &samples[3 * quarter..]);
+    let (before, after) = (of(early, Sample::outbox), of(late, Sample::outbox));
+    let (kept, written) = (of(late, |sample| sample.kept), of(late, |sample| sample.written));
+    let most = samples.iter().map(|sample| sample.kept).max().unwrap_or(0);
+    let dead = samples.iter().map(|sample| sample.dead).max().unwrap_or(0);
+    println!(
+        "{what}: of {written} messages {kept} are kept; the outbox took {before} bytes and then \
+         {after}; at most {dead} dead rows"
+    );
+    if kept > written / 3 {
+        return Err(format!("{kept} of {written} messages are kept"));
+    }
+    let rows = of(late, |sample| sample.rows);
+    if rows > most + 3 * i64::from(PARTITION) {
+        return Err(format!("{rows} rows are there, and {most} at most were kept"));
+    }
+    // A part for what is kept, one that is being emptied, one in use, one that is not yet.
+    let room = (most + 3 * i64::from(PARTITION)) * 3 / 2 * PAD as i64 + DB::GROWS;
+    if after > room {
+        return Err(format!("the outbox takes {after} bytes, and what is kept not {room}"));
+    }
+    if long && after > before + before / 4 + DB::GROWS {
+        return Err(format!("the outbox grew from {before} to {after} bytes"));
+    }
+    if dead > 20 {
+        return Err(format!("{dead} dead rows in the outbox"));
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_outbox_stays_as_large_as_what_is_kept_on_sqlite() {
+    let ((_a, source), (_b, target)) = (sqlite_database(), sqlite_database());
+    soak::<Sqlite>("SQLite", &source, &target, retention()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_outbox_stays_as_large_as_what_is_kept_on_mariadb() {
+    let (Some(source), Some(target)) = (mariadb_database().await, mariadb_database().await) else {
+        return;
+    };
+    soak::<MySql>("MariaDB", &source, &target, retention()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_outbox_stays_as_large_as_what_is_kept_on_postgres() {
+    let (Some(source), Some(target)) = (postgres_database().await, postgres_database().await)
+    else {
+        return;
+    };
+    soak::<Postgres>("PostgreSQL", &source, &target, retention()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_snapshot_does_not_keep_the_outbox_on_postgres() {
+    let (Some(source), Some(target)) = (postgres_database().await, postgres_database().await)
+    else {
+        return;
+    };
+    let pool = Postgres::connect(&source, 1).await.expect("connect");
+    let mut old = pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ").await.expect("begin");
+    old.execute("SELECT pg_current_snapshot()").await.expect("a snapshot");
+    soak::<Postgres>("PostgreSQL, old snapshot", &source, &target, retention()).await;
+    old.commit().await.expect("it was open all the time");
+}
+
+async fn commit<DB: Kit>(pool: &Pool<DB>, from: i64, count: i64) {
+    for n in from..from + count {
+        let mut tx = begin(pool).await.expect("begin");
+        let message = Message::json("counter.raised", &n).expect("JSON").key("key 0");
+        let _ = enqueue(&mut tx, &message).await.expect("enqueue");
+        tx.commit().await.expect("commit");
+    }
+}
+
+async fn seal(pool: &Pool<Postgres>) {
+    let holder = uuid::Uuid::from_u128(1);
+    let lease = Postgres::acquire(pool, "seal", holder, Duration::from_secs(99)).await;
+    let lease = lease.expect("acquire").expect("it is free");
+    while Postgres::seal(pool, &lease, 100).await.expect("seal").count > 0 {}
+}
+
+async fn postgres() -> Option<Pool<Postgres>> {
+    let pool = Postgres::connect(&postgres_database().await?, 8).await.expect("connect");
+    syncline::migrate(&pool).await.expect("migrate");
+    Some(pool)
+}
+
+/// What holds retention back has a name.
+#[tokio::test]
+async fn open_and_prepared_transactions_are_named() {
+    let Some(pool) = postgres().await else { return };
+    let mut open = begin(&pool).await.expect("begin");
+    let pid: i32 =
+        sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut *open).await.expect("pid");
+    let _ = enqueue(&mut open, &Message::json("a.b", &1).expect("JSON")).await.expect("enqueue");
+    let mut prepared = pool.acquire().await.expect("a connection");
+    let gid = format!("it's {}", uuid::Uuid::now_v7());
+    prepared.execute("BEGIN").await.expect("begin");
+    prepared.execute("SELECT pg_current_xact_id()").await.expect("an id");
+    let prepare = format!("PREPARE TRANSACTION '{}'", gid.replace('\'', "''"));
+    prepared.execute(sqlx::AssertSqlSafe(prepare)).await.expect("prepare");
+    let held = Postgres::kept(&pool, Duration::ZERO).await.expect("kept").held_back;
+    let names: Vec<&str> = held.iter().map(|(name, _)| name.as_str()).collect();
+    assert!(names.iter().any(|name| name.contains(&format!("pid {pid} "))), "{names:?}");
+    assert!(names.iter().any(|name| name.contains(&gid.replace('\'', "''"))), "{names:?}");
+    let quiet = Postgres::kept(&pool, Duration::from_secs(600)).await.expect("kept").held_back;
+    assert!(quiet.iter().all(|(_, age)| age.as_secs() >= 600), "{quiet:?}");
+    let roll = format!("ROLLBACK PREPARED '{}'", gid.replace('\'', "''"));
+    prepared.execute(sqlx::AssertSqlSafe(roll)).await.expect("roll back");
+}
+
+/// An insert never fails for want of a partition, and what lands in the default one is sent, kept
+/// and removed like everything else.
+#[tokio::test]
+async fn rows_that_find_no_partition_are_sent_and_removed_too() {
+    let Some(pool) = postgres().await else { return };
+    let count = async |sql: &'static str| {
+        sqlx::query_scalar::<_, i64>(sql).fetch_one(&pool).await.expect("a count")
+    };
+    const DEFAULT: &str = "SELECT count(*) FROM syncline_outbox_default WHERE seq <= 150060";
+    pool.execute("SELECT setval('syncline_outbox_seq', 150000)").await.expect("past the last");
+    commit(&pool, 0, 20).await;
+    assert_eq!(count(DEFAULT).await, 20, "nobody has made a partition");
+    Postgres::extend(&pool, 10).await.expect("partitions beyond what is there");
+    commit(&pool, 20, 40).await;
+    Postgres::extend(&pool, 10_000).await.expect("partitions after those");
+    let default = count(DEFAULT).await;
+    assert!((20..60).contains(&default), "{default}");
+    seal(&pool).await;
+    let page = PageLimit { rows: 100, bytes: usize::MAX };
+    let rows = Postgres::read(&pool, Default::default(), page).await.expect("read");
+    let numbers: Vec<i64> =
+        rows.iter().map(|row| row.message.decode().expect("a number")).collect();
+    assert!(numbers.iter().copied().eq(0..60), "{numbers:?}");
+    let mut all = Retention::default();
+    all.keep_for = Duration::ZERO;
+    for n in 0..100 {
+        if count(DEFAULT).await == 0 {
+            return;
+        }
+        // Other tests' transactions may hold the floor back.
+        commit(&pool, 100 + 5 * n, 5).await;
+        seal(&pool).await;
+        trim(&pool, &all, false).await.expect("trim");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("{} rows are left", count(DEFAULT).await);
+}
+
+/// A role that may only delete keeps the log short all the same, and is told what it lacks.
+#[tokio::test]
+async fn a_role_without_ownership_deletes_rows() {
+    let Some(url) = postgres_database().await else { return };
+    let owner = Postgres::connect(&url, 4).await.expect("connect");
+    syncline::migrate(&owner).await.expect("migrate");
+    let role = format!("r{}", uuid::Uuid::now_v7().simple());
+    let grants = format!(
+        "CREATE ROLE {role} LOGIN; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role};
+         GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {role}"
+    );
+    owner.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(grants))).await.expect("grant");
+    let options = (*owner.connect_options()).clone().username(&role);
+    let pool = sqlx::postgres::PgPoolOptions::new().connect_with(options).await.expect("connect");
+    commit(&pool, 0, 30).await;
+    seal(&pool).await;
+    Postgres::extend(&pool, 10).await.expect("nothing is made, and nothing fails");
+    let mut all = Retention::default();
+    all.keep_for = Duration::ZERO;
+    let rows = "SELECT count(*) FROM syncline_outbox WHERE seq <= 30";
+    for n in 0..100 {
+        let left: i64 = sqlx::query_scalar(rows).fetch_one(&pool).await.expect("a count");
+        if left == 0 {
+            let found = Postgres::findings(&pool).await.expect("findings");
+            let found = found.iter().find(|found| found.check == "partitions").expect("a finding");
+            assert_eq!(found.level, Level::Warning, "{found:?}");
+            return;
+        }
+        commit(&pool, 100 + 5 * n, 5).await;
+        seal(&pool).await;
+        trim(&pool, &all, false).await.expect("trim");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("rows are left");
+}

@@ -1,0 +1,231 @@
+//! Processes that are told to stop under load, and processes whose clocks jump.
+
+use std::{
+    fs,
+    net::{SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use syncline_tests::{
+    kit::{Kit, check_applied},
+    on_each,
+    relays::eventually,
+    servers::faketime,
+    world::World,
+};
+use tempfile::TempDir;
+use tokio::{
+    process::{Child, Command},
+    time::timeout,
+};
+use uuid::Uuid;
+
+on_each!(
+    a_relay_and_a_consumer_that_are_told_to_stop_leave_in_time_and_give_their_leases_back,
+    clocks_that_jump_lose_nothing_and_take_no_lease_away,
+    services_whose_clocks_differ_say_so_and_go_on_when_they_agree,
+);
+
+/// How long a process may take to stop: its parts have limits of a few seconds each.
+const STOPPING: Duration = Duration::from_secs(15);
+const HOUR: &str = "3600";
+
+/// Starts processes, whose clocks are set by a file of each.
+struct Workers<'a, DB: Kit> {
+    world: &'a World<DB>,
+    address: SocketAddr,
+    directory: TempDir,
+    faketime: Option<PathBuf>,
+}
+
+impl<'a, DB: Kit> Workers<'a, DB> {
+    fn new(world: &'a World<DB>, faketime: Option<PathBuf>) -> Self {
+        let free = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = free.local_addr().expect("an address");
+        Self { world, address, directory: tempfile::tempdir().expect("a directory"), faketime }
+    }
+
+    fn clock(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Sets a clock so many seconds ahead (`+`) or back (`-`); the whole file at once.
+    fn set(&self, name: &str, offset: &str) {
+        let (file, new) = (self.clock(name), self.clock("new"));
+        fs::write(&new, format!("{offset}\n")).expect("write the clock");
+        fs::rename(new, file).expect("set the clock");
+    }
+
+    /// A process whose clock is `clock`, with its log in the file `name`.log.
+    fn start(&self, name: &str, role: &str, clock: Option<&str>, more: &[&str]) -> Child {
+        let url = if role == "consumer" { &self.world.target_url } else { &self.world.source_url };
+        let mut command = Command::new(env!("CARGO_BIN_EXE_crash-worker"));
+        command.args([role, url, &self.address.to_string()]).args(more);
+        if let (Some(library), Some(clock)) = (&self.faketime, clock) {
+            command
+                .env("LD_PRELOAD", library)
+                .env("FAKETIME_TIMESTAMP_FILE", self.clock(clock))
+                .env("FAKETIME_NO_CACHE", "1")
+                .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+                .env("DONT_FAKE_MONOTONIC", "1")
+                .env("NO_FAKE_STAT", "1");
+        }
+        let log = fs::File::create(self.log(name)).expect("a log");
+        command.stdout(Stdio::null()).stderr(log).env("RUST_LOG", "info,sqlx=error");
+        command.kill_on_drop(true).spawn().expect("start a process")
+    }
+
+    fn log(&self, name: &str) -> PathBuf {
+        self.directory.path().join(format!("{name}.log"))
+    }
+
+    async fn applied(&self) -> usize {
+        DB::applied(&self.world.target).await.expect("applied").len()
+    }
+
+    /// Waits for so many more messages at the target.
+    async fn flows(&self, what: &str) {
+        let before = self.applied().await;
+        eventually(what, async || (self.applied().await > before + 30).then_some(())).await;
+    }
+
+    /// The writer ends; everything that it has written arrives, once and in order.
+    async fn all_arrives(&self, mut writer: Child) {
+        writer.kill().await.expect("kill -9");
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let counters = DB::counters(&self.world.source).await.expect("counters");
+        let total: i64 = counters.iter().map(|(_, n)| n).sum();
+        eventually("everything arrives", async || {
+            (self.applied().await as i64 >= total).then_some(())
+        })
+        .await;
+        let applied = DB::applied(&self.world.target).await.expect("applied");
+        check_applied(&counters, &applied).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(applied.len() as i64, total);
+        println!("{}: {total} messages", DB::LABEL);
+    }
+}
+
+/// Tells a process to stop, and waits until it has ended well.
+async fn stop(name: &str, mut process: Child) {
+    let pid = process.id().expect("it runs").to_string();
+    let told = Command::new("kill").args(["-TERM", &pid]).status().await.expect("kill");
+    assert!(told.success(), "{name} was not told");
+    let ended = timeout(STOPPING, process.wait()).await;
+    let status = ended.unwrap_or_else(|_| panic!("{name} does not stop")).expect("wait");
+    assert_eq!(status.code(), Some(0), "{name} ends well");
+}
+
+fn read(log: &Path) -> String {
+    fs::read_to_string(log).expect("a log")
+}
+
+mod case {
+    use super::*;
+
+    pub(super) async fn a_relay_and_a_consumer_that_are_told_to_stop_leave_in_time_and_give_their_leases_back<
+        DB: Kit,
+    >(
+        world: World<DB>,
+    ) {
+        let workers = Workers::new(&world, None);
+        // Who waits for the end of such a lease waits longer than the test.
+        let lease = ["1", "--lease-ms", "500000"];
+        let consumer = workers.start("consumer", "consumer", None, &[]);
+        let writer = workers.start("writer", "writer", None, &[]);
+        let relay = workers.start("one", "relay", None, &lease);
+        workers.flows("messages flow").await;
+        stop("the relay", relay).await;
+        let relay = workers.start("two", "relay", None, &lease);
+        workers.flows("the next relay takes over at once").await;
+        stop("the consumer", consumer).await;
+        let consumer = workers.start("next", "consumer", None, &[]);
+        workers.flows("the next consumer goes on").await;
+        workers.all_arrives(writer).await;
+        stop("the relay", relay).await;
+        stop("the consumer", consumer).await;
+    }
+
+    pub(super) async fn clocks_that_jump_lose_nothing_and_take_no_lease_away<DB: Kit>(
+        world: World<DB>,
+    ) {
+        let Some(library) = faketime() else { return };
+        let workers = Workers::new(&world, Some(library));
+        // SQLite's clock is that of its processes: those of one machine have one.
+        let own_clock = DB::LABEL == "SQLite";
+        let names = if own_clock { ["all"; 3] } else { ["services", "services", "other"] };
+        let set = |offset: &str| {
+            workers.set(names[0], offset);
+            // The third clock goes wrong the other way.
+            if !own_clock {
+                workers
+                    .set(names[2], &offset.replace('+', "_").replace('-', "+").replace('_', "-"));
+            }
+        };
+        set("+0");
+        let lease = ["1", "--lease-ms", "20000"];
+        // Where timers are set by the database's clock, retries are due whatever a process's says.
+        let flaky: &[&str] = if own_clock { &[] } else { &["--flaky"] };
+        let consumer = workers.start("consumer", "consumer", Some(names[0]), flaky);
+        let writer = workers.start("writer", "writer", Some(names[0]), &[]);
+        let one = workers.start("one", "relay", Some(names[1]), &lease);
+        workers.flows("messages flow").await;
+        // Two relays share the work; the push's signature is by the clock of the one that sends.
+        for offset in [format!("+{HOUR}"), "+0".to_owned(), format!("-{HOUR}")] {
+            set(&offset);
+            workers.flows(&format!("messages flow with the clocks at {offset}")).await;
+        }
+        // Another relay, whose clock is an hour ahead of the first one's and of the database's.
+        set(&format!("-{HOUR}"));
+        let other = workers.start("other", "relay", Some(names[2]), &lease);
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        if !own_clock {
+            let probe = DB::acquire(&world.source, "seal", Uuid::now_v7(), STOPPING).await;
+            assert_eq!(probe.expect("acquire"), None, "the lease to seal is held");
+        }
+        // Of the relays the one sends whose clock is the consumer's, too.
+        set("+0");
+        workers.all_arrives(writer).await;
+        stop("the other relay", other).await;
+        stop("the relay", one).await;
+        if !own_clock {
+            let probe = DB::acquire(&world.source, "seal", Uuid::now_v7(), STOPPING).await;
+            let probe = probe.expect("acquire").expect("it was given back");
+            assert_eq!(probe.epoch, 2, "one relay has held it all the time");
+        }
+        stop("the consumer", consumer).await;
+    }
+
+    pub(super) async fn services_whose_clocks_differ_say_so_and_go_on_when_they_agree<DB: Kit>(
+        world: World<DB>,
+    ) {
+        let Some(library) = faketime() else { return };
+        let workers = Workers::new(&world, Some(library));
+        for wrong in ["+3600", "-3600"] {
+            workers.set("relay", wrong);
+            workers.set("consumer", "+0");
+            let consumer = workers.start("consumer", "consumer", Some("consumer"), &[]);
+            let writer = workers.start("writer", "writer", Some("consumer"), &[]);
+            let relay = workers.start("relay", "relay", Some("relay"), &[]);
+            let before = workers.applied().await;
+            let said = eventually("the relay says what is wrong", async || {
+                let log = read(&workers.log("relay"));
+                log.lines().find(|line| line.contains("401")).map(str::to_owned)
+            })
+            .await;
+            println!("{said}");
+            let off = said.split("the time of signing is ").nth(1);
+            let off = off.and_then(|rest| rest.split(' ').next()).and_then(|off| off.parse().ok());
+            let off: i64 = off.unwrap_or_else(|| panic!("it says by how much: {said}"));
+            assert!((3_590..=3_610).contains(&off) && said.contains("clock"), "{said}");
+            assert_eq!(workers.applied().await, before, "nothing is applied");
+            workers.set("relay", "+0");
+            workers.flows("it goes on with the right clock").await;
+            workers.all_arrives(writer).await;
+            stop("the relay", relay).await;
+            stop("the consumer", consumer).await;
+        }
+    }
+}
