@@ -20,7 +20,7 @@ pub mod wire;
 
 pub use decide::{Answer, Decision, Effect, Event, Timer, UndoAnswer, decide};
 pub use definition::{Call, Outcome, Reads, Ref, Saga, SagaBuilder, StepBuilder};
-pub use participant::SagaHandler;
+pub use participant::{SagaHandler, TccHandler, tcc};
 pub use plan::{Plan, PlanBuilder, PlanError};
 pub use state::{End, Misfit, Phase, State, Status, StepState};
 pub use step::{Retry, Role, Step, Undo};

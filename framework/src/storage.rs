@@ -5,6 +5,7 @@
 //! `docs/adding-a-database.md` has the checklist.
 
 mod ahead;
+mod barrier;
 mod begin;
 mod held;
 mod incarnation;
@@ -32,6 +33,7 @@ use crate::{
 };
 
 pub use ahead::{Ahead, AheadRow, AheadStore};
+pub use barrier::{BarrierKey, BarrierRow, BarrierStore};
 pub use begin::begin;
 pub use held::{DueKey, Edited, HeldMessage, HeldReason, HeldStore, Holding};
 pub use incarnation::{Former, IncarnationStore, Term};
@@ -56,6 +58,7 @@ pub trait Storage:
     + InboxStore
     + AheadStore
     + HeldStore
+    + BarrierStore
     + Inspect
 {
 }
@@ -71,6 +74,7 @@ impl<DB> Storage for DB where
         + InboxStore
         + AheadStore
         + HeldStore
+        + BarrierStore
         + Inspect
 {
 }

@@ -10,19 +10,20 @@ mod settings;
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use sqlx::{Executor, MySql, MySqlPool, Pool, Row, Transaction, mysql::MySqlPoolOptions};
 use uuid::Uuid;
 
 use super::shared::{
-    InboxColumns, RouteColumns, TERMS, TIMER, ahead_store, from_millis, held_store, inbox_row,
-    incarnation_store, inserted, millis, route_row, route_stores, shared_reads, shared_stores,
-    split_subject, sql, timer_subject,
+    InboxColumns, RouteColumns, TERMS, TIMER, ahead_store, barrier_store, from_millis, held_store,
+    inbox_row, incarnation_store, inserted, millis, route_row, route_stores, shared_reads,
+    shared_stores, split_subject, sql, timer_subject,
 };
 use super::{
-    Ahead, AheadRow, AheadStore, AppliedMigration, Base, Cursor, DueKey, Edited, Former,
-    HeldMessage, HeldReason, HeldStore, Holding, InboxRow, InboxStore, IncarnationStore, LogStore,
-    MemberStore, Met, NewShard, PageLimit, RouteLag, RouteRow, RouteStore, Save, Server, ShardKey,
-    Steps, StreamStore, StreamVersion, Term,
+    Ahead, AheadRow, AheadStore, AppliedMigration, BarrierKey, BarrierRow, BarrierStore, Base,
+    Cursor, DueKey, Edited, Former, HeldMessage, HeldReason, HeldStore, Holding, InboxRow,
+    InboxStore, IncarnationStore, LogStore, MemberStore, Met, NewShard, PageLimit, RouteLag,
+    RouteRow, RouteStore, Save, Server, ShardKey, Steps, StreamStore, StreamVersion, Term,
 };
 use crate::{
     Error, Result, begin,
@@ -35,6 +36,7 @@ route_stores!(MySql, "mysql");
 shared_reads!(MySql, "mysql");
 held_store!(MySql, "mysql");
 ahead_store!(MySql, "mysql");
+barrier_store!(MySql, "mysql", "barrier_make");
 incarnation_store!(MySql, "mysql");
 
 /// ER_SP_DOES_NOT_EXIST: also said of a savepoint.

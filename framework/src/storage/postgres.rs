@@ -8,19 +8,21 @@ mod outbox;
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use sqlx::{PgPool, Pool, Postgres, Row, Transaction, postgres::PgPoolOptions};
 use uuid::Uuid;
 
 use super::shared::{
-    InboxColumns, RouteColumns, TERMS, TIMER, ahead_store, from_millis, held_store, inbox_row,
-    incarnation_store, inserted, lease_store, millis, route_row, route_stores, shared_reads,
-    shared_stores, split_subject, sql, timer_subject,
+    InboxColumns, RouteColumns, TERMS, TIMER, ahead_store, barrier_store, from_millis, held_store,
+    inbox_row, incarnation_store, inserted, lease_store, millis, route_row, route_stores,
+    shared_reads, shared_stores, split_subject, sql, timer_subject,
 };
 use super::{
-    Ahead, AheadRow, AheadStore, AppliedMigration, Base, Cursor, DueKey, Edited, Former,
-    HeldMessage, HeldReason, HeldStore, Holding, InboxRow, InboxStore, IncarnationStore, Lease,
-    LeaseStore, LogStore, MemberStore, Met, NewShard, PageLimit, RouteLag, RouteRow, RouteStore,
-    Save, Server, ShardKey, Steps, StreamStore, StreamVersion, Term,
+    Ahead, AheadRow, AheadStore, AppliedMigration, BarrierKey, BarrierRow, BarrierStore, Base,
+    Cursor, DueKey, Edited, Former, HeldMessage, HeldReason, HeldStore, Holding, InboxRow,
+    InboxStore, IncarnationStore, Lease, LeaseStore, LogStore, MemberStore, Met, NewShard,
+    PageLimit, RouteLag, RouteRow, RouteStore, Save, Server, ShardKey, Steps, StreamStore,
+    StreamVersion, Term,
 };
 use crate::{
     Error, Result, begin,
@@ -33,6 +35,7 @@ shared_reads!(Postgres, "postgres");
 route_stores!(Postgres, "postgres");
 held_store!(Postgres, "postgres");
 ahead_store!(Postgres, "postgres");
+barrier_store!(Postgres, "postgres");
 incarnation_store!(
     Postgres,
     "postgres",

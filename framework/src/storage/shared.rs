@@ -198,11 +198,13 @@ macro_rules! shared_stores {
 pub(super) use shared_stores;
 
 mod ahead;
+mod barrier;
 mod held;
 mod incarnation;
 mod reads;
 mod route;
 pub(super) use ahead::ahead_store;
+pub(super) use barrier::barrier_store;
 pub(super) use held::held_store;
 pub(super) use incarnation::{TERMS, incarnation_store};
 pub(super) use reads::shared_reads;

@@ -8,19 +8,21 @@ mod outbox;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use sqlx::{Pool, Row, Sqlite, SqlitePool, Transaction, sqlite::SqlitePoolOptions};
 use uuid::Uuid;
 
 use super::shared::{
-    InboxColumns, RouteColumns, TERMS, TIMER, ahead_store, from_millis, held_store, inbox_row,
-    incarnation_store, inserted, lease_store, millis, route_row, route_stores, shared_reads,
-    shared_stores, split_subject, sql, timer_subject,
+    InboxColumns, RouteColumns, TERMS, TIMER, ahead_store, barrier_store, from_millis, held_store,
+    inbox_row, incarnation_store, inserted, lease_store, millis, route_row, route_stores,
+    shared_reads, shared_stores, split_subject, sql, timer_subject,
 };
 use super::{
-    Ahead, AheadRow, AheadStore, AppliedMigration, Base, Cursor, DueKey, Edited, Former,
-    HeldMessage, HeldReason, HeldStore, Holding, InboxRow, InboxStore, IncarnationStore, Lease,
-    LeaseStore, LogStore, MemberStore, Met, NewShard, PageLimit, RouteLag, RouteRow, RouteStore,
-    Save, Server, ShardKey, Steps, StreamStore, StreamVersion, Term,
+    Ahead, AheadRow, AheadStore, AppliedMigration, BarrierKey, BarrierRow, BarrierStore, Base,
+    Cursor, DueKey, Edited, Former, HeldMessage, HeldReason, HeldStore, Holding, InboxRow,
+    InboxStore, IncarnationStore, Lease, LeaseStore, LogStore, MemberStore, Met, NewShard,
+    PageLimit, RouteLag, RouteRow, RouteStore, Save, Server, ShardKey, Steps, StreamStore,
+    StreamVersion, Term,
 };
 use crate::{
     Error, Result, begin,
@@ -33,6 +35,7 @@ shared_reads!(Sqlite, "sqlite");
 route_stores!(Sqlite, "sqlite");
 held_store!(Sqlite, "sqlite");
 ahead_store!(Sqlite, "sqlite");
+barrier_store!(Sqlite, "sqlite");
 incarnation_store!(Sqlite, "sqlite");
 
 #[async_trait]

@@ -98,3 +98,11 @@ INSERT INTO syncline_term (head) SELECT 0 FROM DUAL WHERE FALSE;
 DELETE FROM syncline_term WHERE FALSE;
 
 SELECT agreed FROM syncline_incarnation WHERE FALSE;
+
+SELECT step FROM syncline_barrier WHERE FALSE;
+
+INSERT INTO syncline_barrier (source, saga_id, step, answer) SELECT 'x', 'x', 'x', 'x' FROM DUAL WHERE FALSE;
+
+UPDATE syncline_barrier SET undone = undone WHERE FALSE;
+
+DELETE FROM syncline_barrier WHERE FALSE;

@@ -15,7 +15,8 @@ WITH needed (name, privileges) AS (VALUES
     ('syncline_ahead', '{SELECT,INSERT,UPDATE,DELETE}'),
     ('syncline_seen', '{SELECT,INSERT,DELETE}'),
     ('syncline_term', '{SELECT,INSERT,DELETE}'),
-    ('syncline_incarnation', '{SELECT}')
+    ('syncline_incarnation', '{SELECT}'),
+    ('syncline_barrier', '{SELECT,INSERT,UPDATE,DELETE}')
 )
 SELECT privilege || ' on ' || name FROM needed, unnest(privileges) AS privilege
 WHERE NOT has_table_privilege(to_regclass(name)::oid, privilege)
