@@ -18,7 +18,7 @@ mod route;
 #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 mod shared;
 #[cfg(feature = "sqlite")]
-mod sqlite;
+pub(crate) mod sqlite;
 
 use std::{sync::Arc, time::Duration};
 

@@ -197,5 +197,10 @@ impl Decision {
 /// ```
 pub fn decide(plan: &Plan, state: &State, event: &Event) -> Result<Decision, Misfit> {
     state.fits(plan)?;
-    Ok(Machine::new(plan, state).take(event))
+    let decision = Machine::new(plan, state).take(event);
+    #[cfg(any(test, feature = "testing"))]
+    if let Some(mutant) = plan.mutant {
+        return Ok(mutant.twist(plan, decision));
+    }
+    Ok(decision)
 }

@@ -16,7 +16,8 @@ use super::{
 };
 use crate::{HandlerError, Message, Storage};
 
-use step::{Local, Remote, RunStep};
+pub(crate) use step::RunStep;
+use step::{Local, Remote};
 pub use step::{Reads, Ref, StepBuilder};
 
 /// What an action comes to.

@@ -22,6 +22,9 @@ pub struct Plan {
     dependents: Vec<Vec<usize>>,
     /// For each step, the places of the steps that it waits for directly.
     needs: Vec<Vec<usize>>,
+    /// How what is decided is broken, on purpose.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) mutant: Option<crate::testing::saga::Mutant>,
 }
 
 /// Builds a [`Plan`].
@@ -161,6 +164,16 @@ impl PlanBuilder {
             }
         }
         let roles = roles(&saga, &steps, &ancestors)?;
-        Ok(Plan { name: saga, version, deadline, steps, roles, dependents, needs })
+        Ok(Plan {
+            name: saga,
+            version,
+            deadline,
+            steps,
+            roles,
+            dependents,
+            needs,
+            #[cfg(any(test, feature = "testing"))]
+            mutant: None,
+        })
     }
 }

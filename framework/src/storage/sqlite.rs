@@ -1,5 +1,7 @@
 //! SQLite, bundled.
 
+#[cfg(any(test, feature = "testing"))]
+pub(crate) mod explored;
 mod inspect;
 mod log;
 mod migrate;
