@@ -15,6 +15,7 @@ mod mysql;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod route;
+mod saga;
 #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 mod shared;
 #[cfg(feature = "sqlite")]
@@ -45,6 +46,9 @@ pub use route::{
     Checkpoint, MemberStore, NewShard, RouteRow, RouteStore, Save, ShardKey, StreamStore,
     StreamVersion,
 };
+pub use saga::{
+    NewSaga, Pending, SagaChanges, SagaEvent, SagaLogLine, SagaRow, SagaSave, SagaStore, SagaTimer,
+};
 
 /// A database that Syncline runs on.
 pub trait Storage:
@@ -59,6 +63,7 @@ pub trait Storage:
     + AheadStore
     + HeldStore
     + BarrierStore
+    + SagaStore
     + Inspect
 {
 }
@@ -75,6 +80,7 @@ impl<DB> Storage for DB where
         + AheadStore
         + HeldStore
         + BarrierStore
+        + SagaStore
         + Inspect
 {
 }

@@ -16,14 +16,15 @@ use uuid::Uuid;
 
 use super::shared::{
     InboxColumns, RouteColumns, TERMS, TIMER, ahead_store, barrier_store, from_millis, held_store,
-    inbox_row, incarnation_store, inserted, millis, route_row, route_stores, shared_reads,
-    shared_stores, split_subject, sql, timer_subject,
+    inbox_row, incarnation_store, inserted, hex, json, json_parts, millis, route_row, route_stores,
+    saga_owner, saga_store, shared_reads, shared_stores, split_subject, sql, timer_subject,
 };
 use super::{
     Ahead, AheadRow, AheadStore, AppliedMigration, BarrierKey, BarrierRow, BarrierStore, Base,
     Cursor, DueKey, Edited, Former, HeldMessage, HeldReason, HeldStore, Holding, InboxRow,
-    InboxStore, IncarnationStore, LogStore, MemberStore, Met, NewShard, PageLimit, RouteLag,
-    RouteRow, RouteStore, Save, Server, ShardKey, Steps, StreamStore, StreamVersion, Term,
+    InboxStore, IncarnationStore, LogStore, MemberStore, Met, NewSaga, NewShard, PageLimit,
+    Pending, RouteLag, RouteRow, RouteStore, SagaChanges, SagaEvent, SagaRow, SagaStore, SagaTimer,
+    Save, Server, ShardKey, Steps, StreamStore, StreamVersion, Term,
 };
 use crate::{
     Error, Result, begin,
@@ -36,6 +37,7 @@ route_stores!(MySql, "mysql");
 shared_reads!(MySql, "mysql");
 held_store!(MySql, "mysql");
 ahead_store!(MySql, "mysql");
+saga_store!(MySql, "mysql");
 barrier_store!(MySql, "mysql", "barrier_make");
 incarnation_store!(MySql, "mysql");
 

@@ -14,15 +14,16 @@ use uuid::Uuid;
 
 use super::shared::{
     InboxColumns, RouteColumns, TERMS, TIMER, ahead_store, barrier_store, from_millis, held_store,
-    inbox_row, incarnation_store, inserted, lease_store, millis, route_row, route_stores,
-    shared_reads, shared_stores, split_subject, sql, timer_subject,
+    inbox_row, incarnation_store, inserted, hex, json, json_parts, lease_store, millis, route_row,
+    route_stores, saga_owner, saga_store, shared_reads, shared_stores, split_subject, sql,
+    timer_subject,
 };
 use super::{
     Ahead, AheadRow, AheadStore, AppliedMigration, BarrierKey, BarrierRow, BarrierStore, Base,
     Cursor, DueKey, Edited, Former, HeldMessage, HeldReason, HeldStore, Holding, InboxRow,
-    InboxStore, IncarnationStore, Lease, LeaseStore, LogStore, MemberStore, Met, NewShard,
-    PageLimit, RouteLag, RouteRow, RouteStore, Save, Server, ShardKey, Steps, StreamStore,
-    StreamVersion, Term,
+    InboxStore, IncarnationStore, Lease, LeaseStore, LogStore, MemberStore, Met, NewSaga, NewShard,
+    PageLimit, Pending, RouteLag, RouteRow, RouteStore, SagaChanges, SagaEvent, SagaRow, SagaStore,
+    SagaTimer, Save, Server, ShardKey, Steps, StreamStore, StreamVersion, Term,
 };
 use crate::{
     Error, Result, begin,
@@ -35,6 +36,7 @@ shared_reads!(Postgres, "postgres");
 route_stores!(Postgres, "postgres");
 held_store!(Postgres, "postgres");
 ahead_store!(Postgres, "postgres");
+saga_store!(Postgres, "postgres");
 barrier_store!(Postgres, "postgres");
 incarnation_store!(
     Postgres,

@@ -203,12 +203,14 @@ mod held;
 mod incarnation;
 mod reads;
 mod route;
+mod saga;
 pub(super) use ahead::ahead_store;
 pub(super) use barrier::barrier_store;
 pub(super) use held::held_store;
 pub(super) use incarnation::{TERMS, incarnation_store};
 pub(super) use reads::shared_reads;
 pub(super) use route::{RouteColumns, route_row, route_stores};
+pub(super) use saga::{hex, json, json_parts, saga_owner, saga_store};
 
 use std::{collections::BTreeMap, time::Duration};
 

@@ -16,6 +16,10 @@ WITH needed (name, privileges) AS (VALUES
     ('syncline_seen', '{SELECT,INSERT,DELETE}'),
     ('syncline_term', '{SELECT,INSERT,DELETE}'),
     ('syncline_incarnation', '{SELECT}'),
+    ('syncline_saga', '{SELECT,INSERT,UPDATE,DELETE}'),
+    ('syncline_saga_event', '{SELECT,INSERT,DELETE}'),
+    ('syncline_saga_log', '{SELECT,INSERT,DELETE}'),
+    ('syncline_saga_lock', '{SELECT,INSERT,DELETE}'),
     ('syncline_barrier', '{SELECT,INSERT,UPDATE,DELETE}')
 )
 SELECT privilege || ' on ' || name FROM needed, unnest(privileges) AS privilege
