@@ -146,7 +146,8 @@ impl Taken {
             for end in last.into_iter().filter(|end| ways.iter().all(|(from, _)| from != *end)) {
                 writeln!(lines, "    {end} --> [*]").expect("text");
             }
-            write!(text, "\n## {title}\n\n```mermaid\nstateDiagram-v2\n{lines}```\n").expect("text");
+            write!(text, "\n## {title}\n\n```mermaid\nstateDiagram-v2\n{lines}```\n")
+                .expect("text");
         };
         draw("A saga", "New", self.statuses.iter().cloned().collect());
         for (role, ways) in &self.steps {
@@ -389,7 +390,11 @@ fn any_order_of_events_ends_with_all_applied_or_all_compensated() {
     }
     println!("{ends:#?}");
     assert!(ends.values().all(|count| *count > 100), "each end is reached often: {ends:#?}");
-    assert_eq!(ends.len(), 5, "completed and compensated, by itself or not, or resolved: {ends:#?}");
+    assert_eq!(
+        ends.len(),
+        5,
+        "completed and compensated, by itself or not, or resolved: {ends:#?}"
+    );
     hold("saga-states.md", &taken.drawn());
 }
 
@@ -490,8 +495,7 @@ fn table() -> String {
         ("A local step after the pivot", "count"),
     ] {
         let names: Vec<_> = events(step).into_iter().map(|(name, _)| name).collect();
-        write!(text, "\n## {role}\n\n| phase | {} |\n", names.join(" | "))
-            .expect("text");
+        write!(text, "\n## {role}\n\n| phase | {} |\n", names.join(" | ")).expect("text");
         writeln!(text, "|---{}|", "|---".repeat(names.len())).expect("text");
         for (_, phase, plan, state) in instances().into_iter().filter(|row| row.0 == step) {
             write!(text, "| {phase:?} ").expect("text");

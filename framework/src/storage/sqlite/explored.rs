@@ -65,3 +65,9 @@ pub(crate) async fn lose_timers(pool: &SqlitePool) -> Result<()> {
     let lost = sqlx::query(include_str!("sql/explored_lose_timers.sql")).execute(pool).await;
     lost.map(drop).map_err(Error::database("lose the sagas' timers"))
 }
+
+/// The state of an instance as it is stored, and why it cannot be decided.
+pub(crate) async fn state(pool: &SqlitePool, id: Uuid) -> Result<(String, Option<String>)> {
+    let row = sqlx::query_as(include_str!("sql/explored_state.sql")).bind(id).fetch_one(pool).await;
+    row.map_err(Error::database("read an instance for the explorer"))
+}

@@ -231,7 +231,7 @@ impl<'a> Campaign<'a> {
                 };
                 run = run.death(random.below(explorer.services.len()), death);
             }
-            let seen = self.one(&run.order(Order::Chance(random))).await?;
+            let seen = self.one(&Run { late: true, ..run.order(Order::Chance(random)) }).await?;
             self.report.chances += 1;
             self.report.crash_points += seen.deaths;
         }

@@ -48,6 +48,8 @@ pub(super) struct Run {
     pub(super) repeat: Repeat,
     pub(super) withheld: Option<Withheld>,
     pub(super) order: Order,
+    /// Whether everything that was ever sent comes once more after the end.
+    pub(super) late: bool,
     /// How it must end; none where chance decides.
     pub(super) expected: Option<End>,
 }
@@ -61,6 +63,7 @@ impl Run {
             repeat: Repeat::Nothing,
             withheld: None,
             order: Order::Sent,
+            late: true,
             expected,
         }
     }
@@ -72,11 +75,12 @@ impl Run {
 
     pub(super) fn death(mut self, service: usize, death: Death) -> Self {
         self.deaths.push((service, death));
+        self.late = false;
         self
     }
 
     pub(super) fn unanswered(self, delivery: usize) -> Self {
-        Self { unanswered: Some(delivery), ..self }
+        Self { unanswered: Some(delivery), late: false, ..self }
     }
 
     pub(super) fn repeat(self, repeat: Repeat) -> Self {

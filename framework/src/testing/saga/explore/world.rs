@@ -5,8 +5,7 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use serde_json::Value;
-use sqlx::Sqlite;
+use sqlx::{Sqlite, SqlitePool};
 use uuid::Uuid;
 
 use super::{
@@ -18,7 +17,6 @@ use super::{
     watch::{Script, watched},
 };
 use crate::{
-    Error,
     message::{Batch, Envelope, Link, Origin, Position, SAGA_REPLY},
     saga::{
         State, Status,
@@ -79,6 +77,8 @@ pub(super) struct World<'a> {
     pub(super) script: Arc<Script>,
     processes: Vec<Process>,
     engine: Option<Orchestrator>,
+    /// The orchestrator's database for others than its process: time, and the operator.
+    own: SqlitePool,
     incarnations: Vec<Uuid>,
     /// How far each log was looked at.
     cursors: Vec<Cursor>,
@@ -101,6 +101,7 @@ impl<'a> World<'a> {
     ) -> Result<Self, Broken> {
         let services = explorer.services.len();
         let script = Arc::new(Script::new(&run.faults));
+        let (_, own) = Process::open(&folder.join(&explorer.services[0].name), None);
         let mut world = Self {
             explorer,
             run: run.clone(),
@@ -108,6 +109,7 @@ impl<'a> World<'a> {
             script,
             processes: Vec::with_capacity(services),
             engine: None,
+            own,
             incarnations: Vec::new(),
             cursors: vec![Cursor::default(); services],
             flights: Vec::new(),
@@ -166,7 +168,7 @@ impl<'a> World<'a> {
         self.processes[at].pool.close().await;
         self.processes[at] = self.process(at).await?;
         if at == 0 && self.explorer.mutant == Some(Mutant::TimersLost) {
-            explored::lose_timers(&self.processes[0].pool).await.map_err(broken)?;
+            explored::lose_timers(&self.own).await.map_err(broken)?;
         }
         self.collect(at).await
     }
@@ -210,7 +212,7 @@ impl<'a> World<'a> {
                 self.restart(0).await?;
                 continue;
             }
-            self.id = Some(started.map_err(broken)?);
+            self.id = Some(started?);
             self.engine_due = true;
             self.tell("it is started".to_owned());
             return self.collect(0).await;
@@ -402,7 +404,7 @@ impl<'a> World<'a> {
 
     /// Lets time pass until the next timer is due; whether there is one.
     async fn advance(&mut self) -> Result<bool, Broken> {
-        let pool = &self.processes[0].pool;
+        let pool = &self.own;
         let Some(left) = explored::next_timer(pool).await.map_err(broken)? else {
             return Ok(false);
         };
@@ -422,10 +424,8 @@ impl<'a> World<'a> {
         self.tell("it is stuck: an operator mends it".to_owned());
         self.script.mend();
         self.run.withheld = None;
-        let (Some(engine), Some(id)) = (&self.engine, self.id) else {
-            return Err("no engine".to_owned());
-        };
-        engine.mend(id, state).await.map_err(broken)?;
+        let id = self.id.ok_or("it was not started")?;
+        Orchestrator::mend(&self.own, id, state).await?;
         self.engine_due = true;
         Ok(())
     }
@@ -434,11 +434,13 @@ impl<'a> World<'a> {
     async fn finish(&mut self, state: State) -> Result<State, Broken> {
         let before = self.effects().await?;
         self.run.withheld = None;
-        for flight in self.sent.clone() {
-            self.send_again(&flight);
+        if self.run.late {
+            for flight in self.sent.clone() {
+                self.send_again(&flight);
+            }
         }
         self.run.repeat = Repeat::Nothing;
-        self.tell("it is over; everything comes once more".to_owned());
+        self.tell("it is over; what is late comes now".to_owned());
         while let Some(last) = self.deliverable().first().copied() {
             self.deliver(last).await?;
             if self.engine_due {
@@ -452,7 +454,7 @@ impl<'a> World<'a> {
         if self.effects().await? != before {
             return Err(format!("a step had an effect after its end\n{}", self.drawn().await));
         }
-        if explored::next_timer(&self.processes[0].pool).await.map_err(broken)?.is_some() {
+        if explored::next_timer(&self.own).await.map_err(broken)?.is_some() {
             return Err("a timer is armed after its end".to_owned());
         }
         Ok(state)
@@ -460,7 +462,7 @@ impl<'a> World<'a> {
 
     pub(super) async fn state(&self) -> Result<State, Broken> {
         let id = self.id.ok_or("it was not started")?;
-        Orchestrator::state(&self.processes[0].pool, id).await.map_err(broken)
+        Orchestrator::state(&self.own, id).await
     }
 
     /// The effects of all services, in order.
@@ -473,7 +475,7 @@ impl<'a> World<'a> {
         Ok(all)
     }
 
-    pub(super) fn pools(&self) -> Vec<(String, sqlx::SqlitePool)> {
+    pub(super) fn pools(&self) -> Vec<(String, SqlitePool)> {
         let names = self.explorer.services.iter().map(|service| service.name.clone());
         names.zip(self.processes.iter().map(|process| process.pool.clone())).collect()
     }
@@ -493,6 +495,7 @@ impl<'a> World<'a> {
     pub(super) async fn close(&mut self) {
         self.seen.faults = self.script.faults_had();
         self.engine = None;
+        self.own.close().await;
         for (at, process) in self.processes.iter().enumerate() {
             self.seen.commits[at] += process.valve.commits();
             process.valve.kill();
