@@ -39,6 +39,7 @@ use builder::{Hold, Order};
 pub use builder::{ConsumerBuilder, OnDead, OnGap, RetryPolicy};
 pub use compensation::REJECTED;
 pub use gaps::Gap;
+pub(crate) use invoke::text as panic_text;
 
 /// The place of the action for bare links, which only keep a feed's messages linked.
 const LINKS: usize = 0;

@@ -46,6 +46,7 @@ pub use route::{
     Checkpoint, MemberStore, NewShard, RouteRow, RouteStore, Save, ShardKey, StreamStore,
     StreamVersion,
 };
+pub(crate) use saga::saga_owner;
 pub use saga::{
     NewSaga, Pending, SagaChanges, SagaEvent, SagaLogLine, SagaRow, SagaSave, SagaStore, SagaTimer,
 };

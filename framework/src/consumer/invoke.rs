@@ -94,7 +94,7 @@ fn transient(error: HandlerError) -> crate::Error {
     }
 }
 
-fn text(panic: &(dyn std::any::Any + Send)) -> &str {
+pub(crate) fn text(panic: &(dyn std::any::Any + Send)) -> &str {
     let string = panic.downcast_ref::<String>().map(String::as_str);
     string.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a message")
 }

@@ -113,6 +113,14 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// Whether an operator has said it.
+    pub(crate) fn is_operators(&self) -> bool {
+        use Event::{Cancelled, Resolved, Retried, Skipped};
+        matches!(self, Cancelled { .. } | Retried { .. } | Skipped { .. } | Resolved { .. })
+    }
+}
+
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {

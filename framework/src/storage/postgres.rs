@@ -14,16 +14,15 @@ use uuid::Uuid;
 
 use super::shared::{
     InboxColumns, RouteColumns, TERMS, TIMER, ahead_store, barrier_store, from_millis, held_store,
-    inbox_row, incarnation_store, inserted, hex, json, json_parts, lease_store, millis, route_row,
-    route_stores, saga_owner, saga_store, shared_reads, shared_stores, split_subject, sql,
-    timer_subject,
+    hex, inbox_row, incarnation_store, inserted, json, json_parts, lease_store, millis, route_row,
+    route_stores, saga_store, shared_reads, shared_stores, split_subject, sql, timer_subject,
 };
 use super::{
     Ahead, AheadRow, AheadStore, AppliedMigration, BarrierKey, BarrierRow, BarrierStore, Base,
     Cursor, DueKey, Edited, Former, HeldMessage, HeldReason, HeldStore, Holding, InboxRow,
     InboxStore, IncarnationStore, Lease, LeaseStore, LogStore, MemberStore, Met, NewSaga, NewShard,
     PageLimit, Pending, RouteLag, RouteRow, RouteStore, SagaChanges, SagaEvent, SagaRow, SagaStore,
-    SagaTimer, Save, Server, ShardKey, Steps, StreamStore, StreamVersion, Term,
+    SagaTimer, Save, Server, ShardKey, Steps, StreamStore, StreamVersion, Term, saga_owner,
 };
 use crate::{
     Error, Result, begin,

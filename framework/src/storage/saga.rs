@@ -198,3 +198,8 @@ pub trait SagaStore: Base {
     /// How many instances of each version are not over.
     async fn saga_versions(pool: &Pool<Self>) -> Result<Vec<(String, i32, i64)>>;
 }
+
+/// What an instance's version is called in events and timers.
+pub(crate) fn saga_owner(saga: &str, version: i32) -> String {
+    format!("{saga}/{version}")
+}

@@ -210,7 +210,7 @@ pub(super) use held::held_store;
 pub(super) use incarnation::{TERMS, incarnation_store};
 pub(super) use reads::shared_reads;
 pub(super) use route::{RouteColumns, route_row, route_stores};
-pub(super) use saga::{hex, json, json_parts, saga_owner, saga_store};
+pub(super) use saga::{hex, json, json_parts, saga_store};
 
 use std::{collections::BTreeMap, time::Duration};
 

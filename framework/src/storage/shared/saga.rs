@@ -207,11 +207,6 @@ use crate::{Error, Result, message::MessageError};
 /// So many bytes go in one statement, unless one row alone has more.
 const BYTES: usize = 1 << 20;
 
-/// What an instance's version is called in events and timers.
-pub(in crate::storage) fn saga_owner(saga: &str, version: i32) -> String {
-    format!("{saga}/{version}")
-}
-
 /// Ids as a JSON array of hexadecimal digits, which every database can read.
 pub(in crate::storage) fn hex<'a>(ids: impl IntoIterator<Item = &'a Uuid>) -> Result<String> {
     json(&ids.into_iter().map(|id| id.simple().to_string()).collect::<Vec<_>>())
