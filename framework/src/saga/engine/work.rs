@@ -75,6 +75,15 @@ pub(super) async fn run<DB: Storage>(engine: Arc<Inner<DB>>, stop: CancellationT
     }
 }
 
+#[cfg(any(test, feature = "testing"))]
+impl<DB: Storage> super::Sagas<DB> {
+    /// Decides whatever is stored or due now, and whether there was something: for a test that lets
+    /// the engine work when it says so.
+    pub(crate) async fn work_off(&self) -> crate::Result<bool> {
+        self.0.work(&mut Learnt::default(), &CancellationToken::new()).await
+    }
+}
+
 /// What a look at the database came to.
 enum Looked {
     Worked,
