@@ -37,7 +37,61 @@ pub use service::Service;
 type Check =
     Arc<dyn Fn(Databases, End) -> BoxFuture<'static, Result<(), HandlerError>> + Send + Sync>;
 
-/// Takes a saga through everything that can go wrong. See `docs/testing-sagas.md`.
+/// So often each step is tried at the most, whatever its definition says: more would only take
+/// longer.
+const ATTEMPTS: u32 = 2;
+
+/// Takes a saga through everything that can go wrong, on SQLite, in this process: every step is
+/// refused, fails once and for good, and is not heard of in time; every message comes twice, late
+/// and in other orders; every process dies at every commit and before every answer. At the end of
+/// each run every step's effect must have happened once and in order, all steps must be applied or
+/// all applied ones compensated, and [`check`](Self::check) must agree.
+///
+/// ```
+/// # use async_trait::async_trait;
+/// # use serde_json::Value;
+/// # use sqlx::{Sqlite, Transaction};
+/// # use syncline::{Envelope, HandlerError, Message, saga::{Outcome, SagaBuilder, SagaHandler}};
+/// use syncline::testing::saga::{Explorer, Service};
+/// # struct Stock;
+/// # #[async_trait]
+/// # impl SagaHandler<Sqlite> for Stock {
+/// #     async fn apply(&self, tx: &mut Transaction<'_, Sqlite>, _: &Envelope)
+/// #         -> Result<Outcome<Value>, HandlerError> {
+/// #         sqlx::query("UPDATE stock SET pieces = pieces - 1").execute(&mut **tx).await?;
+/// #         Ok(Outcome::Done(Value::Null))
+/// #     }
+/// #     async fn compensate(&self, tx: &mut Transaction<'_, Sqlite>, _: &Envelope, _: &Value)
+/// #         -> Result<(), HandlerError> {
+/// #         sqlx::query("UPDATE stock SET pieces = pieces + 1").execute(&mut **tx).await?;
+/// #         Ok(())
+/// #     }
+/// # }
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut saga = SagaBuilder::<Sqlite, ()>::new("order", 1);
+/// saga.remote::<_, ()>("reserve", (), |_| Ok(Message::json("stock.reserve", &())?)).compensated().add();
+/// saga.local("approve", (), |_tx, _call| Box::pin(async { Ok(Outcome::Done(())) })).pivot().add();
+///
+/// let report = Explorer::new(saga.build()?, Service::new("orders"), &())?
+///     .participant(
+///         Service::new("warehouse")
+///             .tables("CREATE TABLE stock (pieces INTEGER); INSERT INTO stock VALUES (5)")
+///             .handles("stock.reserve", Stock),
+///     )
+///     .check(|databases, end| Box::pin(async move {
+///         let pieces: i64 = sqlx::query_scalar("SELECT pieces FROM stock")
+///             .fetch_one(databases.of("warehouse")?).await?;
+///         let expected = if end == syncline::saga::End::Completed { 4 } else { 5 };
+///         if pieces == expected { Ok(()) } else { Err(format!("{pieces} pieces are left").into()) }
+///     }))
+///     .courses(1).orders(5).chances(5)
+///     .explore()
+///     .await?;
+/// println!("{report}");
+/// # assert!(report.crash_points > 10);
+/// # Ok(()) }
+/// ```
 pub struct Explorer {
     saga: Saga<Sqlite>,
     input: Value,
@@ -46,6 +100,7 @@ pub struct Explorer {
     check: Option<Check>,
     seed: u64,
     orders: usize,
+    courses: usize,
     chances: u64,
     mutant: Option<Mutant>,
 }
@@ -80,8 +135,11 @@ impl Explorer {
         let seed = std::env::var("SYNCLINE_SEED").ok().and_then(|seed| seed.parse().ok());
         let seed = seed.unwrap_or_else(|| Uuid::now_v7().as_u64_pair().0);
         let services = vec![orchestrator];
-        let (orders, chances) = (100, 200);
-        Ok(Self { saga, input, services, check: None, seed, orders, chances, mutant: None })
+        let (orders, courses, chances) = (100, usize::MAX, 200);
+        let (check, mutant) = (None, None);
+        let mut saga = saga;
+        saga.plan.limit_attempts(ATTEMPTS);
+        Ok(Self { saga, input, services, check, seed, orders, courses, chances, mutant })
     }
 
     /// Another service that takes part.
@@ -115,6 +173,15 @@ impl Explorer {
     #[must_use]
     pub fn orders(mut self, orders: usize) -> Self {
         self.orders = orders;
+        self
+    }
+
+    /// In how many of its courses the saga is crashed at every commit and before every answer (all).
+    /// The first ones show most: it succeeds, it goes back at the end, a step fails once, a
+    /// compensation fails once.
+    #[must_use]
+    pub fn courses(mut self, courses: usize) -> Self {
+        self.courses = courses;
         self
     }
 

@@ -45,15 +45,17 @@ impl<'a> Campaign<'a> {
             let run = Run::new(None);
             return Err(self.violation(problem, &run, Seen::default()));
         }
-        self.one(&Run::new(Some(End::Completed))).await?;
-        let bases = self.bases();
-        for base in &bases {
-            let seen = self.one(base).await?;
-            self.crashes(base, &seen).await?;
+        let mut seen = Vec::new();
+        for course in self.courses() {
+            seen.push((self.one(&course).await?, course));
         }
-        for base in bases.iter().filter(|base| base.faults.len() < 2 && base.withheld.is_none()) {
-            self.repeats(base).await?;
-            self.orders(base).await?;
+        let quiet = |course: &Run| course.faults.len() < 2 && course.withheld.is_none();
+        for (_, course) in seen.iter().filter(|(_, course)| quiet(course)) {
+            self.repeats(course).await?;
+            self.orders(course).await?;
+        }
+        for (seen, course) in seen.iter().take(self.explorer.courses) {
+            self.crashes(course, seen).await?;
         }
         self.chance().await?;
         Ok(self.report)
@@ -126,39 +128,48 @@ impl<'a> Campaign<'a> {
         Violation { problem, run, story, report, seed }
     }
 
-    /// The courses of the saga: it succeeds, each step is refused or fails, answers are late.
-    fn bases(&self) -> Vec<Run> {
+    /// The courses that the saga can take, those that show most first: it succeeds, it goes back at
+    /// the end, a step fails once, a compensation fails; then each step is refused, fails for good,
+    /// or is not heard of in time.
+    fn courses(&self) -> Vec<Run> {
         let plan = self.explorer.saga.plan();
         let (done, back) = (Some(End::Completed), Some(End::Compensated));
-        let mut all = vec![Run::new(done)];
-        let mut refusable = None;
-        for (at, step) in plan.steps().iter().enumerate() {
-            let (name, retriable) = (step.name.as_str(), plan.role(at) == Role::Retriable);
-            all.push(Run::new(done).fault(name, Fault::Fails(1)));
-            let end = if retriable { done } else { back };
-            all.push(Run::new(end).fault(name, Fault::Fails(u32::MAX)));
-            if !retriable {
-                all.push(Run::new(back).fault(name, Fault::Refused));
-                refusable = Some(name);
+        let (mut first, mut more) = (vec![Run::new(done)], Vec::new());
+        let steps = || plan.steps().iter().enumerate().map(|(at, step)| (plan.role(at), step));
+        let last = steps().filter(|(role, _)| *role != Role::Retriable).last();
+        if let Some((_, last)) = last {
+            let refused = Run::new(back).fault(&last.name, Fault::Refused);
+            first.push(refused.clone());
+            let undone = steps().filter(|(_, step)| step.undo == Undo::Compensation);
+            for (_, step) in undone.filter(|(_, step)| step.name != last.name) {
+                more.push(refused.clone().fault(&step.name, Fault::UndoFails(1)));
+                more.push(refused.clone().fault(&step.name, Fault::UndoFails(u32::MAX)));
+            }
+        }
+        for (role, step) in steps() {
+            let name = step.name.as_str();
+            let end = if role == Role::Retriable { done } else { back };
+            more.push(Run::new(done).fault(name, Fault::Fails(1)));
+            more.push(Run::new(end).fault(name, Fault::Fails(u32::MAX)));
+            if role != Role::Retriable && last.is_none_or(|(_, last)| last.name != step.name) {
+                more.push(Run::new(back).fault(name, Fault::Refused));
             }
             if !step.local {
+                more.push(Run::new(end).withheld(name, false));
                 // Whether a pivot was applied is asked.
-                let told = if plan.role(at) == Role::Pivot { done } else { end };
-                all.push(Run::new(end).withheld(name, false));
-                all.push(Run::new(told).withheld(name, true));
+                let told = if role == Role::Pivot { done } else { end };
+                more.push(Run::new(told).withheld(name, true));
             }
         }
-        let Some(last) = refusable else { return all };
-        for step in plan.steps().iter().filter(|step| step.undo == Undo::Compensation) {
-            if step.name == last {
-                continue;
-            }
-            for times in [1, u32::MAX] {
-                let refused = Run::new(back).fault(last, Fault::Refused);
-                all.push(refused.fault(&step.name, Fault::UndoFails(times)));
+        // One of each kind of fault that waits for a timer.
+        for fault in [Fault::Fails(1), Fault::UndoFails(1)] {
+            let of = |run: &Run| run.faults.last().is_some_and(|(_, other)| *other == fault);
+            if let Some(at) = more.iter().position(of) {
+                first.push(more.remove(at));
             }
         }
-        all
+        first.append(&mut more);
+        first
     }
 
     /// Dies at every commit of every service, and before every answer.
