@@ -95,13 +95,21 @@ impl Run {
         Self { order, ..self }
     }
 
+    /// Whether a compensation can be given up in it.
+    pub(super) fn may_give_up(&self) -> bool {
+        let fails = |(_, fault): &(String, Fault)| matches!(fault, Fault::UndoFails(_));
+        self.faults.iter().any(fails) || matches!(self.order, Order::Chance(_))
+    }
+
     /// As a sentence, with the services' names.
     pub(super) fn describe(&self, services: &[&str]) -> String {
         let mut parts = Vec::new();
         for (step, fault) in &self.faults {
             parts.push(match fault {
                 Fault::Refused => format!("{step} is refused"),
+                Fault::Fails(u32::MAX) => format!("{step} fails for good"),
                 Fault::Fails(times) => format!("{step} fails {times} times"),
+                Fault::UndoFails(u32::MAX) => format!("the compensation of {step} fails for good"),
                 Fault::UndoFails(times) => {
                     format!("the compensation of {step} fails {times} times")
                 }

@@ -2,7 +2,7 @@
 //! and the one place that decides what happens next. Nothing runs by itself, so that a run can be
 //! repeated exactly.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use sqlx::{Sqlite, SqlitePool};
@@ -19,7 +19,7 @@ use super::{
 use crate::{
     message::{Batch, Envelope, Link, Origin, Position, SAGA_REPLY},
     saga::{
-        State, Status,
+        Phase, State, Status,
         wire::{Ask, Command, Reply, Said},
     },
     storage::{Cursor, IncarnationStore, LogStore, PageLimit, sqlite::explored},
@@ -90,6 +90,8 @@ pub(super) struct World<'a> {
     elapsed: Duration,
     engine_due: bool,
     pub(super) id: Option<Uuid>,
+    /// Steps whose compensation was given up, at least for a time: the others do not wait for it.
+    pub(super) gave_up: BTreeSet<String>,
     pub(super) seen: Seen,
 }
 
@@ -118,6 +120,7 @@ impl<'a> World<'a> {
             elapsed: Duration::ZERO,
             engine_due: false,
             id: None,
+            gave_up: BTreeSet::new(),
             seen: Seen { commits: vec![0; services], ..Seen::default() },
         };
         for at in 0..services {
@@ -229,6 +232,11 @@ impl<'a> World<'a> {
         worked.map_err(broken)?;
         self.engine_due = false;
         self.tell("the engine decides".to_owned());
+        if self.run.may_give_up() {
+            let state = self.state().await?;
+            let failed = state.steps.iter().filter(|(_, own)| own.phase == Phase::UndoFailed);
+            self.gave_up.extend(failed.map(|(name, _)| name.clone()));
+        }
         self.collect(0).await
     }
 
