@@ -1,6 +1,6 @@
 //! Sagas that are broken on purpose: the tests of the explorer hold it against each of them.
 
-use crate::saga::{Answer, Decision, Effect, Event, Phase, Plan, Timer, Undo, decide};
+use crate::saga::{Answer, Decision, Effect, Event, Phase, Plan, Status, Timer, Undo, decide};
 
 /// What is broken. An exploration of it must fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +71,11 @@ fn skipping(mut decision: Decision) -> Decision {
         if own.phase == Phase::Done {
             own.phase = Phase::Undone;
         }
+    }
+    let going = decision.state.steps.values().any(|own| own.phase.is_under_way());
+    if !going && decision.state.status != Status::Stuck {
+        decision.state.status = Status::Stuck;
+        decision.effects.push(Effect::Stuck);
     }
     decision
 }
