@@ -57,3 +57,8 @@ pub use stream::{Start, Stream};
 #[cfg(all(doctest, feature = "sqlite"))]
 #[doc = include_str!("../../README.md")]
 struct Readme;
+
+/// So are those of the page about testing sagas.
+#[cfg(all(doctest, feature = "sqlite", feature = "testing"))]
+#[doc = include_str!("../../docs/testing-sagas.md")]
+struct TestingSagas;

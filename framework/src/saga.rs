@@ -7,11 +7,13 @@
 //! | [`plan`] | which steps there are and how they hang together; checked when it is built |
 //! | [`state`] | where an instance stands; stored by the names of its steps |
 //! | [`mod@decide`] | what follows from an event: pure, without I/O |
+//! | [`engine`] | decides what has happened to instances, and does what follows |
 //! | [`participant`] | applies the commands of other services' sagas |
 //! | [`wire`] | commands and replies |
 
 pub mod decide;
 pub mod definition;
+pub mod engine;
 pub mod participant;
 pub mod plan;
 pub mod state;
@@ -20,7 +22,8 @@ pub mod wire;
 
 pub use decide::{Answer, Decision, Effect, Event, Timer, UndoAnswer, decide};
 pub use definition::{Call, Outcome, Reads, Ref, Saga, SagaBuilder, StepBuilder};
-pub use participant::SagaHandler;
+pub use engine::{Replies, Sagas, SagasBuilder, SagasHandle, SagasStatus, StartError, Started};
+pub use participant::{SagaHandler, TccHandler, tcc};
 pub use plan::{Plan, PlanBuilder, PlanError};
 pub use state::{End, Misfit, Phase, State, Status, StepState};
 pub use step::{Retry, Role, Step, Undo};

@@ -113,6 +113,14 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// Whether an operator has said it.
+    pub(crate) fn is_operators(&self) -> bool {
+        use Event::{Cancelled, Resolved, Retried, Skipped};
+        matches!(self, Cancelled { .. } | Retried { .. } | Skipped { .. } | Resolved { .. })
+    }
+}
+
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
@@ -197,5 +205,10 @@ impl Decision {
 /// ```
 pub fn decide(plan: &Plan, state: &State, event: &Event) -> Result<Decision, Misfit> {
     state.fits(plan)?;
-    Ok(Machine::new(plan, state).take(event))
+    let decision = Machine::new(plan, state).take(event);
+    #[cfg(any(test, feature = "testing"))]
+    if let Some(mutant) = plan.mutant {
+        return Ok(mutant.twist(plan, decision));
+    }
+    Ok(decision)
 }

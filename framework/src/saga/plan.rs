@@ -6,7 +6,7 @@ mod check;
 use std::{collections::BTreeSet, time::Duration};
 
 use super::step::{Role, Step};
-use check::{ancestors, check_names, roles};
+use check::{ancestors, check_names, reservations, roles};
 
 pub use check::PlanError;
 
@@ -22,6 +22,9 @@ pub struct Plan {
     dependents: Vec<Vec<usize>>,
     /// For each step, the places of the steps that it waits for directly.
     needs: Vec<Vec<usize>>,
+    /// How what is decided is broken, on purpose.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) mutant: Option<crate::testing::saga::Mutant>,
 }
 
 /// Builds a [`Plan`].
@@ -92,6 +95,14 @@ impl Plan {
         &self.dependents[index]
     }
 
+    /// No step is tried more often, for a test that takes all of them.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn limit_attempts(&mut self, attempts: u32) {
+        for step in &mut self.steps {
+            step.retry.attempts = step.retry.attempts.min(attempts);
+        }
+    }
+
     /// The place of the pivot.
     pub(crate) fn pivot(&self) -> Option<usize> {
         self.steps.iter().position(|step| step.pivot)
@@ -160,7 +171,52 @@ impl PlanBuilder {
                 }
             }
         }
+        reservations(&saga, &steps, &ancestors)?;
         let roles = roles(&saga, &steps, &ancestors)?;
-        Ok(Plan { name: saga, version, deadline, steps, roles, dependents, needs })
+        Ok(Plan {
+            name: saga,
+            version,
+            deadline,
+            steps,
+            roles,
+            dependents,
+            needs,
+            #[cfg(any(test, feature = "testing"))]
+            mutant: None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn build(steps: impl IntoIterator<Item = Step>) -> Result<Plan, PlanError> {
+        steps.into_iter().fold(Plan::builder("order", 1), PlanBuilder::step).build()
+    }
+
+    #[test]
+    fn a_reservation_is_confirmed_once_and_the_pivot_stands_between() {
+        let (reserve, pivot) = (Step::remote("r").reserves(), Step::local("p").pivot());
+        let confirm = |name: &str| Step::remote(name).confirms("r");
+        let plan = build([reserve.clone(), pivot.clone(), confirm("c")]).expect("sound");
+        assert_eq!([plan.role(0), plan.role(2)], [Role::Compensatable, Role::Retriable]);
+
+        let broken = |steps: Vec<Step>| build(steps).expect_err("broken").to_string();
+        let error = broken(vec![reserve.clone(), pivot.clone()]);
+        assert!(error.contains("\"r\" reserves and no step confirms it"), "{error}");
+        let error = broken(vec![reserve.clone(), confirm("c"), pivot.clone()]);
+        assert!(error.contains("does not come after the pivot"), "{error}");
+        let error = broken(vec![reserve.clone(), confirm("c")]);
+        assert!(error.contains("does not come after the pivot"), "{error}");
+        let error = broken(vec![reserve.clone(), pivot.clone(), confirm("c"), confirm("d")]);
+        assert!(error.contains("\"c\" and \"d\" confirm the same"), "{error}");
+        let plain = Step::remote("r").compensated();
+        let error = broken(vec![plain, pivot.clone(), confirm("c")]);
+        assert!(error.contains("\"r\", which is no step that reserves"), "{error}");
+        let error = broken(vec![pivot.clone(), reserve.clone(), confirm("c")]);
+        assert!(error.contains("does not come before the pivot"), "{error}");
+        let error = broken(vec![Step::local("r").reserves(), pivot, confirm("c")]);
+        assert!(error.contains("only a participant reserves"), "{error}");
     }
 }

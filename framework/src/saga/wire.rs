@@ -8,11 +8,10 @@ use uuid::Uuid;
 use super::{Answer, UndoAnswer};
 use crate::{
     Message,
-    message::{Envelope, MessageError},
+    message::{Envelope, MessageError, check_stream},
 };
 
-/// The topic of replies. The participant's service sends it back in a stream of its own.
-pub const REPLY: &str = "syncline.saga.reply";
+pub use crate::message::SAGA_REPLY as REPLY;
 
 /// Header: the instance.
 const ID: &str = "sagaid";
@@ -69,7 +68,9 @@ pub struct Command {
 
 /// A message that is no command, or not a whole one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("not a command of a saga: header {header:?} is {found:?}")]
+#[error(
+    "a damaged command of a saga: header {header:?} is {found:?}; it is held, for its orchestrator to send anew"
+)]
 pub struct NoCommand {
     /// The header.
     pub header: &'static str,
@@ -90,10 +91,20 @@ impl Command {
             .header(STEP, step)
             .header(ASK, ask.as_str())
             .header(ATTEMPT, attempt.to_string());
-        match not_after {
-            Some(at) => message.header(NOT_AFTER, at.to_rfc3339_opts(SecondsFormat::Micros, true)),
+        if let Some(at) = not_after {
+            let at = at.to_rfc3339_opts(SecondsFormat::Micros, true);
+            message = message.header(NOT_AFTER, at);
+        }
+        match confirms {
+            Some(reserved) => message.header(CONFIRMS, reserved),
             None => message,
         }
+    }
+
+    /// Whether a message has any header of a command: one that has is a command, or a damaged one.
+    pub(crate) fn is_one(message: &Envelope) -> bool {
+        let own = [ID, STEP, ASK, ATTEMPT, NOT_AFTER, CONFIRMS];
+        own.iter().any(|header| message.headers.contains_key(*header))
     }
 
     /// The command that a message is.
@@ -121,13 +132,18 @@ impl Command {
                     .with_timezone(&Utc),
             ),
         };
+        // Of the form that a definition gives, so that every database can hold it.
+        let name = |header| match found(header) {
+            Some(step) if check_stream(step).is_ok() => Ok(step.to_owned()),
+            other => Err(no(header, other)),
+        };
         Ok(Self {
             saga,
-            step: found(STEP).ok_or_else(|| no(STEP, None))?.to_owned(),
+            step: name(STEP)?,
             ask,
             attempt: attempt.ok_or_else(|| no(ATTEMPT, found(ATTEMPT)))?,
             not_after,
-            confirms: found(CONFIRMS).map(str::to_owned),
+            confirms: found(CONFIRMS).map(|_| name(CONFIRMS)).transpose()?,
         })
     }
 }

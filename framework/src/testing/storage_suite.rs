@@ -13,6 +13,7 @@
 //! # }
 //! ```
 
+mod barrier;
 mod foreign;
 mod gaps;
 mod held;
@@ -20,6 +21,7 @@ mod lanes;
 mod leases;
 mod log;
 mod members;
+mod participant;
 mod reapply;
 mod retention;
 mod shards;
@@ -111,6 +113,16 @@ where
         retention::a_quiet_shard_goes_on_where_its_last_message_is_gone,
         retention::a_reader_that_never_comes_back_is_lost_and_told,
         retention::writers_go_on_while_the_log_is_trimmed,
+        barrier::a_steps_claim_waits_for_the_one_before_it,
+        barrier::steps_are_forgotten_in_time_and_not_before_their_deadline,
+        participant::each_command_has_one_effect_and_one_answer,
+        participant::what_is_confirmed_cannot_be_cancelled,
+        participant::a_technical_failure_leaves_no_trace_and_is_answered,
+        participant::an_action_after_its_time_is_barred_by_the_databases_clock,
+        participant::another_source_cannot_touch_a_saga,
+        participant::a_handler_serves_messages_without_a_saga,
+        participant::a_damaged_command_is_held,
+        participant::whatever_comes_at_once_the_answers_agree,
         way::every_message_is_applied_once_in_order,
         way::a_duplicate_batch_has_no_effect_and_a_gap_is_answered,
         way::a_failing_message_parks_its_key_and_the_others_flow,

@@ -9,9 +9,13 @@ use std::{
 use serde_json::json;
 
 use super::*;
-use crate::saga::{
-    state::{Phase, Status},
-    step::{Retry, Step, Undo},
+use crate::{
+    saga::{
+        Role,
+        state::{Phase, Status},
+        step::{Retry, Step, Undo},
+    },
+    testing::saga::random::Random,
 };
 
 /// Few attempts, so that they are used up often.
@@ -54,22 +58,16 @@ fn plans() -> Vec<Plan> {
                 ])
                 .step(retry(Step::remote("join").compensated().after("left").after("right"))),
         ),
+        build(
+            Plan::builder("local", 1)
+                .deadline(Duration::from_secs(90))
+                .step(retry(Step::remote("open").compensated()))
+                .step(retry(Step::local("reserve").compensated()))
+                .step(retry(Step::local("confirm").pivot()))
+                .step(retry(Step::local("count").retriable()))
+                .step(retry(Step::remote("tell").retriable())),
+        ),
     ]
-}
-
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, most: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % most as u64) as usize
-    }
-
-    fn one_in(&mut self, most: usize) -> bool {
-        self.below(most) == 0
-    }
 }
 
 /// What a participant remembers of one step: the barrier.
@@ -92,22 +90,87 @@ struct World<'a> {
     log: Vec<Event>,
     /// Steps whose compensation was given up, at least for a time: the others do not wait for it.
     gave_up: BTreeSet<String>,
+    taken: Taken,
+}
+
+/// Which ways from one phase, or one status, to another were taken.
+#[derive(Default)]
+struct Taken {
+    steps: BTreeMap<&'static str, BTreeSet<(Phase, Phase)>>,
+    statuses: BTreeSet<(String, String)>,
+}
+
+impl Taken {
+    fn note(&mut self, plan: &Plan, before: &State, after: &State) {
+        for (at, step) in plan.steps().iter().enumerate() {
+            let role = match plan.role(at) {
+                Role::Compensatable => "A step before the pivot",
+                Role::Pivot => "The pivot",
+                Role::Retriable => "A step after the pivot",
+            };
+            let phase = |state: &State| state.phase(&step.name).expect("known");
+            let (from, to) = (phase(before), phase(after));
+            if from != to {
+                self.steps.entry(role).or_default().insert((from, to));
+            }
+        }
+        let name = |state: &State| match state.status {
+            Status::Ended(end) => format!("{end:?}"),
+            status => format!("{status:?}"),
+        };
+        if before.status != after.status {
+            self.statuses.insert((name(before), name(after)));
+        }
+    }
+
+    fn add(&mut self, other: Self) {
+        for (role, ways) in other.steps {
+            self.steps.entry(role).or_default().extend(ways);
+        }
+        self.statuses.extend(other.statuses);
+    }
+
+    /// The page that draws them.
+    fn drawn(&self) -> String {
+        let mut text = String::from(
+            "# The states of a saga and of its steps\n\nEvery arrow was taken, and no other one, when \
+             a test took sagas through 120,000 random orders of\nevents; the test holds this page \
+             against what it saw. [saga-table.md](saga-table.md) says which event\ntakes which.\n",
+        );
+        let mut draw = |title: &str, first: &str, ways: Vec<(String, String)>| {
+            let mut lines = format!("    [*] --> {first}\n");
+            for (from, to) in &ways {
+                writeln!(lines, "    {from} --> {to}").expect("text");
+            }
+            let last: BTreeSet<_> = ways.iter().map(|(_, to)| to).collect();
+            for end in last.into_iter().filter(|end| ways.iter().all(|(from, _)| from != *end)) {
+                writeln!(lines, "    {end} --> [*]").expect("text");
+            }
+            write!(text, "\n## {title}\n\n```mermaid\nstateDiagram-v2\n{lines}```\n")
+                .expect("text");
+        };
+        draw("A saga", "New", self.statuses.iter().cloned().collect());
+        for (role, ways) in &self.steps {
+            let ways = ways.iter().map(|(from, to)| (format!("{from:?}"), format!("{to:?}")));
+            draw(role, "Waiting", ways.collect());
+        }
+        text
+    }
 }
 
 impl<'a> World<'a> {
     fn new(plan: &'a Plan, seed: u64) -> Self {
-        let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
-        random.below(2);
         Self {
             plan,
             state: State::new(plan),
-            random,
+            random: Random::new(seed),
             barriers: BTreeMap::new(),
             commands: Vec::new(),
             events: vec![Event::Started],
             timers: Vec::new(),
             log: Vec::new(),
             gave_up: BTreeSet::new(),
+            taken: Taken::default(),
         }
     }
 
@@ -119,6 +182,7 @@ impl<'a> World<'a> {
             assert_eq!(decision.effects.len(), 1);
             return;
         }
+        self.taken.note(self.plan, &self.state, &decision.state);
         self.state = decision.state;
         let failed = self.state.steps.iter().filter(|(_, own)| own.phase == Phase::UndoFailed);
         self.gave_up.extend(failed.map(|(name, _)| name.clone()));
@@ -157,7 +221,7 @@ impl<'a> World<'a> {
         match command {
             Effect::Act { step, attempt } => {
                 let at = self.plan.place(&step).expect("known");
-                let retriable = self.plan.role(at) == crate::saga::Role::Retriable;
+                let retriable = self.plan.role(at) == Role::Retriable;
                 let barrier = self.barriers.entry(step.clone()).or_default();
                 let answer = match (&barrier.decided, luck) {
                     (Some(decided), _) => decided.clone(),
@@ -244,6 +308,9 @@ impl<'a> World<'a> {
             .map(|(name, _)| name.clone())
             .collect();
         let event = match failed.first() {
+            Some(_) if self.state.status == Status::Stuck && self.random.one_in(16) => {
+                Event::Resolved { reason: "by hand".into() }
+            }
             Some(step) if !self.random.one_in(4) => Event::Retried { step: step.clone() },
             Some(step) => Event::Skipped { step: step.clone(), reason: "by hand".into() },
             None => Event::Cancelled { reason: "by hand".into() },
@@ -270,7 +337,8 @@ impl<'a> World<'a> {
                     "{name} is taken back and barred: {:#?}",
                     self.log
                 ),
-                End::Resolved => panic!("nobody has resolved it"),
+                // An operator has said so.
+                End::Resolved => {}
             }
         }
         if end == End::Completed {
@@ -287,7 +355,7 @@ impl<'a> World<'a> {
 #[test]
 fn any_order_of_events_ends_with_all_applied_or_all_compensated() {
     let plans = plans();
-    let mut ends = BTreeMap::<String, u32>::new();
+    let (mut ends, mut taken) = (BTreeMap::<String, u32>::new(), Taken::default());
     for seed in 0..120_000 {
         let plan = &plans[seed as usize % plans.len()];
         let mut world = World::new(plan, seed);
@@ -318,17 +386,32 @@ fn any_order_of_events_ends_with_all_applied_or_all_compensated() {
         }
         assert_eq!(world.state, state, "seed {seed}: nothing changes after the end");
         world.check();
+        taken.add(world.taken);
     }
     println!("{ends:#?}");
     assert!(ends.values().all(|count| *count > 100), "each end is reached often: {ends:#?}");
+    assert_eq!(
+        ends.len(),
+        5,
+        "completed and compensated, by itself or not, or resolved: {ends:#?}"
+    );
+    hold("saga-states.md", &taken.drawn());
 }
 
 /// The instances that the table shows: a step of each role in each phase, the others as they can
 /// be then.
 fn instances() -> Vec<(&'static str, Phase, Plan, State)> {
-    let plan = &plans()[0];
+    let plans = plans();
+    let rows = [
+        ("credit", &plans[0]),
+        ("approve", &plans[0]),
+        ("tell", &plans[0]),
+        ("reserve", &plans[3]),
+        ("confirm", &plans[3]),
+        ("count", &plans[3]),
+    ];
     let mut all = Vec::new();
-    for step in ["credit", "approve", "tell"] {
+    for (step, plan) in rows {
         for phase in Phase::ALL {
             let mut state = State::new(plan);
             (state.status, state.back) = (Status::Running, false);
@@ -346,8 +429,10 @@ fn instances() -> Vec<(&'static str, Phase, Plan, State)> {
                 matches!(phase, Refused | Barred | Undoing | UndoResting | Undone | UndoFailed);
             // Not every phase can be that of every role.
             let possible = match step {
-                "credit" => !matches!(phase, Phase::Barring | Phase::Failed),
-                "approve" => !matches!(
+                "credit" | "reserve" => !matches!(phase, Phase::Barring | Phase::Failed),
+                // It runs in our own transactions: it is never in doubt.
+                "confirm" if phase == Phase::Barring => false,
+                "approve" | "confirm" => !matches!(
                     phase,
                     Undoing | UndoResting | Undone | UndoFailed | Phase::Failed | Phase::Skipped
                 ),
@@ -356,7 +441,7 @@ fn instances() -> Vec<(&'static str, Phase, Plan, State)> {
             if !possible {
                 continue;
             }
-            state.back = back || (step == "credit" && phase == Phase::Skipped);
+            state.back = back || (matches!(step, "credit" | "reserve") && phase == Phase::Skipped);
             if state.back {
                 state.status = Status::Compensating;
             }
@@ -401,12 +486,16 @@ fn table() -> String {
          are done, those after it have not begun; it was tried\nonce of two times. A test \
          generates this page and holds it against the code.\n",
     );
-    for (role, step) in
-        [("before the pivot", "credit"), ("the pivot", "approve"), ("after the pivot", "tell")]
-    {
+    for (role, step) in [
+        ("A remote step before the pivot", "credit"),
+        ("A remote pivot", "approve"),
+        ("A remote step after the pivot", "tell"),
+        ("A local step before the pivot", "reserve"),
+        ("A local pivot", "confirm"),
+        ("A local step after the pivot", "count"),
+    ] {
         let names: Vec<_> = events(step).into_iter().map(|(name, _)| name).collect();
-        write!(text, "\n## A remote step {role}\n\n| phase | {} |\n", names.join(" | "))
-            .expect("text");
+        write!(text, "\n## {role}\n\n| phase | {} |\n", names.join(" | ")).expect("text");
         writeln!(text, "|---{}|", "|---".repeat(names.len())).expect("text");
         for (_, phase, plan, state) in instances().into_iter().filter(|row| row.0 == step) {
             write!(text, "| {phase:?} ").expect("text");
@@ -425,12 +514,16 @@ fn table() -> String {
     text
 }
 
-/// `SYNCLINE_BLESS=1` writes the page anew.
+/// Holds a page of the docs against what it must be; `SYNCLINE_BLESS=1` writes it anew.
+fn hold(page: &str, text: &str) {
+    let path = format!("{}/../docs/{page}", env!("CARGO_MANIFEST_DIR"));
+    if std::env::var("SYNCLINE_BLESS").is_ok() {
+        std::fs::write(&path, text).expect("write the page");
+    }
+    assert_eq!(std::fs::read_to_string(path).expect("the page"), text);
+}
+
 #[test]
 fn the_table_of_states_and_events_is_the_one_in_the_docs() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/saga-table.md");
-    if std::env::var("SYNCLINE_BLESS").is_ok() {
-        std::fs::write(path, table()).expect("write the page");
-    }
-    assert_eq!(std::fs::read_to_string(path).expect("the page"), table());
+    hold("saga-table.md", &table());
 }

@@ -133,3 +133,11 @@ SELECT position FROM syncline_mark WHERE FALSE;
 INSERT INTO syncline_mark (position) SELECT 0 FROM DUAL WHERE FALSE;
 
 DELETE FROM syncline_mark WHERE FALSE;
+
+SELECT step FROM syncline_barrier WHERE FALSE;
+
+INSERT INTO syncline_barrier (source, saga_id, step, answer) SELECT 'x', 'x', 'x', 'x' FROM DUAL WHERE FALSE;
+
+UPDATE syncline_barrier SET undone = undone WHERE FALSE;
+
+DELETE FROM syncline_barrier WHERE FALSE;
