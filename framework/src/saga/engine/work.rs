@@ -119,7 +119,7 @@ impl<DB: Storage> Inner<DB> {
                     learnt.excused.insert(key, error);
                 }
                 Err(Stop::Error(error, Some(blame))) if !error.is_transient() => {
-                    self.blame(learnt, error, blame)?;
+                    self.blame(learnt, error, *blame)?;
                 }
                 Err(Stop::Error(error, _)) => return Err(error),
             }
@@ -168,14 +168,14 @@ impl<DB: Storage> Inner<DB> {
         let (changed, receipts, last) = match done {
             Ok(done) => done,
             Err((Stop::Error(error, _), last)) => {
-                return Err(Stop::Error(error, Some(Blame { instances: ids, last })));
+                return Err(Stop::Error(error, Some(Box::new(Blame { instances: ids, last }))));
             }
             Err((stop, _)) => return Err(stop),
         };
         if let Err(error) = tx.commit().await.map_err(Error::database("decide sagas")) {
-            return Err(Stop::Error(error, Some(Blame { instances: ids, last })));
+            return Err(Stop::Error(error, Some(Box::new(Blame { instances: ids, last }))));
         }
-        receipts.into_iter().last().map(Receipt::committed);
+        receipts.into_iter().take(1).for_each(Receipt::committed);
         forget(learnt, &rows);
         Ok(changed)
     }

@@ -223,3 +223,47 @@ pub(super) async fn what_is_over_is_forgotten_in_time<DB: Storage>(pool: Pool<DB
     commit(&world.pool, &[Message::json("other", &1).expect("a message")]).await;
     handle.stop().await;
 }
+
+pub(super) async fn a_saga_goes_on_wherever_its_engine_was_cut_off<DB: Storage>(pool: Pool<DB>) {
+    let world = World::idle(pool).await;
+    world.script.when("claim", [Does::Work, Does::Refuse, Does::Work, Does::Refuse]);
+    let keys: Vec<_> = (0..8).map(|n| format!("key {n}")).collect();
+    let ids = join_all(keys.iter().map(|key| world.start(key))).await;
+    // Its task is dropped at whatever it waits for: a statement, a commit, a local step.
+    for n in 0..60_u64 {
+        let sagas = engine(&world.pool, &world.script, 1);
+        let cut = tokio::time::timeout(Duration::from_micros(700 + n * 977 % 9_000), async {
+            sagas.run_here().await;
+        });
+        drop(cut.await);
+        if n % 3 == 0 {
+            world.pump_commands().await;
+            world.pump_replies().await;
+        }
+    }
+    let handle = world.sagas.run().await.expect("run");
+    for id in ids {
+        let status = world.until(id, &["completed", "compensated"]).await;
+        let expected: &[&str] = if status == "completed" { &HAPPY } else { &BACK };
+        assert_eq!(world.effects(id).await, expected, "{status}");
+    }
+    handle.stop().await;
+}
+
+pub(super) async fn a_definition_changed_under_its_instances_makes_them_stuck<DB: Storage>(
+    pool: Pool<DB>,
+) {
+    let world = World::idle(pool).await;
+    let id = world.start("a").await;
+    let changed = world::changed_engine(&world.pool);
+    let handle = changed.run().await.expect("run");
+    world.until(id, &["stuck"]).await;
+    handle.stop().await;
+    // The right definition is there again: an operator has it looked at, and nothing is lost.
+    let handle = world.sagas.run().await.expect("run");
+    let by = By { who: "ada".to_owned(), why: "the deployment is taken back".to_owned() };
+    assert!(operate::act(&world.pool, id, Act::Retry(None), &by).await.expect("act"));
+    world.until(id, &["completed"]).await;
+    assert_eq!(world.effects(id).await, HAPPY);
+    handle.stop().await;
+}

@@ -249,3 +249,11 @@ pub(super) fn engine<DB: Storage>(pool: &Pool<DB>, script: &Script, version: i32
     let sagas = builder.saga(order(script, version)).saga(shipping()).build();
     sagas.expect("an engine")
 }
+
+/// One whose definition of version 1 has another step.
+pub(super) fn changed_engine<DB: Storage>(pool: &Pool<DB>) -> Sagas<DB> {
+    let mut saga = SagaBuilder::<DB, Input>::new("order", 1);
+    saga.remote::<_, Value>("credit", (), command("cmd.credit")).compensated().add();
+    let builder = Sagas::builder(SOURCE, pool.clone()).poll(Duration::from_millis(20));
+    builder.saga(saga.build().expect("sound")).build().expect("an engine")
+}
