@@ -54,7 +54,8 @@ pub use route::{
 };
 pub(crate) use saga::saga_owner;
 pub use saga::{
-    NewSaga, Pending, SagaChanges, SagaEvent, SagaLogLine, SagaRow, SagaSave, SagaStore, SagaTimer,
+    NewSaga, Pending, SagaChanges, SagaEvent, SagaFilter, SagaInspect, SagaLock, SagaLogLine,
+    SagaLogRow, SagaRow, SagaSave, SagaStore, SagaSummary, SagaTimer,
 };
 pub use source::{DelayStore, Delayed, IdempotencyStore, Known};
 
@@ -81,6 +82,7 @@ storage!(
     ReapplyStore,
     BarrierStore,
     SagaStore,
+    SagaInspect,
     Inspect,
 );
 

@@ -199,6 +199,7 @@ mod reapply;
 mod retention;
 mod route;
 mod saga;
+mod saga_inspect;
 mod source;
 pub(super) use ahead::ahead_store;
 pub(super) use barrier::barrier_store;
@@ -211,6 +212,7 @@ pub(super) use retention::step;
 pub(super) use retention::{STEP, retention_store};
 pub(super) use route::{RouteColumns, route_row, route_stores, save_rows};
 pub(super) use saga::{hex, json, json_parts, saga_store};
+pub(super) use saga_inspect::{SagaColumns, saga_inspect, saga_summary};
 #[cfg(any(feature = "mysql", feature = "sqlite"))]
 pub(super) use source::move_due;
 pub(super) use source::{DELAYED, KnownColumns, delay_store, idempotency_store};

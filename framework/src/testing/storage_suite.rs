@@ -24,6 +24,7 @@ mod members;
 mod participant;
 mod reapply;
 mod retention;
+mod saga;
 mod shards;
 mod source;
 mod support;
@@ -123,6 +124,20 @@ where
         participant::a_handler_serves_messages_without_a_saga,
         participant::a_damaged_command_is_held,
         participant::whatever_comes_at_once_the_answers_agree,
+        saga::a_saga_goes_through_all_its_steps,
+        saga::a_refusal_compensates_what_was_applied_in_reverse,
+        saga::a_local_step_is_tried_again_and_then_given_up,
+        saga::one_key_is_one_instance,
+        saga::a_locked_entity_is_free_when_its_saga_has_ended,
+        saga::a_start_that_is_rolled_back_is_none,
+        saga::replies_twice_late_or_of_nobody_change_nothing,
+        saga::a_compensation_that_fails_waits_for_an_operator,
+        saga::an_instance_keeps_the_version_it_began_with,
+        saga::two_engines_share_the_work,
+        saga::a_remote_pivot_in_doubt_is_asked,
+        saga::what_is_over_is_forgotten_in_time,
+        saga::a_saga_goes_on_wherever_its_engine_was_cut_off,
+        saga::a_definition_changed_under_its_instances_makes_them_stuck,
         way::every_message_is_applied_once_in_order,
         way::a_duplicate_batch_has_no_effect_and_a_gap_is_answered,
         way::a_failing_message_parks_its_key_and_the_others_flow,
