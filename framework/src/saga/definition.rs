@@ -70,6 +70,7 @@ impl Instance<'_> {
     }
 }
 
+/// Names the entities that an instance locks.
 type Locks = Arc<dyn Fn(&Value) -> Result<Vec<String>, HandlerError> + Send + Sync>;
 
 /// A saga: its plan and its code. One version of one definition.
@@ -204,6 +205,58 @@ where
         Out: Serialize + DeserializeOwned + Send + Sync + 'static,
     {
         let step = Step::remote(name);
+        StepBuilder::new(self, step, Remote::new(reads, command))
+    }
+
+    /// A step of another service that only reserves, up to the pivot (the try of
+    /// try/confirm/cancel). A step after the pivot [confirms](Self::confirm) it; when the saga goes
+    /// back, it is cancelled. The participant is a [`TccHandler`](super::TccHandler).
+    pub fn reserve<R, Out>(
+        &mut self,
+        name: impl Into<String>,
+        reads: R,
+        command: impl Fn(Call<In, R::Values>) -> Result<Message, HandlerError> + Send + Sync + 'static,
+    ) -> StepBuilder<'_, DB, In, Remote<In, R>, Out>
+    where
+        R: Reads,
+        Out: Serialize + DeserializeOwned + Send + Sync + 'static,
+    {
+        let step = Step::remote(name).reserves();
+        StepBuilder::new(self, step, Remote::new(reads, command))
+    }
+
+    /// A step after the pivot that makes final what `reserved` has reserved. It goes to the same
+    /// participant, which gets what it had returned then; `command` makes the message.
+    ///
+    /// ```
+    /// # #[cfg(feature = "sqlite")] {
+    /// use syncline::{Message, saga::{Outcome, SagaBuilder}};
+    /// let mut saga = SagaBuilder::<sqlx::Sqlite, i64>::new("order", 1);
+    /// let hold = saga
+    ///     .reserve::<_, i64>("hold-credit", (), |call| Ok(Message::json("credit.hold", &call.input)?))
+    ///     .add();
+    /// saga.local("approve", (), |_tx, _call| Box::pin(async { Ok(Outcome::Done(())) }))
+    ///     .pivot()
+    ///     .add();
+    /// saga.confirm::<_, (), _>("spend-credit", &hold, (), |call| {
+    ///         Ok(Message::json("credit.spend", &call.id)?)
+    ///     })
+    ///     .add();
+    /// assert!(saga.build().is_ok());
+    /// # }
+    /// ```
+    pub fn confirm<R, Out, Held>(
+        &mut self,
+        name: impl Into<String>,
+        reserved: &Ref<Held>,
+        reads: R,
+        command: impl Fn(Call<In, R::Values>) -> Result<Message, HandlerError> + Send + Sync + 'static,
+    ) -> StepBuilder<'_, DB, In, Remote<In, R>, Out>
+    where
+        R: Reads,
+        Out: Serialize + DeserializeOwned + Send + Sync + 'static,
+    {
+        let step = Step::remote(name).confirms(reserved.name());
         StepBuilder::new(self, step, Remote::new(reads, command))
     }
 

@@ -6,7 +6,7 @@ mod check;
 use std::{collections::BTreeSet, time::Duration};
 
 use super::step::{Role, Step};
-use check::{ancestors, check_names, roles};
+use check::{ancestors, check_names, reservations, roles};
 
 pub use check::PlanError;
 
@@ -160,7 +160,42 @@ impl PlanBuilder {
                 }
             }
         }
+        reservations(&saga, &steps, &ancestors)?;
         let roles = roles(&saga, &steps, &ancestors)?;
         Ok(Plan { name: saga, version, deadline, steps, roles, dependents, needs })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn build(steps: impl IntoIterator<Item = Step>) -> Result<Plan, PlanError> {
+        steps.into_iter().fold(Plan::builder("order", 1), PlanBuilder::step).build()
+    }
+
+    #[test]
+    fn a_reservation_is_confirmed_once_and_the_pivot_stands_between() {
+        let (reserve, pivot) = (Step::remote("r").reserves(), Step::local("p").pivot());
+        let confirm = |name: &str| Step::remote(name).confirms("r");
+        let plan = build([reserve.clone(), pivot.clone(), confirm("c")]).expect("sound");
+        assert_eq!([plan.role(0), plan.role(2)], [Role::Compensatable, Role::Retriable]);
+
+        let broken = |steps: Vec<Step>| build(steps).expect_err("broken").to_string();
+        let error = broken(vec![reserve.clone(), pivot.clone()]);
+        assert!(error.contains("\"r\" reserves and no step confirms it"), "{error}");
+        let error = broken(vec![reserve.clone(), confirm("c"), pivot.clone()]);
+        assert!(error.contains("does not come after the pivot"), "{error}");
+        let error = broken(vec![reserve.clone(), confirm("c")]);
+        assert!(error.contains("does not come after the pivot"), "{error}");
+        let error = broken(vec![reserve.clone(), pivot.clone(), confirm("c"), confirm("d")]);
+        assert!(error.contains("\"c\" and \"d\" confirm the same"), "{error}");
+        let plain = Step::remote("r").compensated();
+        let error = broken(vec![plain, pivot.clone(), confirm("c")]);
+        assert!(error.contains("\"r\", which is no step that reserves"), "{error}");
+        let error = broken(vec![pivot.clone(), reserve.clone(), confirm("c")]);
+        assert!(error.contains("does not come before the pivot"), "{error}");
+        let error = broken(vec![Step::local("r").reserves(), pivot, confirm("c")]);
+        assert!(error.contains("only a participant reserves"), "{error}");
     }
 }

@@ -72,7 +72,9 @@ pub struct Step {
     pub pivot: bool,
     /// Whether it is never refused.
     pub retriable: bool,
-    /// The step whose reservation it confirms (try, confirm, cancel).
+    /// Whether it only reserves, and a later step confirms it (try, confirm, cancel).
+    pub reserves: bool,
+    /// The step whose reservation it confirms.
     pub confirms: Option<String>,
     /// How long its action may take, with all its attempts; the same for its compensation's every
     /// attempt.
@@ -91,6 +93,7 @@ impl Step {
             undo: Undo::Unsaid,
             pivot: false,
             retriable: false,
+            reserves: false,
             confirms: None,
             deadline: DEADLINE,
             retry: Retry::default(),
@@ -146,6 +149,15 @@ impl Step {
     #[must_use]
     pub fn retriable(mut self) -> Self {
         self.retriable = true;
+        self
+    }
+
+    /// It reserves, before the pivot; a step after the pivot [confirms](Self::confirms) it, and its
+    /// compensation is the cancellation.
+    #[must_use]
+    pub fn reserves(mut self) -> Self {
+        self.reserves = true;
+        self.undo = Undo::Compensation;
         self
     }
 

@@ -13,12 +13,14 @@
 //! # }
 //! ```
 
+mod barrier;
 mod foreign;
 mod gaps;
 mod held;
 mod lanes;
 mod leases;
 mod log;
+mod participant;
 mod saga;
 mod support;
 mod unknown;
@@ -94,6 +96,16 @@ where
         saga::what_is_over_is_forgotten_in_time,
         saga::a_saga_goes_on_wherever_its_engine_was_cut_off,
         saga::a_definition_changed_under_its_instances_makes_them_stuck,
+        barrier::a_steps_claim_waits_for_the_one_before_it,
+        barrier::steps_are_forgotten_in_time_and_not_before_their_deadline,
+        participant::each_command_has_one_effect_and_one_answer,
+        participant::what_is_confirmed_cannot_be_cancelled,
+        participant::a_technical_failure_leaves_no_trace_and_is_answered,
+        participant::an_action_after_its_time_is_barred_by_the_databases_clock,
+        participant::another_source_cannot_touch_a_saga,
+        participant::a_handler_serves_messages_without_a_saga,
+        participant::a_damaged_command_is_held,
+        participant::whatever_comes_at_once_the_answers_agree,
         way::every_message_is_applied_once_in_order,
         way::a_duplicate_batch_has_no_effect_and_a_gap_is_answered,
         way::a_failing_message_parks_its_key_and_the_others_flow,

@@ -46,6 +46,26 @@ pub enum PlanError {
         "saga {saga:?}: the compensation of step {step:?} would never run: the step is the pivot or comes after it"
     )]
     UselessCompensation { saga: String, step: String },
+    #[error(
+        "saga {saga:?}: step {step:?} reserves and no step confirms it: add one after the pivot, or make it an ordinary step with a compensation"
+    )]
+    Unconfirmed { saga: String, step: String },
+    #[error("saga {saga:?}: steps {first:?} and {second:?} confirm the same step {step:?}")]
+    ConfirmedTwice { saga: String, step: String, first: String, second: String },
+    #[error(
+        "saga {saga:?}: step {step:?} confirms {reserved:?}, which is no step that reserves: declare that one so"
+    )]
+    NothingToConfirm { saga: String, step: String, reserved: String },
+    #[error(
+        "saga {saga:?}: step {step:?} confirms {reserved:?} and does not come after the pivot: until then it may have to be cancelled"
+    )]
+    ConfirmsTooEarly { saga: String, step: String, reserved: String },
+    #[error(
+        "saga {saga:?}: step {step:?} reserves and does not come before the pivot: after it nothing is cancelled"
+    )]
+    ReservesTooLate { saga: String, step: String },
+    #[error("saga {saga:?}: step {step:?} is local: only a participant reserves and confirms")]
+    LocalReservation { saga: String, step: String },
     #[error("saga {saga:?}: step {step:?} needs a deadline and at least one attempt")]
     NoTime { saga: String, step: String },
 }
@@ -169,4 +189,46 @@ pub(super) fn roles(
         }
     }
     Ok(roles)
+}
+
+/// Every reservation has its confirmation, and the pivot stands between them.
+pub(super) fn reservations(
+    saga: &str,
+    steps: &[Step],
+    ancestors: &[BTreeSet<usize>],
+) -> Result<(), PlanError> {
+    let own = || saga.to_owned();
+    let pivot = steps.iter().position(|step| step.pivot);
+    for (index, step) in steps.iter().enumerate() {
+        let name = || step.name.clone();
+        if step.local && (step.reserves || step.confirms.is_some()) {
+            return Err(PlanError::LocalReservation { saga: own(), step: name() });
+        }
+        if let Some(reserved) = &step.confirms {
+            let reserves = |other: &Step| other.name == *reserved && other.reserves;
+            let (step, reserved) = (name(), reserved.clone());
+            if !steps.iter().any(reserves) {
+                return Err(PlanError::NothingToConfirm { saga: own(), step, reserved });
+            }
+            if pivot.is_none_or(|pivot| !ancestors[index].contains(&pivot)) {
+                return Err(PlanError::ConfirmsTooEarly { saga: own(), step, reserved });
+            }
+        }
+        if step.reserves {
+            let confirms = |other: &&Step| other.confirms.as_ref() == Some(&step.name);
+            let mut confirming = steps.iter().filter(confirms);
+            let Some(first) = confirming.next() else {
+                return Err(PlanError::Unconfirmed { saga: own(), step: name() });
+            };
+            if let Some(second) = confirming.next() {
+                let (first, second) = (first.name.clone(), second.name.clone());
+                return Err(PlanError::ConfirmedTwice { saga: own(), step: name(), first, second });
+            }
+            // Without a pivot it is the confirmation that has no place.
+            if pivot.is_some_and(|pivot| !ancestors[pivot].contains(&index)) {
+                return Err(PlanError::ReservesTooLate { saga: own(), step: name() });
+            }
+        }
+    }
+    Ok(())
 }
