@@ -71,6 +71,7 @@ impl Instance<'_> {
     }
 }
 
+/// Names the entities that an instance locks.
 type Locks = Arc<dyn Fn(&Value) -> Result<Vec<String>, HandlerError> + Send + Sync>;
 
 /// A saga: its plan and its code. One version of one definition.
