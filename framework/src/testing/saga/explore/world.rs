@@ -38,6 +38,7 @@ pub(super) type Broken = String;
 /// A message that is under way.
 #[derive(Clone)]
 struct Flight {
+    from: usize,
     to: usize,
     batch: Batch,
     what: What,
@@ -338,7 +339,8 @@ impl<'a> World<'a> {
             };
             // What nobody of these services takes is not of this saga.
             let (Some(to), Some(what)) = (to, What::of(&message)) else { continue };
-            let flight = Flight { to, batch: single(message), what, sent: self.elapsed, tries: 0 };
+            let (batch, sent) = (single(message), self.elapsed);
+            let flight = Flight { from, to, batch, what, sent, tries: 0 };
             self.seen.messages += 1;
             self.sent.push(flight.clone());
             let more = match (self.run.repeat, &flight.what) {
@@ -359,14 +361,11 @@ impl<'a> World<'a> {
         self.seen.repeats += 1;
         self.next_place += 1;
         let mut flight = flight.clone();
-        for message in &mut flight.batch.messages {
-            let from =
-                self.explorer.services.iter().position(|s| s.source() == message.origin.source);
-            message.origin = self.origin(from.unwrap_or(0), self.next_place);
+        if let Some(mut message) = flight.batch.messages.pop() {
+            message.origin = self.origin(flight.from, self.next_place);
             message.position = Position(self.next_place);
             message.message.id = Uuid::now_v7();
-            flight.batch = single(message.clone());
-            break;
+            flight.batch = single(message);
         }
         self.flights.push(flight);
     }
