@@ -71,11 +71,14 @@ impl Instance<'_> {
     }
 }
 
+/// Names the entities that an instance locks.
+type Locks = Arc<dyn Fn(&Value) -> Result<Vec<String>, HandlerError> + Send + Sync>;
+
 /// A saga: its plan and its code. One version of one definition.
 pub struct Saga<DB: Storage> {
     pub(crate) plan: Plan,
     pub(crate) steps: Vec<Arc<dyn RunStep<DB>>>,
-    locks: Option<Arc<dyn Fn(&Value) -> Result<Vec<String>, HandlerError> + Send + Sync>>,
+    locks: Option<Locks>,
 }
 
 impl<DB: Storage> Clone for Saga<DB> {
@@ -125,7 +128,7 @@ impl<DB: Storage> Clone for Saga<DB> {
 pub struct SagaBuilder<DB: Storage, In> {
     plan: PlanBuilder,
     steps: Vec<Arc<dyn RunStep<DB>>>,
-    locks: Option<Arc<dyn Fn(&Value) -> Result<Vec<String>, HandlerError> + Send + Sync>>,
+    locks: Option<Locks>,
     input: PhantomData<fn(In)>,
 }
 

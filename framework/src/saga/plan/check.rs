@@ -224,7 +224,8 @@ pub(super) fn reservations(
                 let (first, second) = (first.name.clone(), second.name.clone());
                 return Err(PlanError::ConfirmedTwice { saga: own(), step: name(), first, second });
             }
-            if pivot.is_none_or(|pivot| !ancestors[pivot].contains(&index)) {
+            // Without a pivot it is the confirmation that has no place.
+            if pivot.is_some_and(|pivot| !ancestors[pivot].contains(&index)) {
                 return Err(PlanError::ReservesTooLate { saga: own(), step: name() });
             }
         }

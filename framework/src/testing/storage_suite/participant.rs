@@ -153,7 +153,9 @@ fn refused() -> Answer {
 }
 
 /// What a step can have become: its name, how it comes about, and what it has written then.
-const STATES: [(&str, &[(Ask, &str)], i64); 6] = [
+type Become = (&'static str, &'static [(Ask, &'static str)], i64);
+
+const STATES: [Become; 6] = [
     ("nothing", &[], 0),
     ("applied", &[(Ask::Apply, DONE)], 1),
     ("refused", &[(Ask::Apply, "refuse")], 0),
