@@ -8,12 +8,14 @@
 //! | [`state`] | where an instance stands; stored by the names of its steps |
 //! | [`mod@decide`] | what follows from an event: pure, without I/O |
 //! | [`engine`] | decides what has happened to instances, and does what follows |
+//! | [`operate`] | what an operator does with instances |
 //! | [`participant`] | applies the commands of other services' sagas |
 //! | [`wire`] | commands and replies |
 
 pub mod decide;
 pub mod definition;
 pub mod engine;
+pub mod operate;
 pub mod participant;
 pub mod plan;
 pub mod state;

@@ -48,7 +48,8 @@ pub use route::{
 };
 pub(crate) use saga::saga_owner;
 pub use saga::{
-    NewSaga, Pending, SagaChanges, SagaEvent, SagaLogLine, SagaRow, SagaSave, SagaStore, SagaTimer,
+    NewSaga, Pending, SagaChanges, SagaEvent, SagaFilter, SagaInspect, SagaLock, SagaLogLine,
+    SagaLogRow, SagaRow, SagaSave, SagaStore, SagaSummary, SagaTimer,
 };
 
 /// A database that Syncline runs on.
@@ -64,7 +65,7 @@ pub trait Storage:
     + AheadStore
     + HeldStore
     + BarrierStore
-    + SagaStore
+    + SagaInspect
     + Inspect
 {
 }
@@ -81,7 +82,7 @@ impl<DB> Storage for DB where
         + AheadStore
         + HeldStore
         + BarrierStore
-        + SagaStore
+        + SagaInspect
         + Inspect
 {
 }

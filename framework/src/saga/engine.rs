@@ -109,6 +109,12 @@ impl<DB: Storage> Sagas<DB> {
         Ok(SagasHandle { stop, tasks })
     }
 
+    /// Works in the caller's task: dropping it is a crash.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) async fn run_here(&self) {
+        work::run(Arc::clone(&self.0), CancellationToken::new()).await;
+    }
+
     /// How the engine of this process is.
     pub fn status(&self) -> SagasStatus {
         self.0.status().clone()

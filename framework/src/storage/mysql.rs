@@ -15,16 +15,18 @@ use sqlx::{Executor, MySql, MySqlPool, Pool, Row, Transaction, mysql::MySqlPoolO
 use uuid::Uuid;
 
 use super::shared::{
-    InboxColumns, RouteColumns, TERMS, TIMER, ahead_store, barrier_store, from_millis, held_store,
-    hex, inbox_row, incarnation_store, inserted, json, json_parts, millis, route_row, route_stores,
-    saga_store, shared_reads, shared_stores, split_subject, sql, timer_subject,
+    InboxColumns, RouteColumns, SagaColumns, TERMS, TIMER, ahead_store, barrier_store, from_millis,
+    held_store, hex, inbox_row, incarnation_store, inserted, json, json_parts, millis, route_row,
+    route_stores, saga_inspect, saga_store, saga_summary, shared_reads, shared_stores,
+    split_subject, sql, timer_subject,
 };
 use super::{
     Ahead, AheadRow, AheadStore, AppliedMigration, BarrierKey, BarrierRow, BarrierStore, Base,
     Cursor, DueKey, Edited, Former, HeldMessage, HeldReason, HeldStore, Holding, InboxRow,
     InboxStore, IncarnationStore, LogStore, MemberStore, Met, NewSaga, NewShard, PageLimit,
-    Pending, RouteLag, RouteRow, RouteStore, SagaChanges, SagaEvent, SagaRow, SagaStore, SagaTimer,
-    Save, Server, ShardKey, Steps, StreamStore, StreamVersion, Term, saga_owner,
+    Pending, RouteLag, RouteRow, RouteStore, SagaChanges, SagaEvent, SagaFilter, SagaInspect,
+    SagaLock, SagaLogRow, SagaRow, SagaStore, SagaSummary, SagaTimer, Save, Server, ShardKey,
+    Steps, StreamStore, StreamVersion, Term, saga_owner,
 };
 use crate::{
     Error, Result, begin,
@@ -37,6 +39,7 @@ route_stores!(MySql, "mysql");
 shared_reads!(MySql, "mysql");
 held_store!(MySql, "mysql");
 ahead_store!(MySql, "mysql");
+saga_inspect!(MySql, "mysql");
 saga_store!(MySql, "mysql");
 barrier_store!(MySql, "mysql", "barrier_make");
 incarnation_store!(MySql, "mysql");

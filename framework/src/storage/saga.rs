@@ -203,3 +203,95 @@ pub trait SagaStore: Base {
 pub(crate) fn saga_owner(saga: &str, version: i32) -> String {
     format!("{saga}/{version}")
 }
+
+/// An instance as an operator sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SagaSummary {
+    /// Its id.
+    pub id: Uuid,
+    /// The saga.
+    pub saga: String,
+    /// The version of its definition.
+    pub version: i32,
+    /// What its start is known by.
+    pub key: String,
+    /// `new`, `running`, `compensating`, `stuck`, `completed`, `compensated` or `resolved`.
+    pub status: String,
+    /// Why the engine cannot decide it.
+    pub problem: Option<String>,
+    /// When it was started.
+    pub started_at: DateTime<Utc>,
+    /// When it last changed.
+    pub updated_at: DateTime<Utc>,
+    /// Since when it is stuck.
+    pub stuck_at: Option<DateTime<Utc>>,
+    /// When it ended.
+    pub ended_at: Option<DateTime<Utc>>,
+}
+
+/// A line of an instance's log, as it is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SagaLogRow {
+    /// The step, if it is of one.
+    pub step: Option<String>,
+    /// What happened.
+    pub what: String,
+    /// Which attempt.
+    pub attempt: Option<i32>,
+    /// More about it.
+    pub detail: Option<String>,
+    /// When.
+    pub at: DateTime<Utc>,
+}
+
+/// An entity that a saga has locked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SagaLock {
+    /// The entity.
+    pub entity: String,
+    /// The instance.
+    pub saga: Uuid,
+    /// Since when.
+    pub since: DateTime<Utc>,
+}
+
+/// Which instances are listed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SagaFilter {
+    /// Of this saga.
+    pub saga: Option<String>,
+    /// With this status.
+    pub status: Option<String>,
+    /// Started before this one: the last one of the page before.
+    pub before: Option<Uuid>,
+}
+
+/// What an operator asks of sagas.
+#[async_trait]
+pub trait SagaInspect: SagaStore {
+    /// Instances, the newest first.
+    async fn sagas(pool: &Pool<Self>, filter: &SagaFilter, limit: i64) -> Result<Vec<SagaSummary>>;
+
+    /// Stuck ones, the longest stuck first.
+    async fn stuck_sagas(pool: &Pool<Self>, limit: i64) -> Result<Vec<SagaSummary>>;
+
+    /// One of them.
+    async fn saga(pool: &Pool<Self>, id: Uuid) -> Result<Option<SagaSummary>>;
+
+    /// Its input and its state, as JSON.
+    async fn saga_text(pool: &Pool<Self>, id: Uuid) -> Result<Option<(String, String)>>;
+
+    /// Its log, the oldest line first.
+    async fn saga_log(pool: &Pool<Self>, id: Uuid) -> Result<Vec<SagaLogRow>>;
+
+    /// Locked entities.
+    async fn saga_locks(pool: &Pool<Self>, limit: i64) -> Result<Vec<SagaLock>>;
+
+    /// Releases an entity that an instance has locked; false when it has not.
+    async fn release_entity(tx: &mut Transaction<'_, Self>, entity: &str, id: Uuid)
+    -> Result<bool>;
+
+    /// Has the engine look at an instance again that it could not decide; false when there is no
+    /// such instance or it is over.
+    async fn revive_saga(tx: &mut Transaction<'_, Self>, id: Uuid) -> Result<bool>;
+}

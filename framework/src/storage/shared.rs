@@ -204,6 +204,7 @@ mod incarnation;
 mod reads;
 mod route;
 mod saga;
+mod saga_inspect;
 pub(super) use ahead::ahead_store;
 pub(super) use barrier::barrier_store;
 pub(super) use held::held_store;
@@ -211,6 +212,7 @@ pub(super) use incarnation::{TERMS, incarnation_store};
 pub(super) use reads::shared_reads;
 pub(super) use route::{RouteColumns, route_row, route_stores};
 pub(super) use saga::{hex, json, json_parts, saga_store};
+pub(super) use saga_inspect::{SagaColumns, saga_inspect, saga_summary};
 
 use std::{collections::BTreeMap, time::Duration};
 

@@ -15,16 +15,18 @@ use sqlx::{Pool, Row, Sqlite, SqlitePool, Transaction, sqlite::SqlitePoolOptions
 use uuid::Uuid;
 
 use super::shared::{
-    InboxColumns, RouteColumns, TERMS, TIMER, ahead_store, barrier_store, from_millis, held_store,
-    hex, inbox_row, incarnation_store, inserted, json, json_parts, lease_store, millis, route_row,
-    route_stores, saga_store, shared_reads, shared_stores, split_subject, sql, timer_subject,
+    InboxColumns, RouteColumns, SagaColumns, TERMS, TIMER, ahead_store, barrier_store, from_millis,
+    held_store, hex, inbox_row, incarnation_store, inserted, json, json_parts, lease_store, millis,
+    route_row, route_stores, saga_inspect, saga_store, saga_summary, shared_reads, shared_stores,
+    split_subject, sql, timer_subject,
 };
 use super::{
     Ahead, AheadRow, AheadStore, AppliedMigration, BarrierKey, BarrierRow, BarrierStore, Base,
     Cursor, DueKey, Edited, Former, HeldMessage, HeldReason, HeldStore, Holding, InboxRow,
     InboxStore, IncarnationStore, Lease, LeaseStore, LogStore, MemberStore, Met, NewSaga, NewShard,
-    PageLimit, Pending, RouteLag, RouteRow, RouteStore, SagaChanges, SagaEvent, SagaRow, SagaStore,
-    SagaTimer, Save, Server, ShardKey, Steps, StreamStore, StreamVersion, Term, saga_owner,
+    PageLimit, Pending, RouteLag, RouteRow, RouteStore, SagaChanges, SagaEvent, SagaFilter,
+    SagaInspect, SagaLock, SagaLogRow, SagaRow, SagaStore, SagaSummary, SagaTimer, Save, Server,
+    ShardKey, Steps, StreamStore, StreamVersion, Term, saga_owner,
 };
 use crate::{
     Error, Result, begin,
@@ -37,6 +39,7 @@ shared_reads!(Sqlite, "sqlite");
 route_stores!(Sqlite, "sqlite");
 held_store!(Sqlite, "sqlite");
 ahead_store!(Sqlite, "sqlite");
+saga_inspect!(Sqlite, "sqlite");
 saga_store!(Sqlite, "sqlite");
 barrier_store!(Sqlite, "sqlite");
 incarnation_store!(Sqlite, "sqlite");

@@ -21,6 +21,7 @@ mod lanes;
 mod leases;
 mod log;
 mod participant;
+mod saga;
 mod support;
 mod unknown;
 mod way;
@@ -81,6 +82,20 @@ where
         unknown::what_is_unknown_can_be_given_up,
         unknown::the_stream_pauses_when_too_much_is_held,
         unknown::an_edited_message_is_applied_as_edited,
+        saga::a_saga_goes_through_all_its_steps,
+        saga::a_refusal_compensates_what_was_applied_in_reverse,
+        saga::a_local_step_is_tried_again_and_then_given_up,
+        saga::one_key_is_one_instance,
+        saga::a_locked_entity_is_free_when_its_saga_has_ended,
+        saga::a_start_that_is_rolled_back_is_none,
+        saga::replies_twice_late_or_of_nobody_change_nothing,
+        saga::a_compensation_that_fails_waits_for_an_operator,
+        saga::an_instance_keeps_the_version_it_began_with,
+        saga::two_engines_share_the_work,
+        saga::a_remote_pivot_in_doubt_is_asked,
+        saga::what_is_over_is_forgotten_in_time,
+        saga::a_saga_goes_on_wherever_its_engine_was_cut_off,
+        saga::a_definition_changed_under_its_instances_makes_them_stuck,
         barrier::a_steps_claim_waits_for_the_one_before_it,
         barrier::steps_are_forgotten_in_time_and_not_before_their_deadline,
         participant::each_command_has_one_effect_and_one_answer,

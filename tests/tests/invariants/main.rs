@@ -52,7 +52,9 @@ fn module(name: &str) -> Vec<(String, String)> {
 /// The framework's code, without what is there for tests.
 fn framework() -> Vec<(String, String)> {
     let mut all = files("framework/src", ".rs");
-    all.retain(|(path, _)| !path.starts_with("framework/src/testing"));
+    let for_tests =
+        |path: &str| path.starts_with("framework/src/testing") || path.ends_with("/tests.rs");
+    all.retain(|(path, _)| !for_tests(path));
     all
 }
 

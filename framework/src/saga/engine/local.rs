@@ -27,7 +27,7 @@ pub(super) enum Stop {
     /// A local step spoilt it: it is answered by this error in the next one.
     Spoilt(Key, String),
     /// The database, or what these instances do to it; the last local step of them that ran.
-    Error(Error, Option<Blame>),
+    Error(Error, Option<Box<Blame>>),
 }
 
 /// Whom an error may be due to.

@@ -4,7 +4,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio_util::sync::CancellationToken;
@@ -26,6 +26,8 @@ use crate::{
 
 /// The first pause after a hint: what it told of may not be committed yet.
 const SHORTEST: Duration = Duration::from_millis(1);
+/// How long it is remembered what made a transaction fail.
+const REMEMBERED: Duration = Duration::from_secs(60);
 /// The longest pause after failures.
 const LONGEST: Duration = Duration::from_secs(10);
 
@@ -36,6 +38,8 @@ struct Learnt {
     excused: Excused,
     /// Instances that cannot be decided, and why.
     broken: HashMap<Uuid, String>,
+    /// When something was learnt last.
+    at: Option<Instant>,
     /// So many instances are decided one by one.
     alone: u32,
     /// Which definition comes first.
@@ -108,7 +112,11 @@ impl<DB: Storage> Inner<DB> {
             let limit = if learnt.alone > 0 { 1 } else { self.batch };
             match self.round(learnt, limit).await {
                 Ok(0) => {
-                    (learnt.excused, learnt.broken, learnt.alone) = Default::default();
+                    learnt.alone = 0;
+                    // What failed may be locked for a moment still: by its own rollback.
+                    if learnt.at.is_none_or(|at| at.elapsed() > REMEMBERED) {
+                        (learnt.excused, learnt.broken) = Default::default();
+                    }
                     break;
                 }
                 Ok(_) => {
@@ -116,10 +124,11 @@ impl<DB: Storage> Inner<DB> {
                     learnt.alone = learnt.alone.saturating_sub(1);
                 }
                 Err(Stop::Spoilt(key, error)) => {
+                    learnt.at = Some(Instant::now());
                     learnt.excused.insert(key, error);
                 }
                 Err(Stop::Error(error, Some(blame))) if !error.is_transient() => {
-                    self.blame(learnt, error, blame)?;
+                    self.blame(learnt, error, *blame)?;
                 }
                 Err(Stop::Error(error, _)) => return Err(error),
             }
@@ -129,6 +138,7 @@ impl<DB: Storage> Inner<DB> {
 
     /// Finds out, one by one, whose fault it is that a transaction cannot be committed.
     fn blame(&self, learnt: &mut Learnt, error: Error, blame: Blame) -> crate::Result<()> {
+        learnt.at = Some(Instant::now());
         match (&blame.instances[..], blame.last) {
             ([_], Some(key)) if !learnt.excused.contains_key(&key) => {
                 learnt.excused.insert(key, error.to_string());
@@ -167,14 +177,14 @@ impl<DB: Storage> Inner<DB> {
         let (changed, receipts, last) = match done {
             Ok(done) => done,
             Err((Stop::Error(error, _), last)) => {
-                return Err(Stop::Error(error, Some(Blame { instances: ids, last })));
+                return Err(Stop::Error(error, Some(Box::new(Blame { instances: ids, last }))));
             }
             Err((stop, _)) => return Err(stop),
         };
         if let Err(error) = tx.commit().await.map_err(Error::database("decide sagas")) {
-            return Err(Stop::Error(error, Some(Blame { instances: ids, last })));
+            return Err(Stop::Error(error, Some(Box::new(Blame { instances: ids, last }))));
         }
-        receipts.into_iter().last().map(Receipt::committed);
+        receipts.into_iter().take(1).for_each(Receipt::committed);
         forget(learnt, &rows);
         Ok(changed)
     }

@@ -66,4 +66,3 @@ pub(super) fn age(message: &mut Envelope, late: Duration) {
     let at = at.to_rfc3339_opts(SecondsFormat::Micros, true);
     message.message.headers.insert(NOT_AFTER.to_owned(), at);
 }
-

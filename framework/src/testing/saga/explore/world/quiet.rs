@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Broken, Order, Orchestrator, World, broken};
+use super::{Broken, Orchestrator, Order, World, broken};
 use crate::{
     saga::{State, Status},
     storage::sqlite::explored,
