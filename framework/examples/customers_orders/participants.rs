@@ -11,17 +11,17 @@ use syncline::{
 };
 
 /// The customers' service: what each may owe.
-pub mod customers {
+pub(crate) mod customers {
     use super::*;
 
-    pub const TABLES: &str = "CREATE TABLE customers (
+    pub(crate) const TABLES: &str = "CREATE TABLE customers (
         name TEXT PRIMARY KEY,
         credit INTEGER NOT NULL CHECK (credit >= 0)
     ) STRICT;
     INSERT INTO customers (name, credit) VALUES ('ada', 10000), ('ben', 1000)";
 
     /// Takes an amount off a customer's credit, and gives it back.
-    pub struct Credit;
+    pub(crate) struct Credit;
 
     #[async_trait]
     impl SagaHandler<Sqlite> for Credit {
@@ -54,17 +54,17 @@ pub mod customers {
 }
 
 /// The warehouse: what is there of each item.
-pub mod warehouse {
+pub(crate) mod warehouse {
     use super::*;
 
-    pub const TABLES: &str = "CREATE TABLE stock (
+    pub(crate) const TABLES: &str = "CREATE TABLE stock (
         item TEXT PRIMARY KEY,
         pieces INTEGER NOT NULL CHECK (pieces >= 0)
     ) STRICT;
     INSERT INTO stock (item, pieces) VALUES ('lamp', 100)";
 
     /// Puts pieces aside, and back.
-    pub struct Stock;
+    pub(crate) struct Stock;
 
     #[async_trait]
     impl SagaHandler<Sqlite> for Stock {
@@ -97,17 +97,17 @@ pub mod warehouse {
 }
 
 /// Shipping: what goes where.
-pub mod shipping {
+pub(crate) mod shipping {
     use super::*;
 
-    pub const TABLES: &str = "CREATE TABLE shipments (
+    pub(crate) const TABLES: &str = "CREATE TABLE shipments (
         tracking TEXT PRIMARY KEY,
         customer TEXT NOT NULL,
         status TEXT NOT NULL
     ) STRICT";
 
     /// Books a shipment and returns its tracking number; takes the booking back.
-    pub struct Booking;
+    pub(crate) struct Booking;
 
     #[async_trait]
     impl SagaHandler<Sqlite> for Booking {
@@ -139,7 +139,7 @@ pub mod shipping {
     }
 
     /// Sends a booked shipment off.
-    pub struct Departure;
+    pub(crate) struct Departure;
 
     #[async_trait]
     impl SagaHandler<Sqlite> for Departure {
@@ -167,27 +167,27 @@ pub mod shipping {
 
 /// To the customers' service.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct ReserveCredit {
-    pub customer: String,
-    pub amount: i64,
+pub(crate) struct ReserveCredit {
+    pub(crate) customer: String,
+    pub(crate) amount: i64,
 }
 
 /// To the warehouse.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct ReserveStock {
-    pub item: String,
-    pub pieces: i64,
+pub(crate) struct ReserveStock {
+    pub(crate) item: String,
+    pub(crate) pieces: i64,
 }
 
 /// To shipping.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct BookShipment {
-    pub order: String,
-    pub customer: String,
+pub(crate) struct BookShipment {
+    pub(crate) order: String,
+    pub(crate) customer: String,
 }
 
 /// To shipping, when the order is approved.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Dispatch {
-    pub tracking: String,
+pub(crate) struct Dispatch {
+    pub(crate) tracking: String,
 }

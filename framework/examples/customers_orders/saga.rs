@@ -15,16 +15,16 @@ use super::participants::{BookShipment, Dispatch, ReserveCredit, ReserveStock};
 
 /// What a customer wants. Amounts are in cents.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Order {
-    pub number: String,
-    pub customer: String,
-    pub item: String,
-    pub pieces: i64,
-    pub total: i64,
+pub(crate) struct Order {
+    pub(crate) number: String,
+    pub(crate) customer: String,
+    pub(crate) item: String,
+    pub(crate) pieces: i64,
+    pub(crate) total: i64,
 }
 
 /// The table of the orders' own service.
-pub const TABLES: &str = "CREATE TABLE orders (
+pub(crate) const TABLES: &str = "CREATE TABLE orders (
     number TEXT PRIMARY KEY,
     status TEXT NOT NULL
 ) STRICT";
@@ -35,7 +35,7 @@ pub const TABLES: &str = "CREATE TABLE orders (
 /// create-order ─┬─ reserve-credit ─┬─ book-shipment ── approve (pivot) ── dispatch
 ///               └─ reserve-stock ──┘
 /// ```
-pub fn place_order() -> Result<Saga<Sqlite>, PlanError> {
+pub(crate) fn place_order() -> Result<Saga<Sqlite>, PlanError> {
     let mut saga =
         SagaBuilder::<Sqlite, Order>::new("place-order", 1).deadline(Duration::from_secs(600));
 

@@ -136,7 +136,7 @@ impl<'a> Campaign<'a> {
         let (done, back) = (Some(End::Completed), Some(End::Compensated));
         let (mut first, mut more) = (vec![Run::new(done)], Vec::new());
         let steps = || plan.steps().iter().enumerate().map(|(at, step)| (plan.role(at), step));
-        let last = steps().filter(|(role, _)| *role != Role::Retriable).last();
+        let last = steps().rfind(|(role, _)| *role != Role::Retriable);
         if let Some((_, last)) = last {
             let refused = Run::new(back).fault(&last.name, Fault::Refused);
             first.push(refused.clone());

@@ -2,9 +2,11 @@
 //! and the one place that decides what happens next. Nothing runs by itself, so that a run can be
 //! repeated exactly.
 
+mod flight;
+mod quiet;
+
 use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 
-use chrono::{DateTime, SecondsFormat, Utc};
 use sqlx::{Sqlite, SqlitePool};
 use uuid::Uuid;
 
@@ -17,41 +19,20 @@ use super::{
     watch::{Script, watched},
 };
 use crate::{
-    message::{Batch, Envelope, Link, Origin, Position, SAGA_REPLY},
-    saga::{
-        Phase, State, Status,
-        wire::{Ask, Command, Reply, Said},
-    },
+    message::{Envelope, Link, Origin, Position, SAGA_REPLY},
+    saga::{Phase, State, wire::Ask},
     storage::{Cursor, IncarnationStore, LogStore, PageLimit, sqlite::explored},
     testing::saga::{Mutant, draw},
     transport::Outcome,
 };
+use flight::{Flight, What, age, single};
 
 /// A run that takes longer than so many moves does not end.
 const MOVES: usize = 3_000;
 const PAGE: PageLimit = PageLimit { rows: 1_000, bytes: usize::MAX };
-const NOT_AFTER: &str = "saganotafter";
 
 /// What happened otherwise than promised.
 pub(super) type Broken = String;
-
-/// A message that is under way.
-#[derive(Clone)]
-struct Flight {
-    to: usize,
-    batch: Batch,
-    what: What,
-    /// How much time had passed when it was sent.
-    sent: Duration,
-    tries: usize,
-}
-
-/// What a message says of a step.
-#[derive(Clone, PartialEq, Eq)]
-enum What {
-    Command { step: String, ask: Ask },
-    Reply { step: String, acted: bool },
-}
 
 /// What a run has shown.
 #[derive(Debug, Clone, Default)]
@@ -338,7 +319,8 @@ impl<'a> World<'a> {
             };
             // What nobody of these services takes is not of this saga.
             let (Some(to), Some(what)) = (to, What::of(&message)) else { continue };
-            let flight = Flight { to, batch: single(message), what, sent: self.elapsed, tries: 0 };
+            let (batch, sent) = (single(message), self.elapsed);
+            let flight = Flight { from, to, batch, what, sent, tries: 0 };
             self.seen.messages += 1;
             self.sent.push(flight.clone());
             let more = match (self.run.repeat, &flight.what) {
@@ -359,14 +341,11 @@ impl<'a> World<'a> {
         self.seen.repeats += 1;
         self.next_place += 1;
         let mut flight = flight.clone();
-        for message in &mut flight.batch.messages {
-            let from =
-                self.explorer.services.iter().position(|s| s.source() == message.origin.source);
-            message.origin = self.origin(from.unwrap_or(0), self.next_place);
+        if let Some(mut message) = flight.batch.messages.pop() {
+            message.origin = self.origin(flight.from, self.next_place);
             message.position = Position(self.next_place);
             message.message.id = Uuid::now_v7();
-            flight.batch = single(message.clone());
-            break;
+            flight.batch = single(message);
         }
         self.flights.push(flight);
     }
@@ -380,92 +359,6 @@ impl<'a> World<'a> {
             version: 1,
             shard: i32::try_from(place).unwrap_or(i32::MAX),
         })
-    }
-
-    /// Nothing is under way: time passes until a timer is due. The state when there is none.
-    async fn idle(&mut self) -> Result<Option<State>, Broken> {
-        let state = self.state().await?;
-        if state.is_ended() {
-            return Ok(Some(state));
-        }
-        if self.advance().await? {
-            return Ok(None);
-        }
-        if state.status == Status::Stuck {
-            self.operate(&state).await?;
-            return Ok(None);
-        }
-        Err(format!(
-            "it is not over, nothing is under way and no timer is armed\n{}",
-            self.drawn().await
-        ))
-    }
-
-    /// In an order by chance timers are due before everything was delivered, now and then.
-    async fn let_time_pass_early(&mut self) -> Result<bool, Broken> {
-        let early = match &mut self.run.order {
-            Order::Chance(random) => random.one_in(40),
-            _ => false,
-        };
-        Ok(early && self.advance().await?)
-    }
-
-    /// Lets time pass until the next timer is due; whether there is one.
-    async fn advance(&mut self) -> Result<bool, Broken> {
-        let pool = &self.own;
-        let Some(left) = explored::next_timer(pool).await.map_err(broken)? else {
-            return Ok(false);
-        };
-        if left > 0 {
-            explored::hasten(pool, left).await.map_err(broken)?;
-            self.elapsed += Duration::from_millis(left.unsigned_abs());
-            self.tell(format!("{left} ms pass"));
-        }
-        self.engine_due = true;
-        Ok(true)
-    }
-
-    /// It is stuck. What had to run has run; then an operator mends what is broken, and has it
-    /// tried again.
-    async fn operate(&mut self, state: &State) -> Result<(), Broken> {
-        self.check_stuck(state).await?;
-        self.tell("it is stuck: an operator mends it".to_owned());
-        self.script.mend();
-        self.run.withheld = None;
-        let id = self.id.ok_or("it was not started")?;
-        Orchestrator::mend(&self.own, id, state).await?;
-        self.engine_due = true;
-        Ok(())
-    }
-
-    /// What was withheld, and what comes again late, arrives after the end and changes nothing.
-    async fn finish(&mut self, state: State) -> Result<State, Broken> {
-        let before = self.effects().await?;
-        self.run.withheld = None;
-        if self.run.late {
-            for flight in self.sent.clone() {
-                self.send_again(&flight);
-            }
-        }
-        self.run.repeat = Repeat::Nothing;
-        self.tell("it is over; what is late comes now".to_owned());
-        while let Some(last) = self.deliverable().first().copied() {
-            self.deliver(last).await?;
-            if self.engine_due {
-                self.work().await?;
-            }
-        }
-        let after = self.state().await?;
-        if after != state {
-            return Err(format!("something changed after its end\n{}", self.drawn().await));
-        }
-        if self.effects().await? != before {
-            return Err(format!("a step had an effect after its end\n{}", self.drawn().await));
-        }
-        if explored::next_timer(&self.own).await.map_err(broken)?.is_some() {
-            return Err("a timer is armed after its end".to_owned());
-        }
-        Ok(state)
     }
 
     pub(super) async fn state(&self) -> Result<State, Broken> {
@@ -510,43 +403,6 @@ impl<'a> World<'a> {
             process.pool.close().await;
         }
     }
-}
-
-impl Flight {
-    fn name(&self) -> String {
-        match &self.what {
-            What::Command { step, ask } => format!("{ask:?} of {step}"),
-            What::Reply { step, acted: true } => format!("the answer of {step}"),
-            What::Reply { step, acted: false } => format!("the other answer of {step}"),
-        }
-    }
-}
-
-impl What {
-    fn of(message: &Envelope) -> Option<Self> {
-        if message.topic == SAGA_REPLY {
-            let Reply { step, said, .. } = message.decode().ok()?;
-            return Some(Self::Reply { step, acted: matches!(said, Said::Applied(_)) });
-        }
-        let Command { step, ask, .. } = Command::read(message).ok()?;
-        Some(Self::Command { step, ask })
-    }
-}
-
-/// A message alone in its batch.
-fn single(message: Envelope) -> Batch {
-    let (origin, last) = (Arc::clone(&message.origin), message.link());
-    let through = message.position;
-    Batch { origin, messages: vec![message], through, last, handover: None, continues: None }
-}
-
-/// Makes a command as old as it is in the run's own time.
-fn age(message: &mut Envelope, late: Duration) {
-    let Some(not_after) = message.headers.get(NOT_AFTER) else { return };
-    let Ok(at) = DateTime::parse_from_rfc3339(not_after) else { return };
-    let at = at.with_timezone(&Utc) - late;
-    let at = at.to_rfc3339_opts(SecondsFormat::Micros, true);
-    message.message.headers.insert(NOT_AFTER.to_owned(), at);
 }
 
 pub(super) fn broken(error: impl std::fmt::Display) -> Broken {
