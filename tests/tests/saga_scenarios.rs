@@ -152,6 +152,8 @@ fn a_pivot_that_does_not_answer_is_asked_and_not_guessed() {
     asked.when_bar_answered("pay", Answer::Barred).then_compensates("reserve");
 }
 
+type Story = Box<dyn FnOnce() -> Scenario>;
+
 /// What the panic of `tell` says.
 fn complaint(tell: impl FnOnce()) -> String {
     let panic = catch_unwind(AssertUnwindSafe(tell)).expect_err("it complains");
@@ -189,7 +191,7 @@ fn a_saga_that_behaves_otherwise_is_drawn_with_what_was_expected_and_found() {
 #[test]
 fn each_then_fails_when_its_promise_is_broken() {
     let refused = || placed().when_refused("reserve-credit", "limit");
-    let broken: Vec<(&str, Box<dyn FnOnce() -> Scenario>)> = vec![
+    let broken: Vec<(&str, Story)> = vec![
         ("begins", Box::new(move || refused().then_begins("book-shipment"))),
         ("asks to bar", Box::new(move || refused().then_asks_to_bar("approve"))),
         ("nothing else", Box::new(move || refused().then_nothing_else())),
@@ -208,7 +210,7 @@ fn each_then_fails_when_its_promise_is_broken() {
 
 #[test]
 fn a_story_that_cannot_happen_is_refused() {
-    let impossible: Vec<(&str, Box<dyn FnOnce() -> Scenario>)> = vec![
+    let impossible: Vec<(&str, Story)> = vec![
         ("it is Waiting", Box::new(|| placed().when_done("approve", 1))),
         ("it is Acting", Box::new(|| placed().when_undone("reserve-stock"))),
         ("none of that name", Box::new(|| placed().when_done("unknown", 1))),

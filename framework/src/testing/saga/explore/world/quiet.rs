@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Broken, Orchestrator, Order, World, broken};
+use super::{Broken, Orchestrator, Order, Repeat, World, broken};
 use crate::{
     saga::{State, Status},
     storage::sqlite::explored,
