@@ -207,9 +207,11 @@ pub(super) use held::held_store;
 pub(super) use incarnation::{TERMS, incarnation_store};
 pub(super) use reads::{LagColumns, shared_reads};
 pub(super) use reapply::{ListedInbox, listed_inbox, reapply_store};
+#[cfg(feature = "postgres")]
+pub(super) use retention::STEP;
+pub(super) use retention::retention_store;
 #[cfg(any(feature = "mysql", feature = "sqlite"))]
 pub(super) use retention::step;
-pub(super) use retention::{STEP, retention_store};
 pub(super) use route::{RouteColumns, route_row, route_stores, save_rows};
 pub(super) use saga::{hex, json, json_parts, saga_store};
 pub(super) use saga_inspect::{SagaColumns, saga_inspect, saga_summary};

@@ -177,6 +177,7 @@ macro_rules! retention_store {
 }
 pub(in crate::storage) use retention_store;
 
+#[cfg(any(feature = "mysql", feature = "sqlite"))]
 use crate::{message::Position, storage::Cursor};
 
 /// So far the trim point moves in one step.
