@@ -133,7 +133,7 @@ mod case {
         syncline(url, &format!("saga cancel {nobody} --by ada --why so")).expect(1);
 
         let running = world.sagas.run().await.unwrap();
-        let back = world.start("order", "\u{1b}first", "customer/1", true).await;
+        let back = world.start("order", "key-first", "customer/1", true).await;
         until(url, back, "stuck").await;
         let forth = world.start("order", "second", "", false).await;
         until(url, forth, "stuck").await;
@@ -148,7 +148,7 @@ mod case {
         assert!(list("--saga trip").is_empty() && list("--status completed").is_empty());
         syncline(url, "saga list --status odd").expect(2);
         let text = syncline(url, "saga list").expect(0).stdout;
-        assert!(text.contains("order@1") && text.contains("\\u{1b}first"), "{text}");
+        assert!(text.contains("order@1") && text.contains("key-first"), "{text}");
 
         let tree = syncline(url, &format!("saga show {back}")).expect(0).stdout;
         for line in [
