@@ -154,8 +154,9 @@ mod case {
         for line in [
             "because: approve: no credit",
             "├─ open: undo_failed, 1 attempt: the \\u{1b}[31mshop is closed",
-            "└─ approve: refused, 1 attempt: no credit",
+            "├─ approve: refused, 1 attempt: no credit",
             "│  └─ ",
+            "└─ tell: waiting",
         ] {
             assert!(tree.contains(line), "{line}: {tree}");
         }

@@ -82,11 +82,7 @@ impl Service {
     pub(super) async fn prepare(&self, file: &Path) -> crate::Result<()> {
         let pool = Valve::new(None).pool(options(file).create_if_missing(true));
         crate::migrate(&pool).await?;
-        explored::create(&pool).await?;
-        for sql in &self.tables {
-            let made = sqlx::raw_sql(sqlx::AssertSqlSafe(sql.clone())).execute(&pool).await;
-            made.map_err(crate::Error::database("make the tables of a service to be explored"))?;
-        }
+        explored::create(&pool, &self.tables).await?;
         pool.close().await;
         Ok(())
     }
