@@ -74,16 +74,16 @@ pub enum Error {
         /// Which migration.
         version: i64,
     },
-    /// Taking a migration back would lose messages; nothing was changed.
+    /// Taking a migration back would lose messages or sagas; nothing was changed.
     #[error(
-        "taking back migration {version} ({name}) would lose {count} messages that are unsent or held: let the relay and the consumers finish, settle the dead letters, or force it"
+        "taking back migration {version} ({name}) would lose {count} messages that are unsent or held, or sagas that are not over: let the relay, the consumers and the sagas finish, settle what is dead or stuck, or force it"
     )]
     WouldLose {
         /// Which migration.
         version: i64,
         /// Its name.
         name: &'static str,
-        /// How many messages.
+        /// How many messages or sagas.
         count: i64,
     },
     /// The database's settings would lose committed messages at a power cut.

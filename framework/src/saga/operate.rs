@@ -1,17 +1,19 @@
 //! What an operator does with instances of sagas. What changes one is a durable event, which the
 //! engine decides like any other; who did it and why stands in the instance's log.
 
+use std::time::Duration;
+
 use sqlx::Pool;
 use uuid::Uuid;
 
 use super::{Event, State, definition::Saga};
 use crate::{
     Error, Result, Storage, begin,
-    storage::{
-        SagaChanges, SagaEvent, SagaFilter, SagaLock, SagaLogLine, SagaLogRow, SagaSummary,
-        saga_owner,
-    },
+    storage::{SagaChanges, SagaEvent, SagaFilter, SagaLock, SagaLogLine, SagaLogRow, SagaSummary},
 };
+
+/// When nobody has done an instance's work for so long, no engine has its version.
+const IDLE: Duration = Duration::from_secs(60);
 
 /// An instance with all that is known of it.
 #[derive(Debug, Clone, PartialEq)]
@@ -112,6 +114,37 @@ pub async fn act<DB: Storage>(pool: &Pool<DB>, id: Uuid, act: Act, by: &By) -> R
     Ok(true)
 }
 
+/// Ends an instance that no engine can decide: one of a version that none has, or whose state or
+/// definition does not fit. It ends as it is, without a further step or compensation; its locks,
+/// timers and undecided events go. False when there is no such instance, it is over, or it is
+/// neither stuck nor has had work for a minute that nobody has done.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn force_resolve<DB: Storage>(pool: &Pool<DB>, id: Uuid, by: &By) -> Result<bool> {
+    end(pool, id, by, IDLE).await
+}
+
+pub(crate) async fn end<DB: Storage>(
+    pool: &Pool<DB>,
+    id: Uuid,
+    by: &By,
+    idle: Duration,
+) -> Result<bool> {
+    let mut tx = begin(pool).await?;
+    let ended = DB::end_saga(&mut tx, id, idle).await?;
+    if ended {
+        let line = |what, detail| SagaLogLine { id, step: None, what, attempt: None, detail };
+        let log = vec![
+            line("operator", Some(format!("{}: {}", by.who, by.why))),
+            line("ended", Some("resolved, by force".to_owned())),
+        ];
+        DB::save_sagas(&mut tx, &SagaChanges { log, ..SagaChanges::default() }).await?;
+    }
+    tx.commit().await.map_err(Error::database("end a saga"))?;
+    Ok(ended)
+}
+
 /// Locked entities.
 ///
 /// # Errors
@@ -148,12 +181,21 @@ pub async fn check<DB: Storage>(
     pool: &Pool<DB>,
     definitions: &[Saga<DB>],
 ) -> Result<Vec<(String, i32, i64)>> {
-    let known = |saga: &str, version: i32| {
-        let owner = saga_owner(saga, version);
-        let mut owners = definitions.iter().map(|one| &one.plan);
-        owners.any(|plan| saga_owner(plan.name(), plan.version()) == owner)
-    };
+    let known = definitions.iter().map(|one| (one.plan.name().to_owned(), one.plan.version()));
+    check_versions(pool, &known.collect::<Vec<_>>()).await
+}
+
+/// The same for definitions that are known by name and version only.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn check_versions<DB: Storage>(
+    pool: &Pool<DB>,
+    known: &[(String, i32)],
+) -> Result<Vec<(String, i32, i64)>> {
     let mut versions = DB::saga_versions(pool).await?;
-    versions.retain(|(saga, version, _)| !known(saga, *version));
+    versions.retain(|(saga, version, _)| {
+        !known.iter().any(|(name, number)| name == saga && number == version)
+    });
     Ok(versions)
 }

@@ -294,4 +294,8 @@ pub trait SagaInspect: SagaStore {
     /// Has the engine look at an instance again that it could not decide; false when there is no
     /// such instance or it is over.
     async fn revive_saga(tx: &mut Transaction<'_, Self>, id: Uuid) -> Result<bool>;
+
+    /// Ends an instance as it is, with its locks, timers and undecided events, if it is stuck or
+    /// nobody has done its work for the time `idle`; else false.
+    async fn end_saga(tx: &mut Transaction<'_, Self>, id: Uuid, idle: Duration) -> Result<bool>;
 }

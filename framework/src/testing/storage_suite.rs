@@ -138,6 +138,8 @@ where
         saga::what_is_over_is_forgotten_in_time,
         saga::a_saga_goes_on_wherever_its_engine_was_cut_off,
         saga::a_definition_changed_under_its_instances_makes_them_stuck,
+        saga::a_deadline_and_an_answer_at_once_have_one_end,
+        saga::an_instance_that_no_engine_can_decide_is_ended_by_force,
         way::every_message_is_applied_once_in_order,
         way::a_duplicate_batch_has_no_effect_and_a_gap_is_answered,
         way::a_failing_message_parks_its_key_and_the_others_flow,

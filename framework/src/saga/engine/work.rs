@@ -235,7 +235,8 @@ impl<DB: Storage> Inner<DB> {
     }
 }
 
-/// The events in order, what an operator says first; takes note of the timers that are due.
+/// The events in order, what an operator says first; takes note of the timers that are due. An
+/// operator may speak of an instance before it has begun.
 fn take_in<DB: Storage>(turn: &mut Turn<'_, DB>, pending: Vec<Pending>) -> Vec<(i64, Event)> {
     let mut events: Vec<(i64, Event)> = Vec::new();
     for Pending { id, text, .. } in pending {
@@ -250,6 +251,10 @@ fn take_in<DB: Storage>(turn: &mut Turn<'_, DB>, pending: Vec<Pending>) -> Vec<(
             }
         }
     }
-    events.sort_by_key(|(_, event)| !event.is_operators());
+    events.sort_by_key(|(_, event)| match event {
+        Event::Started => 0,
+        event if event.is_operators() => 1,
+        _ => 2,
+    });
     events
 }

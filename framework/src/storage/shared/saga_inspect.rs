@@ -123,6 +123,31 @@ macro_rules! saga_inspect {
                     .map_err(Error::database("have a saga looked at again"))?;
                 Ok(done.rows_affected() == 1)
             }
+
+            async fn end_saga(
+                tx: &mut Transaction<'_, Self>,
+                id: Uuid,
+                idle: Duration,
+            ) -> Result<bool> {
+                let done = sqlx::query(sql!($dir, "saga_end"))
+                    .bind(id)
+                    .bind(millis(idle))
+                    .bind(millis(idle))
+                    .execute(&mut **tx)
+                    .await
+                    .map_err(Error::database("end a saga"))?;
+                if done.rows_affected() == 0 {
+                    return Ok(false);
+                }
+                for statement in [
+                    sql!($dir, "saga_timer_forget"),
+                    sql!($dir, "saga_unlock"),
+                    sql!($dir, "saga_forget_event"),
+                ] {
+                    run_saga(tx, statement, hex([&id])?).await?;
+                }
+                Ok(true)
+            }
         }
     };
 }

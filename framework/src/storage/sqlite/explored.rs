@@ -16,15 +16,15 @@ pub(crate) struct Effected {
     pub(crate) at: i64,
 }
 
-pub(crate) async fn create(pool: &SqlitePool) -> Result<()> {
+/// Makes the explorer's table, and the user's own by his statements.
+pub(crate) async fn create(pool: &SqlitePool, tables: &[String]) -> Result<()> {
     let made = sqlx::query(include_str!("sql/explored_table.sql")).execute(pool).await;
-    made.map(drop).map_err(Error::database("make the explorer's table"))
-}
-
-/// Runs what a user gives to make the tables of a service.
-pub(crate) async fn make_tables(pool: &SqlitePool, sql: &str) -> Result<()> {
-    let made = sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned())).execute(pool).await;
-    made.map(drop).map_err(Error::database("make the tables of a service to be explored"))
+    made.map_err(Error::database("make the explorer's table"))?;
+    for sql in tables {
+        let made = sqlx::raw_sql(sqlx::AssertSqlSafe(sql.clone())).execute(pool).await;
+        made.map_err(Error::database("make the tables of a service to be explored"))?;
+    }
+    Ok(())
 }
 
 pub(crate) async fn add(tx: &mut Transaction<'_, Sqlite>, effect: &Effected) -> Result<()> {

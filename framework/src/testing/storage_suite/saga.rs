@@ -17,6 +17,7 @@ use crate::{
         operate::{self, Act, By},
         wire::{Reply, Said},
     },
+    storage::SagaTimer,
 };
 use world::{Does, SOURCE, World, engine};
 
@@ -265,5 +266,107 @@ pub(super) async fn a_definition_changed_under_its_instances_makes_them_stuck<DB
     assert!(operate::act(&world.pool, id, Act::Retry(None), &by).await.expect("act"));
     world.until(id, &["completed"]).await;
     assert_eq!(world.effects(id).await, HAPPY);
+    handle.stop().await;
+}
+
+/// An instance of `shipping` whose pivot was just sent; no engine runs.
+async fn shipped<DB: Storage>(world: &World<DB>) -> Uuid {
+    let id = world.try_start("shipping", "shipped", "", 1).await.expect("started").id;
+    assert!(world.sagas.work_off().await.expect("it begins"));
+    world.pump_commands().await;
+    world.pump_replies().await;
+    assert!(world.sagas.work_off().await.expect("the pivot is sent"));
+    id
+}
+
+/// Waits for the end of an instance of `shipping`: it has one, and its effects agree with it.
+async fn one_end<DB: Storage>(world: &World<DB>, id: Uuid) -> String {
+    let status = world.until(id, &["completed", "compensated"]).await;
+    let expected: &[&str] = match status.as_str() {
+        "completed" => &["+credit", "+ship", "+tell"],
+        _ => &["+credit", "-credit"],
+    };
+    assert_eq!(world.effects(id).await, expected, "{status}");
+    let shown = operate::show(&world.pool, id).await.expect("show").expect("it is there");
+    assert_eq!(shown.log.iter().filter(|line| line.what == "ended").count(), 1, "{shown:#?}");
+    status
+}
+
+pub(super) async fn a_deadline_and_an_answer_at_once_have_one_end<DB: Storage>(pool: Pool<DB>) {
+    let world = World::idle(pool).await;
+    // Both are there when an engine looks: the answer counts, and nobody asks whether it is applied.
+    let id = shipped(&world).await;
+    world.pump_commands().await;
+    world.pump_replies().await;
+    tokio::time::sleep(world::SHORT).await;
+    let first = world.sagas.run().await.expect("run");
+    let second = engine(&world.pool, &world.script, 1).run().await.expect("run");
+    assert_eq!(one_end(&world, id).await, "completed");
+    assert!(!world.has_logged(id, "barring").await);
+
+    // Two engines, and messages that come in somewhere around the deadline.
+    let mut ids = Vec::new();
+    for n in 0..8 {
+        let key = format!("key {n}");
+        ids.push(world.try_start("shipping", &key, "", 1).await.expect("started").id);
+        world.pump_commands().await;
+        world.pump_replies().await;
+        tokio::time::sleep(world::SHORT / 4).await;
+    }
+    for &id in &ids {
+        one_end(&world, id).await;
+    }
+    for id in ids {
+        let before = world.status(id).await;
+        world.pump_commands().await;
+        world.pump_replies().await;
+        assert_eq!(one_end(&world, id).await, before);
+    }
+    first.stop().await;
+    second.stop().await;
+}
+
+pub(super) async fn an_instance_that_no_engine_can_decide_is_ended_by_force<DB: Storage>(
+    pool: Pool<DB>,
+) {
+    let world = World::idle(pool).await;
+    let by = By { who: "ada".to_owned(), why: "settled by phone".to_owned() };
+    let end = async |id: Uuid, idle| operate::end(&world.pool, id, &by, idle).await.expect("end");
+    // It waits for an answer, and then for an engine.
+    let id = shipped(&world).await;
+    assert!(!end(id, Duration::ZERO).await, "nothing of it is due");
+    tokio::time::sleep(world::SHORT).await;
+    let timers = async || {
+        let subject = format!("{} deadline ship", id.simple());
+        let timer = SagaTimer { owner: "shipping/1".to_owned(), subject, after: None };
+        let mut tx = begin(&world.pool).await.expect("begin");
+        let due = DB::pending(&mut tx, &[id], &[timer]).await.expect("pending").len();
+        tx.rollback().await.expect("roll back");
+        due
+    };
+    assert_eq!(timers().await, 1);
+    assert!(!operate::force_resolve(&world.pool, id, &by).await.expect("not for a minute"));
+    assert!(end(id, Duration::ZERO).await);
+    assert_eq!(timers().await, 0);
+    assert!(!end(id, Duration::ZERO).await, "it is over");
+
+    // Its steps are not those of its definition: it is stuck, and is over at once.
+    let stuck = world.try_start("order", "b", "customer/1", 1).await.expect("started").id;
+    let handle = world::changed_engine(&world.pool).run().await.expect("run");
+    world.until(stuck, &["stuck"]).await;
+    handle.stop().await;
+    assert!(operate::force_resolve(&world.pool, stuck, &by).await.expect("force"));
+    assert!(operate::locks(&world.pool, 1).await.expect("locks").is_empty());
+    assert!(operate::stuck(&world.pool, 1).await.expect("stuck").is_empty());
+    // No engine takes it up again, and what comes late is noted.
+    let handle = world.sagas.run().await.expect("run");
+    let other = world.start("c").await;
+    world.until(other, &["completed"]).await;
+    for (id, effects) in [(id, &["+credit"][..]), (stuck, &[])] {
+        assert_eq!(world.status(id).await, "resolved");
+        assert_eq!(world.effects(id).await, effects);
+        assert!(world.has_logged(id, "operator").await);
+    }
+    assert!(world.has_logged(id, "late").await);
     handle.stop().await;
 }

@@ -82,10 +82,7 @@ impl Service {
     pub(super) async fn prepare(&self, file: &Path) -> crate::Result<()> {
         let pool = Valve::new(None).pool(options(file).create_if_missing(true));
         crate::migrate(&pool).await?;
-        explored::create(&pool).await?;
-        for sql in &self.tables {
-            explored::make_tables(&pool, sql).await?;
-        }
+        explored::create(&pool, &self.tables).await?;
         pool.close().await;
         Ok(())
     }

@@ -27,7 +27,7 @@ pub(super) const SOURCE: &str = "/suite";
 const RETRY: Retry =
     Retry { attempts: 3, base: Duration::from_millis(10), longest: Duration::from_millis(40) };
 /// How long the local pivot and the remote one may take.
-const SHORT: Duration = Duration::from_millis(300);
+pub(super) const SHORT: Duration = Duration::from_millis(300);
 
 /// What a step does at its next try; without a word it works.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
