@@ -5,6 +5,7 @@ mod assign;
 mod carried;
 mod define;
 mod feed;
+mod handle;
 mod head;
 mod life;
 mod mover;
@@ -33,9 +34,11 @@ use crate::{
     Error, Result, Start, Storage, Stream, backoff,
     message::{Position, check_source, check_stream},
     storage::{PageLimit, check_schema},
-    transport::{Feed, Publisher},
+    transport::Publisher,
 };
 
+pub use handle::RelayHandle;
+use handle::Status;
 use life::Life;
 use pages::Pages;
 pub use retain::{Plan, Retention, trim};
@@ -338,64 +341,5 @@ impl<DB: Storage> Shared<DB> {
         let mut last = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
         *last = (Instant::now() + self.options.progress_every).max(*last + PROGRESS_GAP);
         *last
-    }
-}
-
-trait Status: Send + Sync {
-    fn status(&self) -> Vec<RouteStatus>;
-    fn pages_read(&self) -> u64;
-}
-
-impl<DB: Storage> Status for Shared<DB> {
-    fn status(&self) -> Vec<RouteStatus> {
-        self.board.all()
-    }
-
-    fn pages_read(&self) -> u64 {
-        self.pages.reads()
-    }
-}
-
-/// A running relay. Dropping it lets the relay go on; [`RelayHandle::stop`] ends it.
-#[must_use = "the relay is stopped with `stop()`"]
-pub struct RelayHandle {
-    stop: CancellationToken,
-    tasks: TaskTracker,
-    status: Arc<dyn Status>,
-    feed: Arc<dyn Feed>,
-}
-
-impl RelayHandle {
-    /// What each shard of each route is doing in this process, in order.
-    pub fn status(&self) -> Vec<RouteStatus> {
-        self.status.status()
-    }
-
-    /// What consumers may pull: every declared stream, routes or not. It serves as long as the
-    /// relay runs.
-    ///
-    /// ```
-    /// # #[cfg(feature = "http-feed")]
-    /// # fn example(relay: &syncline::RelayHandle, token: syncline::transport::http_feed::Token)
-    /// # -> Result<axum::Router, Box<dyn std::error::Error>> {
-    /// use syncline::transport::http_feed::{FeedServer, Reader};
-    /// let reader = Reader::new(&token, "users", ["user.*"])?;
-    /// let feed = FeedServer::new(relay.feed()).reader(reader).router();
-    /// # Ok(axum::Router::new().nest("/feed", feed)) }
-    /// ```
-    pub fn feed(&self) -> Arc<dyn Feed> {
-        Arc::clone(&self.feed)
-    }
-
-    /// How many pages of the log this process has read from the database: all its routes and
-    /// shards that are at about the same place share one.
-    pub fn pages_read(&self) -> u64 {
-        self.status.pages_read()
-    }
-
-    /// Waits for the batches under way, saves the checkpoints and gives the leases back.
-    pub async fn stop(self) {
-        self.stop.cancel();
-        self.tasks.wait().await;
     }
 }

@@ -249,7 +249,7 @@ impl<DB: Served> Drop for OwnServer<DB> {
 
 /// A free port of this machine that nobody is given by chance while the server is down.
 pub fn free_port() -> u16 {
-    let mut seed = uuid::Uuid::new_v4().as_u128();
+    let mut seed = uuid::Uuid::now_v7().as_u128();
     loop {
         // Those from 32768 on are given to whoever connects.
         let port = 20_000 + u16::try_from(seed % 12_000).expect("small");
@@ -258,7 +258,7 @@ pub fn free_port() -> u16 {
         }
         seed /= 7;
         if seed == 0 {
-            seed = uuid::Uuid::new_v4().as_u128();
+            seed = uuid::Uuid::now_v7().as_u128();
         }
     }
 }

@@ -21,6 +21,12 @@ pub(crate) async fn create(pool: &SqlitePool) -> Result<()> {
     made.map(drop).map_err(Error::database("make the explorer's table"))
 }
 
+/// Runs what a user gives to make the tables of a service.
+pub(crate) async fn make_tables(pool: &SqlitePool, sql: &str) -> Result<()> {
+    let made = sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned())).execute(pool).await;
+    made.map(drop).map_err(Error::database("make the tables of a service to be explored"))
+}
+
 pub(crate) async fn add(tx: &mut Transaction<'_, Sqlite>, effect: &Effected) -> Result<()> {
     let added = sqlx::query(include_str!("sql/explored_add.sql"))
         .bind(effect.saga)

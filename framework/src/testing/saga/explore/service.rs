@@ -84,8 +84,7 @@ impl Service {
         crate::migrate(&pool).await?;
         explored::create(&pool).await?;
         for sql in &self.tables {
-            let made = sqlx::raw_sql(sqlx::AssertSqlSafe(sql.clone())).execute(&pool).await;
-            made.map_err(crate::Error::database("make the tables of a service to be explored"))?;
+            explored::make_tables(&pool, sql).await?;
         }
         pool.close().await;
         Ok(())

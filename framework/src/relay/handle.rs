@@ -1,0 +1,67 @@
+//! A running relay, as the service that runs it sees it.
+
+use std::sync::Arc;
+
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{RouteStatus, Shared};
+use crate::{Storage, transport::Feed};
+
+pub(super) trait Status: Send + Sync {
+    fn status(&self) -> Vec<RouteStatus>;
+    fn pages_read(&self) -> u64;
+}
+
+impl<DB: Storage> Status for Shared<DB> {
+    fn status(&self) -> Vec<RouteStatus> {
+        self.board.all()
+    }
+
+    fn pages_read(&self) -> u64 {
+        self.pages.reads()
+    }
+}
+
+/// A running relay. Dropping it lets the relay go on; [`RelayHandle::stop`] ends it.
+#[must_use = "the relay is stopped with `stop()`"]
+pub struct RelayHandle {
+    pub(super) stop: CancellationToken,
+    pub(super) tasks: TaskTracker,
+    pub(super) status: Arc<dyn Status>,
+    pub(super) feed: Arc<dyn Feed>,
+}
+
+impl RelayHandle {
+    /// What each shard of each route is doing in this process, in order.
+    pub fn status(&self) -> Vec<RouteStatus> {
+        self.status.status()
+    }
+
+    /// What consumers may pull: every declared stream, routes or not. It serves as long as the
+    /// relay runs.
+    ///
+    /// ```
+    /// # #[cfg(feature = "http-feed")]
+    /// # fn example(relay: &syncline::RelayHandle, token: syncline::transport::http_feed::Token)
+    /// # -> Result<axum::Router, Box<dyn std::error::Error>> {
+    /// use syncline::transport::http_feed::{FeedServer, Reader};
+    /// let reader = Reader::new(&token, "users", ["user.*"])?;
+    /// let feed = FeedServer::new(relay.feed()).reader(reader).router();
+    /// # Ok(axum::Router::new().nest("/feed", feed)) }
+    /// ```
+    pub fn feed(&self) -> Arc<dyn Feed> {
+        Arc::clone(&self.feed)
+    }
+
+    /// How many pages of the log this process has read from the database: all its routes and
+    /// shards that are at about the same place share one.
+    pub fn pages_read(&self) -> u64 {
+        self.status.pages_read()
+    }
+
+    /// Waits for the batches under way, saves the checkpoints and gives the leases back.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.tasks.wait().await;
+    }
+}
