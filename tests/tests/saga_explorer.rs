@@ -2,10 +2,10 @@
 //! sagas that it must catch.
 
 #[path = "../../framework/examples/customers_orders/participants.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, unreachable_pub)]
 mod participants;
 #[path = "../../framework/examples/customers_orders/saga.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, unreachable_pub)]
 mod saga;
 
 use async_trait::async_trait;

@@ -1,10 +1,10 @@
 //! The order's saga told as scenarios, and what a scenario says when a saga behaves otherwise.
 
 #[path = "../../framework/examples/customers_orders/participants.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, unreachable_pub)]
 mod participants;
 #[path = "../../framework/examples/customers_orders/saga.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, unreachable_pub)]
 mod saga;
 
 use std::{
