@@ -96,7 +96,7 @@ impl Plan {
     }
 
     /// No step is tried more often, for a test that takes all of them.
-    #[cfg(any(test, feature = "testing"))]
+    #[cfg(all(feature = "testing", feature = "sqlite"))]
     pub(crate) fn limit_attempts(&mut self, attempts: u32) {
         for step in &mut self.steps {
             step.retry.attempts = step.retry.attempts.min(attempts);
