@@ -1,5 +1,5 @@
-//! The operator's command line: migrations, checks, the outbox, dead letters; and the relay on its
-//! own.
+//! The operator's command line: migrations, checks, the outbox, dead letters, sagas; and the relay
+//! on its own.
 //!
 //! One file per command; [`database`] picks the database, [`output`] writes for people or
 //! for programs, [`failure`] maps what went wrong to an exit code.
@@ -10,12 +10,14 @@ mod doctor;
 mod failure;
 mod held;
 mod inbox;
+mod lock;
 mod migrate;
 mod outbox;
 mod output;
 mod progress;
 mod relay;
 mod route;
+mod saga;
 mod stream;
 mod text;
 
@@ -83,6 +85,12 @@ enum Command {
     /// How far consumers are; have them apply again
     #[command(subcommand)]
     Inbox(inbox::Command),
+    /// Instances of sagas: look, and lend a hand to those that are stuck
+    #[command(subcommand)]
+    Saga(saga::Command),
+    /// Entities that sagas have locked
+    #[command(subcommand)]
+    Lock(lock::Command),
 }
 
 fn main() -> ExitCode {
@@ -154,6 +162,8 @@ async fn command<DB: Storage>(
         Command::Dead(command) => dead::run(command, pool, output).await,
         Command::Held(command) => held::run(command, pool, output).await,
         Command::Inbox(command) => inbox::run(command, pool, output).await,
+        Command::Saga(command) => saga::run(command, pool, output).await,
+        Command::Lock(command) => lock::run(command, pool, output).await,
     };
     pool.close().await;
     outcome

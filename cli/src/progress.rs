@@ -27,7 +27,12 @@ impl Progress {
 
     /// One of it is done.
     pub(crate) fn step(&self) {
-        self.0.inc(1);
+        self.done(1);
+    }
+
+    /// So much of it is done.
+    pub(crate) fn done(&self, count: u64) {
+        self.0.inc(count);
     }
 }
 

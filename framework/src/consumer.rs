@@ -6,6 +6,7 @@ mod apply;
 mod builder;
 mod compensation;
 mod foreign;
+mod forget;
 mod gaps;
 mod handover;
 mod incarnation;
@@ -38,6 +39,7 @@ use builder::{Hold, Order};
 pub use builder::{ConsumerBuilder, OnDead, OnGap, RetryPolicy};
 pub use compensation::REJECTED;
 pub use gaps::Gap;
+pub(crate) use invoke::text as panic_text;
 
 /// The place of the action for bare links, which only keep a feed's messages linked.
 const LINKS: usize = 0;
@@ -99,6 +101,8 @@ struct Inner<DB: Storage> {
     on_gap: OnGap,
     fetch: Vec<(String, Arc<dyn FetchMissing>)>,
     foreign_retention: Duration,
+    /// How long steps of sagas are remembered, if it takes part in any.
+    barriers: Option<Duration>,
     start: Start,
     turns: Mutex<HashMap<Origin, Turn>>,
     gaps: Mutex<HashMap<Origin, Gap>>,
@@ -160,7 +164,7 @@ impl<DB: Storage> Consumer<DB> {
     }
 
     /// Starts the background work: trying parked keys again when they are due, closing gaps, and
-    /// forgetting the ids of foreign messages in time.
+    /// forgetting foreign messages' ids and sagas' steps in time.
     ///
     /// # Errors
     /// [`Error::NotMigrated`](crate::Error::NotMigrated) and its kin when the database's tables do not fit
@@ -170,7 +174,7 @@ impl<DB: Storage> Consumer<DB> {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         tasks.spawn(retry::run(Arc::clone(&self.0), stop.clone()));
         tasks.spawn(gaps::run(Arc::clone(&self.0), stop.clone()));
-        tasks.spawn(foreign::forget(Arc::clone(&self.0), stop.clone()));
+        tasks.spawn(forget::run(Arc::clone(&self.0), stop.clone()));
         tasks.close();
         Ok(ConsumerHandle { stop, tasks })
     }

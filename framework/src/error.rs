@@ -74,16 +74,16 @@ pub enum Error {
         /// Which migration.
         version: i64,
     },
-    /// Taking a migration back would lose messages; nothing was changed.
+    /// Taking a migration back would lose messages or sagas; nothing was changed.
     #[error(
-        "taking back migration {version} ({name}) would lose {count} messages that are unsent or held: let the relay and the consumers finish, settle the dead letters, or force it"
+        "taking back migration {version} ({name}) would lose {count} messages that are unsent or held, or sagas that are not over: let the relay, the consumers and the sagas finish, settle what is dead or stuck, or force it"
     )]
     WouldLose {
         /// Which migration.
         version: i64,
         /// Its name.
         name: &'static str,
-        /// How many messages.
+        /// How many messages or sagas.
         count: i64,
     },
     /// The database's settings would lose committed messages at a power cut.
@@ -259,4 +259,26 @@ pub(crate) fn is_transient_handler_error(error: &(dyn std::error::Error + 'stati
         cause = error.source();
     }
     false
+}
+
+/// The longest text of an error or a reason that is kept, in characters.
+const MAX_TEXT: usize = 2_000;
+
+/// A text that every database can keep: cut, and without NUL.
+pub(crate) fn short(text: &str) -> String {
+    text.chars().filter(|&c| c != '\0').take(MAX_TEXT).collect()
+}
+
+/// An error with its causes.
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
 }

@@ -34,6 +34,7 @@ pub mod message;
 pub mod outbox;
 pub mod relay;
 pub mod routes;
+pub mod saga;
 pub mod storage;
 pub mod stream;
 #[cfg(any(test, feature = "testing"))]
@@ -56,3 +57,8 @@ pub use stream::{Start, Stream};
 #[cfg(all(doctest, feature = "sqlite"))]
 #[doc = include_str!("../../README.md")]
 struct Readme;
+
+/// So are those of the page about testing sagas.
+#[cfg(all(doctest, feature = "sqlite", feature = "testing"))]
+#[doc = include_str!("../../docs/testing-sagas.md")]
+struct TestingSagas;

@@ -21,7 +21,7 @@ pub use envelope::{Batch, Continues, Envelope, HandOver, Link, Origin, Position}
 pub use foreign::{FOREIGN_ID, ForeignMessage, decode_foreign};
 pub(crate) use shard::{hash, place};
 pub use shard::{key_hash, shard_of};
-pub use topic::{LINK, REJECTED, TopicPattern};
+pub use topic::{LINK, REJECTED, SAGA_REPLY, TopicPattern};
 #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 pub(crate) use validate::check_header;
 pub use validate::{Limits, MessageError, check_source, check_stream};

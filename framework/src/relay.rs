@@ -41,7 +41,7 @@ pub use handle::RelayHandle;
 use handle::Status;
 use life::Life;
 use pages::Pages;
-pub use retain::{Plan, Retention, trim};
+pub use retain::{Plan, Retention, trim, trim_telling};
 use saver::Saver;
 use share::{Line, Share};
 use status::Board;

@@ -5,6 +5,7 @@
 //! `docs/adding-a-database.md` has the checklist.
 
 mod ahead;
+mod barrier;
 mod begin;
 mod held;
 mod incarnation;
@@ -17,11 +18,12 @@ mod postgres;
 mod reapply;
 mod retention;
 mod route;
+mod saga;
 #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 mod shared;
 mod source;
 #[cfg(feature = "sqlite")]
-mod sqlite;
+pub(crate) mod sqlite;
 
 use std::{sync::Arc, time::Duration};
 
@@ -35,6 +37,7 @@ use crate::{
 };
 
 pub use ahead::{Ahead, AheadRow, AheadStore};
+pub use barrier::{BarrierKey, BarrierRow, BarrierStore};
 pub use begin::begin;
 pub use held::{DueKey, Edited, HeldMessage, HeldReason, HeldStore, Holding};
 pub use incarnation::{Former, IncarnationStore, Term};
@@ -48,6 +51,11 @@ pub use retention::{Aged, Anchor, Kept, Patience, RetentionStore, Swept};
 pub use route::{
     Checkpoint, MemberStore, NewShard, RouteRow, RouteStore, Save, ShardKey, StreamStore,
     StreamVersion,
+};
+pub(crate) use saga::saga_owner;
+pub use saga::{
+    NewSaga, Pending, SagaChanges, SagaEvent, SagaFilter, SagaInspect, SagaLock, SagaLogLine,
+    SagaLogRow, SagaRow, SagaSave, SagaStore, SagaSummary, SagaTimer,
 };
 pub use source::{DelayStore, Delayed, IdempotencyStore, Known};
 
@@ -72,6 +80,9 @@ storage!(
     AheadStore,
     HeldStore,
     ReapplyStore,
+    BarrierStore,
+    SagaStore,
+    SagaInspect,
     Inspect,
 );
 

@@ -2,6 +2,7 @@
 //! `testing`.
 
 mod reference;
+pub mod saga;
 pub mod storage_suite;
 pub mod transport_suite;
 

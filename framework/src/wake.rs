@@ -23,6 +23,23 @@ pub(crate) fn committed() {
     CHANGED.notify_waiters();
 }
 
+/// How much was enqueued when a transaction began, for one whose receipts are not at hand.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Before(u64);
+
+impl Before {
+    pub(crate) fn now() -> Self {
+        Self(ENQUEUED.load(Ordering::Relaxed))
+    }
+
+    /// The transaction has committed: if something was enqueued meanwhile, it may have been here.
+    pub(crate) fn committed(self) {
+        if ENQUEUED.load(Ordering::Relaxed) != self.0 {
+            committed();
+        }
+    }
+}
+
 /// What happened since a relay looked last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wake {

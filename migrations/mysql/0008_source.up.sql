@@ -5,7 +5,7 @@ ALTER TABLE syncline_outbox
         LENGTH(topic) >= 1
         AND CONVERT(topic USING utf8mb4) COLLATE utf8mb4_bin NOT REGEXP '[^A-Za-z0-9._-]'
         AND LEFT(topic, 1) <> '.' AND RIGHT(topic, 1) <> '.' AND LOCATE('..', topic) = 0
-        AND (LEFT(topic, 9) <> 'syncline.' OR topic = 'syncline.rejected')) IS TRUE),
+        AND (LEFT(topic, 9) <> 'syncline.' OR topic IN ('syncline.rejected', 'syncline.saga.reply'))) IS TRUE),
     ADD CONSTRAINT syncline_outbox_key CHECK (`key` IS NULL OR (
         LENGTH(`key`) >= 1
         AND CONVERT(CONVERT(`key` USING utf8mb4) USING binary) = `key`
@@ -78,7 +78,7 @@ syncline: BEGIN
     SET p_id = NULL;
     IF (LENGTH(p_topic) BETWEEN 1 AND 120 AND p_topic NOT REGEXP '[^A-Za-z0-9._-]'
         AND LEFT(p_topic, 1) <> '.' AND RIGHT(p_topic, 1) <> '.' AND LOCATE('..', p_topic) = 0
-        AND (LEFT(p_topic, 9) <> 'syncline.' OR p_topic = 'syncline.rejected')) IS NOT TRUE THEN
+        AND (LEFT(p_topic, 9) <> 'syncline.' OR p_topic IN ('syncline.rejected', 'syncline.saga.reply'))) IS NOT TRUE THEN
         SET refused = 'topic: 1 to 120 of A-Z a-z 0-9 . _ -, no empty part between dots, not beginning with syncline.';
     ELSEIF p_key IS NOT NULL
         AND (LENGTH(p_key) BETWEEN 1 AND 255 AND p_key NOT REGEXP '[[:cntrl:]]') IS NOT TRUE THEN

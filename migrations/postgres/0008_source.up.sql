@@ -3,7 +3,7 @@
 ALTER TABLE syncline_outbox
     ADD CONSTRAINT syncline_outbox_topic CHECK (
         length(topic) <= 120 AND topic ~ '^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$'
-        AND (left(topic, 9) <> 'syncline.' OR topic = 'syncline.rejected')) NOT VALID,
+        AND (left(topic, 9) <> 'syncline.' OR topic IN ('syncline.rejected', 'syncline.saga.reply'))) NOT VALID,
     ADD CONSTRAINT syncline_outbox_key CHECK (
         octet_length(key) BETWEEN 1 AND 255 AND key !~ '[\u0001-\u001f\u007f-\u009f]') NOT VALID,
     ADD CONSTRAINT syncline_outbox_time CHECK (
@@ -69,7 +69,7 @@ DECLARE
 BEGIN
     IF syncline_enqueue.topic IS NULL OR length(syncline_enqueue.topic) > 120
         OR syncline_enqueue.topic !~ '^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$'
-        OR (left(syncline_enqueue.topic, 9) = 'syncline.' AND syncline_enqueue.topic <> 'syncline.rejected') THEN
+        OR (left(syncline_enqueue.topic, 9) = 'syncline.' AND syncline_enqueue.topic NOT IN ('syncline.rejected', 'syncline.saga.reply')) THEN
         RAISE EXCEPTION 'syncline_enqueue: topic % is not allowed: 1 to 120 of A-Z a-z 0-9 . _ - with no empty part between dots, and not beginning with syncline.',
             coalesce(quote_literal(left(syncline_enqueue.topic, 80)), 'NULL') USING ERRCODE = 'invalid_parameter_value';
     END IF;

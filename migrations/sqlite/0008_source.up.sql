@@ -18,7 +18,7 @@ CREATE TABLE syncline_outbox_new (
         AND length(topic) = length(CAST(topic AS BLOB))
         AND topic NOT GLOB '*[^A-Za-z0-9._-]*'
         AND topic NOT GLOB '.*' AND topic NOT GLOB '*.' AND topic NOT GLOB '*..*'
-        AND (topic NOT GLOB 'syncline.*' OR topic = 'syncline.rejected')),
+        AND (topic NOT GLOB 'syncline.*' OR topic IN ('syncline.rejected', 'syncline.saga.reply'))),
     CONSTRAINT syncline_outbox_key CHECK (key IS NULL OR (
         typeof(key) = 'text' AND length(CAST(key AS BLOB)) BETWEEN 1 AND 255 AND instr(key, char(0)) = 0
         AND key NOT GLOB '*[' || char(1) || '-' || char(31) || char(127) || '-' || char(159) || ']*')),

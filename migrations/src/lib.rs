@@ -28,17 +28,20 @@ macro_rules! migrations {
 /// For MariaDB 10.6, MySQL 8.0.16, or newer. DDL commits by itself there: each statement ends with
 /// `;` and an empty line, and is run and noted on its own.
 pub const MYSQL: &[Migration] = migrations!(
-    "mysql": 1 "log", 2 "routes", 3 "inbox", 4 "shards", 5 "ahead", 6 "incarnation", 7 "retention", 8 "source"
+    "mysql": 1 "log", 2 "routes", 3 "inbox", 4 "shards", 5 "ahead", 6 "incarnation", 7 "retention", 8 "source",
+        9 "saga"
 );
 
 /// For PostgreSQL 14 or newer.
 pub const POSTGRES: &[Migration] = migrations!(
-    "postgres": 1 "log", 2 "routes", 3 "inbox", 4 "shards", 5 "ahead", 6 "incarnation", 7 "retention", 8 "source"
+    "postgres": 1 "log", 2 "routes", 3 "inbox", 4 "shards", 5 "ahead", 6 "incarnation", 7 "retention", 8 "source",
+        9 "saga"
 );
 
 /// For SQLite 3.42 or newer.
 pub const SQLITE: &[Migration] = migrations!(
-    "sqlite": 1 "log", 2 "routes", 3 "inbox", 4 "shards", 5 "ahead", 6 "incarnation", 7 "retention", 8 "source"
+    "sqlite": 1 "log", 2 "routes", 3 "inbox", 4 "shards", 5 "ahead", 6 "incarnation", 7 "retention", 8 "source",
+        9 "saga"
 );
 
 #[cfg(test)]

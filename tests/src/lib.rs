@@ -6,6 +6,7 @@ pub mod cut;
 pub mod faulty;
 pub mod kit;
 pub mod letters;
+pub mod orders;
 pub mod own_server;
 pub mod relays;
 pub mod servers;

@@ -6,12 +6,13 @@ use serde_json::json;
 use sqlx::Pool;
 use syncline::{
     Storage,
-    relay::{Plan, Retention, trim},
+    relay::{Plan, Retention, trim, trim_telling},
 };
 
 use crate::{
     failure::{Failure, Outcome},
     output::Output,
+    progress::Progress,
 };
 
 #[derive(clap::Args)]
@@ -35,8 +36,15 @@ pub(crate) async fn run<DB: Storage>(
     let mut retention = Retention::default();
     retention.keep_for = Duration::from_secs(args.keep_hours.saturating_mul(60 * 60));
     retention.keep_messages = Some(args.keep_messages);
-    let Plan { trimmed, head, keep, slowest, goal, .. } =
-        trim(pool, &retention, args.dry_run).await?;
+    let Plan { trimmed, head, keep, slowest, goal, .. } = match args.dry_run {
+        true => trim(pool, &retention, true).await?,
+        false => {
+            let plan = trim(pool, &retention, true).await?;
+            let progress = Progress::new(output, "removing");
+            progress.more(usize::try_from(plan.goal.0 - plan.trimmed.0).unwrap_or_default());
+            trim_telling(pool, &retention, false, |rows| progress.done(rows)).await?
+        }
+    };
     let now = DB::trimmed(pool).await?.position;
     if output.is_json() {
         output.json(&json!({

@@ -10,6 +10,7 @@ mod outbox;
 mod python;
 mod relay;
 mod route;
+mod saga;
 
 use std::process::{Command, Output, Stdio};
 

@@ -22,6 +22,7 @@ use crate::{
     message::{Batch, Envelope, HandOver, Link, Origin, Position},
     storage::{HeldReason, Holding, InboxRow},
     transport::{Ack, Outcome, ReceiveError},
+    wake,
 };
 
 /// How long a batch that came too early waits for the one before it.
@@ -229,6 +230,7 @@ impl<DB: Storage> Inner<DB> {
     /// Applies one part in one transaction: the inbox row is locked, the handlers run, the
     /// watermark moves, and all of it commits.
     async fn apply(&self, part: Part<'_>) -> Result<InboxRow, Stop> {
+        let before = wake::Before::now();
         let mut tx = begin(&self.pool).await?;
         let taken = self.take(&mut tx, part).await?;
         let fresh = &taken.fresh[..];
@@ -260,6 +262,7 @@ impl<DB: Storage> Inner<DB> {
         let after = self.save(&mut tx, part, &taken).await.map_err(|error| self.blame(error))?;
         let committed = tx.commit().await.map_err(Error::database("commit"));
         committed.map_err(|error| self.blame(error))?;
+        before.committed();
         Ok(after)
     }
 

@@ -16,6 +16,7 @@ use super::{
 use crate::{
     BatchHandler, Compensate, Error, Handler, Result, Start, Storage,
     message::{LINK, TopicPattern, check_stream},
+    saga::participant::{Participant, SagaHandler},
     transport::FetchMissing,
 };
 
@@ -90,6 +91,8 @@ pub struct ConsumerBuilder<DB: Storage> {
     on_gap: OnGap,
     fetch: Vec<(String, Arc<dyn FetchMissing>)>,
     foreign_retention: Duration,
+    participates: bool,
+    barrier_retention: Duration,
     start: Start,
 }
 
@@ -111,6 +114,8 @@ impl<DB: Storage> ConsumerBuilder<DB> {
             on_gap: OnGap::default(),
             fetch: Vec::new(),
             foreign_retention: Duration::from_secs(14 * 24 * 3_600),
+            participates: false,
+            barrier_retention: Duration::from_secs(30 * 24 * 3_600),
             start: Start::Beginning,
         }
     }
@@ -144,6 +149,30 @@ impl<DB: Storage> ConsumerBuilder<DB> {
         handler: impl BatchHandler<DB>,
     ) -> Self {
         self.action(topic, Action::Many(Arc::new(handler)))
+    }
+
+    /// Takes part in other services' sagas: `handler` is called for commands of `topic`, each time
+    /// with the barrier before it, and its answer goes into this service's outbox
+    /// ([`saga::participant`](crate::saga::participant)).
+    #[must_use]
+    pub fn participant(
+        mut self,
+        topic: impl Into<TopicPattern>,
+        handler: impl SagaHandler<DB>,
+    ) -> Self {
+        self.participates = true;
+        self.handler(topic, Participant(handler))
+    }
+
+    /// How long it is remembered what became of a saga's step (30 days unless set). It must be
+    /// longer than any saga may take to its very end, an operator's time included: a compensation
+    /// that comes later finds nothing to take back, and an action that comes later without a
+    /// `not_after` is applied again. Consumers of one database that take part in sagas share the
+    /// memory: the shortest retention counts.
+    #[must_use]
+    pub fn barrier_retention(mut self, retention: Duration) -> Self {
+        self.barrier_retention = retention;
+        self
     }
 
     /// Passes over messages of `topic`. Without it a message that nobody handles is parked:
@@ -316,6 +345,7 @@ impl<DB: Storage> ConsumerBuilder<DB> {
             on_gap: self.on_gap,
             fetch: self.fetch,
             foreign_retention: self.foreign_retention,
+            barriers: self.participates.then_some(self.barrier_retention),
             start: self.start,
             turns: Mutex::default(),
             handed: Mutex::default(),

@@ -1,10 +1,9 @@
 //! Messages of producers that are not Syncline's: they carry no position, so each is remembered
 //! by its id, for a time. They get positions of their own as they arrive.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use sqlx::Transaction;
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{
@@ -22,9 +21,6 @@ use crate::{
 
 /// The stream of foreign messages; no stream of Syncline's may have this name.
 const STREAM: &str = "~foreign";
-/// How often old ids are forgotten, and how many in one statement.
-const FORGET: Duration = Duration::from_secs(60);
-const CHUNK: u32 = 1_000;
 
 impl<DB: Storage> Inner<DB> {
     pub(super) async fn receive_foreign(
@@ -89,22 +85,5 @@ impl<DB: Storage> Inner<DB> {
             }
         }
         Ok((fresh, row))
-    }
-}
-
-/// Forgets ids that are older than the retention, by the database's clock.
-pub(super) async fn forget<DB: Storage>(consumer: Arc<Inner<DB>>, stop: CancellationToken) {
-    while stop.run_until_cancelled(tokio::time::sleep(FORGET)).await.is_some() {
-        let age = consumer.foreign_retention;
-        loop {
-            match DB::purge_seen(&consumer.pool, &consumer.name, age, i64::from(CHUNK)).await {
-                Ok(gone) if gone >= u64::from(CHUNK) && !stop.is_cancelled() => {}
-                Ok(_) => break,
-                Err(error) => {
-                    tracing::warn!(consumer = consumer.name, %error, "old ids were not forgotten");
-                    break;
-                }
-            }
-        }
     }
 }

@@ -9,7 +9,11 @@ use super::{
     Action, Inner,
     stop::{Failure, Stop},
 };
-use crate::{HandlerError, Storage, Verdict, error::is_transient_handler_error, message::Envelope};
+use crate::{
+    HandlerError, Storage, Verdict,
+    error::{chain, is_transient_handler_error},
+    message::Envelope,
+};
 
 impl<DB: Storage> Inner<DB> {
     /// Calls the handlers of `messages` in order; consecutive messages of one batch handler
@@ -90,21 +94,7 @@ fn transient(error: HandlerError) -> crate::Error {
     }
 }
 
-/// An error with its causes.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = error.source();
-    }
-    text
-}
-
-fn text(panic: &(dyn std::any::Any + Send)) -> &str {
+pub(crate) fn text(panic: &(dyn std::any::Any + Send)) -> &str {
     let string = panic.downcast_ref::<String>().map(String::as_str);
     string.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a message")
 }

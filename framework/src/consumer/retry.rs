@@ -16,6 +16,7 @@ use crate::{
     message::{Envelope, decode_envelope},
     outbox::enqueue,
     storage::HeldMessage,
+    wake,
 };
 
 /// How often due keys are looked for when none is known to be due before; also the pause after
@@ -116,6 +117,7 @@ impl<DB: Storage> Inner<DB> {
 
     /// Applies the key's first held message, or unparks the key when there is none.
     async fn retry_first(&self, source: &str, key: &str) -> Result<Step> {
+        let before = wake::Before::now();
         let mut tx = begin(&self.pool).await?;
         // Nobody else tries it while the handler may still be running.
         let claim = self.timeout * 2;
@@ -161,6 +163,7 @@ impl<DB: Storage> Inner<DB> {
             }
         };
         tx.commit().await.map_err(Error::database("commit a retry"))?;
+        before.committed();
         Ok(step)
     }
 

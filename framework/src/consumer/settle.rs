@@ -13,12 +13,10 @@ use super::{
 };
 use crate::{
     Error, Storage, begin,
+    error::short,
     outbox::enqueue,
     storage::{HeldReason, Holding, InboxRow},
 };
-
-/// The longest error text that is kept, in characters.
-const MAX_ERROR: usize = 2_000;
 
 /// How often a message that nobody here handles is looked at again: another process of this
 /// consumer may know it, and takes it when it is due.
@@ -102,7 +100,6 @@ impl<DB: Storage> Inner<DB> {
             (true, OnDead::Block) => None,
             (true, OnDead::Skip) => Some(Duration::ZERO),
         };
-        let error = failure.to_string().chars().filter(|&c| c != '\0').take(MAX_ERROR).collect();
-        NextTry { reason, after, dead, error }
+        NextTry { reason, after, dead, error: short(&failure.to_string()) }
     }
 }

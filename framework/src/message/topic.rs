@@ -8,6 +8,10 @@ use super::validate::word;
 /// and a route of it to the source.
 pub const REJECTED: &str = "syncline.rejected";
 
+/// The topic of replies of a saga's participants. A service that takes part in other services'
+/// sagas needs a stream with this topic and a route of it to each of their orchestrators.
+pub const SAGA_REPLY: &str = "syncline.saga.reply";
+
 /// The topic of a bare link: it stands in a feed's page for messages that its reader may not
 /// read or did not ask for, so that each message still names the one before it.
 pub const LINK: &str = "syncline.link";

@@ -4,7 +4,7 @@ use serde_json::value::RawValue;
 
 use super::{
     Message,
-    topic::{REJECTED, RESERVED_PREFIX},
+    topic::{REJECTED, RESERVED_PREFIX, SAGA_REPLY},
 };
 
 /// What a message may be like.
@@ -151,7 +151,9 @@ fn check_topic(topic: &str) -> Result<(), MessageError> {
     check("topic", topic, TOPIC_RULE, |t| {
         (1..=120).contains(&t.len()) && t.bytes().all(word) && t.split('.').all(|p| !p.is_empty())
     })?;
-    check("topic", topic, TOPIC_RESERVED, |t| !t.starts_with(RESERVED_PREFIX) || t == REJECTED)
+    check("topic", topic, TOPIC_RESERVED, |t| {
+        !t.starts_with(RESERVED_PREFIX) || [REJECTED, SAGA_REPLY].contains(&t)
+    })
 }
 
 /// Checks the name of a source.
@@ -271,7 +273,7 @@ mod tests {
             let error = topic(own).expect_err(own).to_string();
             assert!(error.contains(own) && error.contains("Syncline's own"), "{error}");
         }
-        for free in ["syncline", "synclines.link", "my.syncline.link", REJECTED] {
+        for free in ["syncline", "synclines.link", "my.syncline.link", REJECTED, SAGA_REPLY] {
             topic(free).expect(free);
         }
     }

@@ -107,10 +107,28 @@ pub struct Plan {
 /// # Ok(()) }
 /// ```
 pub async fn trim<DB: Storage>(pool: &Pool<DB>, retention: &Retention, dry: bool) -> Result<Plan> {
+    trim_telling(pool, retention, dry, |_| ()).await
+}
+
+/// As [`trim`]; `removed` is told after each step how many rows it removed one by one.
+///
+/// # Errors
+/// [`Error::Database`](crate::Error::Database).
+pub async fn trim_telling<DB: Storage>(
+    pool: &Pool<DB>,
+    retention: &Retention,
+    dry: bool,
+    mut removed: impl FnMut(u64) + Send,
+) -> Result<Plan> {
     let first = plan(pool, retention).await?;
     if !dry {
         while trim_step(pool, retention).await? {}
-        while DB::sweep(pool, i64::from(retention.step_rows.max(1))).await?.more {
+        loop {
+            let swept = DB::sweep(pool, i64::from(retention.step_rows.max(1))).await?;
+            removed(swept.rows);
+            if !swept.more {
+                break;
+            }
             sleep(PAUSE).await;
         }
     }

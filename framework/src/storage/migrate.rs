@@ -106,8 +106,8 @@ pub async fn migrate<DB: Base>(pool: &Pool<DB>) -> Result<Vec<i64>> {
 /// and returns their versions.
 ///
 /// # Errors
-/// As [`migrate`]; and [`Error::WouldLose`] when messages would go that were not sent, or
-/// are held, unless `force`.
+/// As [`migrate`]; and [`Error::WouldLose`] when messages would go that were not sent or are held,
+/// or sagas that are not over, unless `force`.
 pub async fn migrate_down<DB: Base>(pool: &Pool<DB>, to: i64, force: bool) -> Result<Vec<i64>> {
     let steps = Steps::Down { to, force };
     if plan(pool, steps).await?.is_empty() && DB::interrupted_migration(pool).await?.is_none() {

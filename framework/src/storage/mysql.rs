@@ -15,18 +15,21 @@ use sqlx::{Executor, MySql, MySqlPool, Pool, Row, Transaction, mysql::MySqlPoolO
 use uuid::Uuid;
 
 use super::shared::{
-    DELAYED, InboxColumns, KnownColumns, LagColumns, ListedInbox, RouteColumns, TERMS, TIMER,
-    ahead_store, delay_millis, delay_store, from_millis, headers_text, held_store,
-    idempotency_store, inbox_row, incarnation_store, inserted, listed_inbox, millis, move_due,
-    reapply_store, retention_store, route_row, route_stores, save_rows, shared_reads,
-    shared_stores, split_subject, sql, step, timer_subject,
+    DELAYED, InboxColumns, KnownColumns, LagColumns, ListedInbox, RouteColumns, SagaColumns, TERMS,
+    TIMER, ahead_store, barrier_store, delay_millis, delay_store, from_millis, headers_text,
+    held_store, hex, idempotency_store, inbox_row, incarnation_store, inserted, json, json_parts,
+    listed_inbox, millis, move_due, reapply_store, retention_store, route_row, route_stores,
+    saga_inspect, saga_store, saga_summary, save_rows, shared_reads, shared_stores, split_subject,
+    sql, step, timer_subject,
 };
 use super::{
-    Aged, Ahead, AheadRow, AheadStore, Anchor, Appended, AppliedMigration, Base, Cursor,
-    DelayStore, Delayed, DueKey, Edited, Former, HeldMessage, HeldReason, HeldStore, Holding,
-    IdempotencyStore, Inbox, InboxRow, InboxStore, IncarnationStore, Kept, Known, Lease, LogStore,
-    MemberStore, Met, NewShard, PageLimit, Patience, ReapplyStore, RetentionStore, RouteLag,
-    RouteRow, RouteStore, Save, Server, ShardKey, Steps, StreamStore, StreamVersion, Swept, Term,
+    Aged, Ahead, AheadRow, AheadStore, Anchor, Appended, AppliedMigration, BarrierKey, BarrierRow,
+    BarrierStore, Base, Cursor, DelayStore, Delayed, DueKey, Edited, Former, HeldMessage,
+    HeldReason, HeldStore, Holding, IdempotencyStore, Inbox, InboxRow, InboxStore,
+    IncarnationStore, Kept, Known, Lease, LogStore, MemberStore, Met, NewSaga, NewShard, PageLimit,
+    Patience, Pending, ReapplyStore, RetentionStore, RouteLag, RouteRow, RouteStore, SagaChanges,
+    SagaEvent, SagaFilter, SagaInspect, SagaLock, SagaLogRow, SagaRow, SagaStore, SagaSummary,
+    SagaTimer, Save, Server, ShardKey, Steps, StreamStore, StreamVersion, Swept, Term, saga_owner,
 };
 use crate::{
     Error, Result, begin,
@@ -43,6 +46,9 @@ delay_store!(MySql, "mysql", naive, naive, move_due);
 held_store!(MySql, "mysql");
 ahead_store!(MySql, "mysql");
 reapply_store!(MySql, "mysql");
+saga_inspect!(MySql, "mysql");
+saga_store!(MySql, "mysql");
+barrier_store!(MySql, "mysql", "barrier_make");
 incarnation_store!(MySql, "mysql");
 retention_store!(
     MySql,

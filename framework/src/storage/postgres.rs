@@ -17,19 +17,22 @@ use uuid::Uuid;
 use retention::held_back;
 
 use super::shared::{
-    DELAYED, InboxColumns, KnownColumns, LagColumns, ListedInbox, RouteColumns, TERMS, TIMER,
-    ahead_store, delay_millis, delay_store, from_millis, headers_text, held_store,
-    idempotency_store, in_order, inbox_row, incarnation_store, inserted, lease_store, leases,
-    listed_inbox, millis, reapply_store, retention_store, route_row, route_stores, save_rows,
-    shared_reads, shared_stores, split_subject, sql, timer_subject,
+    DELAYED, InboxColumns, KnownColumns, LagColumns, ListedInbox, RouteColumns, SagaColumns, TERMS,
+    TIMER, ahead_store, barrier_store, delay_millis, delay_store, from_millis, headers_text,
+    held_store, hex, idempotency_store, in_order, inbox_row, incarnation_store, inserted, json,
+    json_parts, lease_store, leases, listed_inbox, millis, reapply_store, retention_store,
+    route_row, route_stores, saga_inspect, saga_store, saga_summary, save_rows, shared_reads,
+    shared_stores, split_subject, sql, timer_subject,
 };
 use super::{
-    Aged, Ahead, AheadRow, AheadStore, Anchor, Appended, AppliedMigration, Base, Cursor,
-    DelayStore, Delayed, DueKey, Edited, Former, HeldMessage, HeldReason, HeldStore, Holding,
-    IdempotencyStore, Inbox, InboxRow, InboxStore, IncarnationStore, Kept, Known, Lease,
-    LeaseStore, LogStore, MemberStore, Met, NewShard, PageLimit, Patience, ReapplyStore,
-    RetentionStore, RouteLag, RouteRow, RouteStore, Save, Server, ShardKey, Steps, StreamStore,
-    StreamVersion, Swept, Term,
+    Aged, Ahead, AheadRow, AheadStore, Anchor, Appended, AppliedMigration, BarrierKey, BarrierRow,
+    BarrierStore, Base, Cursor, DelayStore, Delayed, DueKey, Edited, Former, HeldMessage,
+    HeldReason, HeldStore, Holding, IdempotencyStore, Inbox, InboxRow, InboxStore,
+    IncarnationStore, Kept, Known, Lease, LeaseStore, LogStore, MemberStore, Met, NewSaga,
+    NewShard, PageLimit, Patience, Pending, ReapplyStore, RetentionStore, RouteLag, RouteRow,
+    RouteStore, SagaChanges, SagaEvent, SagaFilter, SagaInspect, SagaLock, SagaLogRow, SagaRow,
+    SagaStore, SagaSummary, SagaTimer, Save, Server, ShardKey, Steps, StreamStore, StreamVersion,
+    Swept, Term, saga_owner,
 };
 use crate::{
     Error, Result, begin,
@@ -45,6 +48,9 @@ delay_store!(Postgres, "postgres", keep, keep, delayed::move_due);
 held_store!(Postgres, "postgres");
 ahead_store!(Postgres, "postgres");
 reapply_store!(Postgres, "postgres");
+saga_inspect!(Postgres, "postgres");
+saga_store!(Postgres, "postgres");
+barrier_store!(Postgres, "postgres");
 incarnation_store!(
     Postgres,
     "postgres",

@@ -191,14 +191,18 @@ macro_rules! shared_stores {
 pub(super) use shared_stores;
 
 mod ahead;
+mod barrier;
 mod held;
 mod incarnation;
 mod reads;
 mod reapply;
 mod retention;
 mod route;
+mod saga;
+mod saga_inspect;
 mod source;
 pub(super) use ahead::ahead_store;
+pub(super) use barrier::barrier_store;
 pub(super) use held::held_store;
 pub(super) use incarnation::{TERMS, incarnation_store};
 pub(super) use reads::{LagColumns, shared_reads};
@@ -209,6 +213,8 @@ pub(super) use retention::retention_store;
 #[cfg(any(feature = "mysql", feature = "sqlite"))]
 pub(super) use retention::step;
 pub(super) use route::{RouteColumns, route_row, route_stores, save_rows};
+pub(super) use saga::{hex, json, json_parts, saga_store};
+pub(super) use saga_inspect::{SagaColumns, saga_inspect, saga_summary};
 #[cfg(any(feature = "mysql", feature = "sqlite"))]
 pub(super) use source::move_due;
 pub(super) use source::{DELAYED, KnownColumns, delay_store, idempotency_store};

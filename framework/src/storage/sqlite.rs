@@ -1,5 +1,7 @@
 //! SQLite, bundled.
 
+#[cfg(any(test, feature = "testing"))]
+pub(crate) mod explored;
 mod inspect;
 mod log;
 mod migrate;
@@ -15,19 +17,22 @@ use sqlx::{
 use uuid::Uuid;
 
 use super::shared::{
-    DELAYED, InboxColumns, KnownColumns, LagColumns, ListedInbox, RouteColumns, TERMS, TIMER,
-    ahead_store, delay_millis, delay_store, from_millis, headers_text, held_store,
-    idempotency_store, in_order, inbox_row, incarnation_store, inserted, lease_store, leases,
-    listed_inbox, millis, move_due, reapply_store, retention_store, route_row, route_stores,
-    save_rows, shared_reads, shared_stores, split_subject, sql, step, timer_subject,
+    DELAYED, InboxColumns, KnownColumns, LagColumns, ListedInbox, RouteColumns, SagaColumns, TERMS,
+    TIMER, ahead_store, barrier_store, delay_millis, delay_store, from_millis, headers_text,
+    held_store, hex, idempotency_store, in_order, inbox_row, incarnation_store, inserted, json,
+    json_parts, lease_store, leases, listed_inbox, millis, move_due, reapply_store,
+    retention_store, route_row, route_stores, saga_inspect, saga_store, saga_summary, save_rows,
+    shared_reads, shared_stores, split_subject, sql, step, timer_subject,
 };
 use super::{
-    Aged, Ahead, AheadRow, AheadStore, Anchor, Appended, AppliedMigration, Base, Cursor,
-    DelayStore, Delayed, DueKey, Edited, Former, HeldMessage, HeldReason, HeldStore, Holding,
-    IdempotencyStore, Inbox, InboxRow, InboxStore, IncarnationStore, Kept, Known, Lease,
-    LeaseStore, LogStore, MemberStore, Met, NewShard, PageLimit, Patience, ReapplyStore,
-    RetentionStore, RouteLag, RouteRow, RouteStore, Save, Server, ShardKey, Steps, StreamStore,
-    StreamVersion, Swept, Term,
+    Aged, Ahead, AheadRow, AheadStore, Anchor, Appended, AppliedMigration, BarrierKey, BarrierRow,
+    BarrierStore, Base, Cursor, DelayStore, Delayed, DueKey, Edited, Former, HeldMessage,
+    HeldReason, HeldStore, Holding, IdempotencyStore, Inbox, InboxRow, InboxStore,
+    IncarnationStore, Kept, Known, Lease, LeaseStore, LogStore, MemberStore, Met, NewSaga,
+    NewShard, PageLimit, Patience, Pending, ReapplyStore, RetentionStore, RouteLag, RouteRow,
+    RouteStore, SagaChanges, SagaEvent, SagaFilter, SagaInspect, SagaLock, SagaLogRow, SagaRow,
+    SagaStore, SagaSummary, SagaTimer, Save, Server, ShardKey, Steps, StreamStore, StreamVersion,
+    Swept, Term, saga_owner,
 };
 use crate::{
     Error, Result, begin,
@@ -44,6 +49,9 @@ delay_store!(Sqlite, "sqlite", micros, unix_millis, move_due);
 held_store!(Sqlite, "sqlite");
 ahead_store!(Sqlite, "sqlite");
 reapply_store!(Sqlite, "sqlite");
+saga_inspect!(Sqlite, "sqlite");
+saga_store!(Sqlite, "sqlite");
+barrier_store!(Sqlite, "sqlite");
 incarnation_store!(Sqlite, "sqlite");
 retention_store!(
     Sqlite,

@@ -13,6 +13,7 @@
 //! # }
 //! ```
 
+mod barrier;
 mod foreign;
 mod gaps;
 mod held;
@@ -20,8 +21,10 @@ mod lanes;
 mod leases;
 mod log;
 mod members;
+mod participant;
 mod reapply;
 mod retention;
+mod saga;
 mod shards;
 mod source;
 mod support;
@@ -111,6 +114,32 @@ where
         retention::a_quiet_shard_goes_on_where_its_last_message_is_gone,
         retention::a_reader_that_never_comes_back_is_lost_and_told,
         retention::writers_go_on_while_the_log_is_trimmed,
+        barrier::a_steps_claim_waits_for_the_one_before_it,
+        barrier::steps_are_forgotten_in_time_and_not_before_their_deadline,
+        participant::each_command_has_one_effect_and_one_answer,
+        participant::what_is_confirmed_cannot_be_cancelled,
+        participant::a_technical_failure_leaves_no_trace_and_is_answered,
+        participant::an_action_after_its_time_is_barred_by_the_databases_clock,
+        participant::another_source_cannot_touch_a_saga,
+        participant::a_handler_serves_messages_without_a_saga,
+        participant::a_damaged_command_is_held,
+        participant::whatever_comes_at_once_the_answers_agree,
+        saga::a_saga_goes_through_all_its_steps,
+        saga::a_refusal_compensates_what_was_applied_in_reverse,
+        saga::a_local_step_is_tried_again_and_then_given_up,
+        saga::one_key_is_one_instance,
+        saga::a_locked_entity_is_free_when_its_saga_has_ended,
+        saga::a_start_that_is_rolled_back_is_none,
+        saga::replies_twice_late_or_of_nobody_change_nothing,
+        saga::a_compensation_that_fails_waits_for_an_operator,
+        saga::an_instance_keeps_the_version_it_began_with,
+        saga::two_engines_share_the_work,
+        saga::a_remote_pivot_in_doubt_is_asked,
+        saga::what_is_over_is_forgotten_in_time,
+        saga::a_saga_goes_on_wherever_its_engine_was_cut_off,
+        saga::a_definition_changed_under_its_instances_makes_them_stuck,
+        saga::a_deadline_and_an_answer_at_once_have_one_end,
+        saga::an_instance_that_no_engine_can_decide_is_ended_by_force,
         way::every_message_is_applied_once_in_order,
         way::a_duplicate_batch_has_no_effect_and_a_gap_is_answered,
         way::a_failing_message_parks_its_key_and_the_others_flow,

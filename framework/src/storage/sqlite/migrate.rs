@@ -53,6 +53,7 @@ pub(super) async fn lost_with(
 ) -> Result<i64> {
     let statement = match version {
         8 => include_str!("sql/lost_delayed.sql"),
+        9 => include_str!("sql/lost_saga.sql"),
         5 => include_str!("sql/lost_ahead.sql"),
         4 => include_str!("sql/lost_shards.sql"),
         3 => include_str!("sql/lost_held.sql"),

@@ -133,3 +133,39 @@ SELECT position FROM syncline_mark WHERE FALSE;
 INSERT INTO syncline_mark (position) SELECT 0 FROM DUAL WHERE FALSE;
 
 DELETE FROM syncline_mark WHERE FALSE;
+
+SELECT step FROM syncline_barrier WHERE FALSE;
+
+INSERT INTO syncline_barrier (source, saga_id, step, answer) SELECT 'x', 'x', 'x', 'x' FROM DUAL WHERE FALSE;
+
+UPDATE syncline_barrier SET undone = undone WHERE FALSE;
+
+DELETE FROM syncline_barrier WHERE FALSE;
+
+SELECT id FROM syncline_saga WHERE FALSE;
+
+INSERT INTO syncline_saga (id, saga, version, owner, start_key, status, input, state) SELECT 'x', 'x', 1, 'x', 'x', 'x', 'x', 'x' FROM DUAL WHERE FALSE;
+
+UPDATE syncline_saga SET status = status WHERE FALSE;
+
+DELETE FROM syncline_saga WHERE FALSE;
+
+SELECT id FROM syncline_saga_event WHERE FALSE;
+
+INSERT INTO syncline_saga_event (saga_id, owner, event) SELECT 'x', 'x', 'x' FROM DUAL WHERE FALSE;
+
+DELETE FROM syncline_saga_event WHERE FALSE;
+
+SELECT id FROM syncline_saga_log WHERE FALSE;
+
+INSERT INTO syncline_saga_log (saga_id, what) SELECT 'x', 'x' FROM DUAL WHERE FALSE;
+
+DELETE FROM syncline_saga_log WHERE FALSE;
+
+SELECT entity FROM syncline_saga_lock WHERE FALSE;
+
+INSERT INTO syncline_saga_lock (entity, saga_id) SELECT 'x', 'x' FROM DUAL WHERE FALSE;
+
+UPDATE syncline_saga_lock SET entity = entity WHERE FALSE;
+
+DELETE FROM syncline_saga_lock WHERE FALSE

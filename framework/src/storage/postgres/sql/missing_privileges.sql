@@ -20,7 +20,12 @@ WITH needed (name, privileges) AS (VALUES
     ('syncline_incarnation', '{SELECT}'),
     ('syncline_trim', '{SELECT,UPDATE}'),
     ('syncline_anchor', '{SELECT,INSERT,UPDATE}'),
-    ('syncline_mark', '{SELECT,INSERT,DELETE}')
+    ('syncline_mark', '{SELECT,INSERT,DELETE}'),
+    ('syncline_saga', '{SELECT,INSERT,UPDATE,DELETE}'),
+    ('syncline_saga_event', '{SELECT,INSERT,DELETE}'),
+    ('syncline_saga_log', '{SELECT,INSERT,DELETE}'),
+    ('syncline_saga_lock', '{SELECT,INSERT,DELETE}'),
+    ('syncline_barrier', '{SELECT,INSERT,UPDATE,DELETE}')
 )
 SELECT privilege || ' on ' || name FROM needed, unnest(privileges) AS privilege
 WHERE NOT has_table_privilege(to_regclass(name)::oid, privilege)

@@ -1,0 +1,93 @@
+//! `syncline saga`: instances of sagas, and an operator's hand on them.
+
+mod act;
+mod check;
+mod list;
+mod resolve;
+mod show;
+
+use clap::Subcommand;
+use sqlx::Pool;
+use syncline::{
+    Storage,
+    saga::operate::{self, By},
+    storage::{SagaSummary, check_schema},
+};
+use uuid::Uuid;
+
+use crate::{
+    failure::{Failure, Outcome},
+    output::Output,
+};
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Instances, the newest first
+    List(list::Args),
+    /// One instance as a tree: its steps with what became of them, when, and why
+    Show(show::Args),
+    /// Have a step that has failed tried again; without one, have the engine look again at an
+    /// instance that it could not decide
+    Retry(act::Retry),
+    /// Go on without a step that has failed
+    Skip(act::Skip),
+    /// Take an instance back, if its pivot is not applied
+    Cancel(act::Cancel),
+    /// Declare a stuck instance settled: it ends as it is
+    Resolve(resolve::Args),
+    /// Whether a deployment has every version that instances still need
+    Check(check::Args),
+}
+
+/// Who does something, and why: both stand in the instance's log.
+#[derive(clap::Args)]
+pub(crate) struct Who {
+    /// Who does it
+    #[arg(long, env = "USER", value_name = "NAME")]
+    by: String,
+    /// Why
+    #[arg(long, value_name = "REASON")]
+    why: String,
+}
+
+impl Who {
+    pub(crate) fn by(&self) -> By {
+        By { who: self.by.clone(), why: self.why.clone() }
+    }
+}
+
+pub(crate) async fn run<DB: Storage>(
+    command: &Command,
+    pool: &Pool<DB>,
+    output: &mut Output,
+) -> Result<Outcome, Failure> {
+    check_schema(pool).await?;
+    match command {
+        Command::List(args) => list::run(args, pool, output).await,
+        Command::Show(args) => show::run(args, pool, output).await,
+        Command::Retry(args) => act::retry(args, pool, output).await,
+        Command::Skip(args) => act::skip(args, pool, output).await,
+        Command::Cancel(args) => act::cancel(args, pool, output).await,
+        Command::Resolve(args) => resolve::run(args, pool, output).await,
+        Command::Check(args) => check::run(args, pool, output).await,
+    }
+}
+
+/// An instance that is there.
+async fn instance<DB: Storage>(pool: &Pool<DB>, id: Uuid) -> Result<operate::Shown, Failure> {
+    let shown = operate::show(pool, id).await?;
+    shown.ok_or_else(|| Failure::failed(format!("there is no saga {id}: see `syncline saga list`")))
+}
+
+/// One that is not over, too.
+async fn open<DB: Storage>(pool: &Pool<DB>, id: Uuid) -> Result<operate::Shown, Failure> {
+    let shown = instance(pool, id).await?;
+    match shown.summary.ended_at {
+        Some(_) => Err(over(&shown.summary)),
+        None => Ok(shown),
+    }
+}
+
+fn over(summary: &SagaSummary) -> Failure {
+    Failure::failed(format!("saga {} is over: it is {}", summary.id, summary.status))
+}

@@ -1,0 +1,102 @@
+//! `syncline saga list`.
+
+use serde_json::{Value, json};
+use sqlx::Pool;
+use syncline::{
+    Storage,
+    saga::operate,
+    storage::{SagaFilter, SagaSummary},
+};
+use uuid::Uuid;
+
+use crate::{
+    failure::{Failure, Outcome},
+    output::Output,
+    text,
+};
+
+/// The longest text of a problem in a table.
+const PROBLEM: usize = 50;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Of this saga
+    #[arg(long)]
+    saga: Option<String>,
+    /// With this status
+    #[arg(long, value_parser = ["new", "running", "compensating", "stuck", "completed",
+        "compensated", "resolved"])]
+    status: Option<String>,
+    /// Those that an operator should look at; of all sagas, the longest stuck first
+    #[arg(long, conflicts_with = "status")]
+    stuck: bool,
+    /// Started before this one: the last one of the page before
+    #[arg(long, value_name = "ID")]
+    before: Option<Uuid>,
+    /// At most so many
+    #[arg(short = 'n', value_name = "SAGAS", default_value_t = 100,
+        value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    number: u32,
+}
+
+pub(crate) async fn run<DB: Storage>(
+    args: &Args,
+    pool: &Pool<DB>,
+    output: &mut Output,
+) -> Result<Outcome, Failure> {
+    let longest_first = args.stuck && args.saga.is_none() && args.before.is_none();
+    let found = if longest_first {
+        operate::stuck(pool, args.number).await?
+    } else {
+        let status = if args.stuck { Some("stuck".to_owned()) } else { args.status.clone() };
+        let filter = SagaFilter { saga: args.saga.clone(), status, before: args.before };
+        operate::list(pool, &filter, args.number).await?
+    };
+    if output.is_json() {
+        output.json(&found.iter().map(summary).collect::<Vec<_>>())?;
+        return Ok(Outcome::Done);
+    }
+    if found.is_empty() {
+        output.line(if args.stuck { "no saga is stuck" } else { "no sagas" })?;
+        return Ok(Outcome::Done);
+    }
+    let rows = found.iter().map(|saga| {
+        [
+            saga.id.to_string(),
+            format!("{}@{}", saga.saga, saga.version),
+            saga.key.clone(),
+            saga.status.clone(),
+            text::ago(Some(saga.started_at)),
+            text::ago(Some(saga.updated_at)),
+            text::ago(saga.stuck_at),
+            text::cut(saga.problem.as_deref().unwrap_or("-"), PROBLEM),
+        ]
+    });
+    let header = ["id", "saga", "key", "status", "started", "changed", "stuck", "problem"];
+    output.table(header, rows)?;
+    if found.len() == args.number as usize {
+        match found.last() {
+            Some(last) if !longest_first => {
+                output.note(&format!("there may be more: --before {}", last.id))?;
+            }
+            _ => output.note("there may be more: -n")?,
+        }
+    }
+    Ok(Outcome::Done)
+}
+
+/// What is known of an instance without its steps.
+pub(super) fn summary(saga: &SagaSummary) -> Value {
+    json!({
+        "id": saga.id,
+        "saga": saga.saga,
+        "version": saga.version,
+        "key": saga.key,
+        "status": saga.status,
+        "problem": saga.problem,
+        "started_at": saga.started_at,
+        "updated_at": saga.updated_at,
+        "stuck_at": saga.stuck_at,
+        "ended_at": saga.ended_at,
+    })
+}

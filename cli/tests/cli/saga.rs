@@ -1,0 +1,263 @@
+//! `syncline saga` and `syncline lock`.
+
+use crate::on_each;
+
+on_each!(
+    a_stuck_saga_is_shown_and_goes_on,
+    a_saga_is_cancelled_or_resolved,
+    a_saga_that_no_engine_has_is_found_and_ended_by_force
+);
+
+mod case {
+    use std::{
+        io::Write,
+        sync::{
+            Arc,
+            atomic::{AtomicBool, Ordering},
+        },
+        time::Duration,
+    };
+
+    use serde_json::{Value, json};
+    use sqlx::Pool;
+    use syncline::{
+        Message, Storage, begin,
+        saga::{Outcome, Retry, Saga, SagaBuilder, Sagas},
+    };
+    use syncline_tests::relays::eventually;
+    use uuid::Uuid;
+
+    use crate::{Open, syncline};
+
+    /// The entity that is locked, if there is one, and whether the pivot refuses.
+    type Input = (String, bool);
+
+    const ONCE: Retry =
+        Retry { attempts: 1, base: Duration::from_millis(10), longest: Duration::from_millis(10) };
+
+    struct World<DB: Storage> {
+        pool: Pool<DB>,
+        sagas: Sagas<DB>,
+        /// Whether the compensation, and what comes after the pivot, fail.
+        broken: Arc<AtomicBool>,
+    }
+
+    fn order<DB: Storage>(broken: &Arc<AtomicBool>) -> Saga<DB> {
+        let mut saga = SagaBuilder::<DB, Input>::new("order", 1).locks(|(entity, _): &Input| {
+            if entity.is_empty() { Vec::new() } else { vec![entity.clone()] }
+        });
+        let (undo, last) = (Arc::clone(broken), Arc::clone(broken));
+        saga.local::<_, i64, _>("open", (), |_, _| Box::pin(async { Ok(Outcome::Done(1)) }))
+            .compensate(move |_, _, _| {
+                let broken = undo.load(Ordering::Relaxed);
+                Box::pin(async move {
+                    if broken { Err("the \u{1b}[31mshop is closed".into()) } else { Ok(()) }
+                })
+            })
+            .retry(ONCE)
+            .add();
+        saga.local::<_, i64, _>("approve", (), |_, call| {
+            Box::pin(async move {
+                match call.input.1 {
+                    true => Ok(Outcome::Refuse("no credit".to_owned())),
+                    false => Ok(Outcome::Done(2)),
+                }
+            })
+        })
+        .pivot()
+        .add();
+        saga.local::<_, i64, _>("tell", (), move |_, _| {
+            let broken = last.load(Ordering::Relaxed);
+            Box::pin(
+                async move { if broken { Err("no paper".into()) } else { Ok(Outcome::Done(3)) } },
+            )
+        })
+        .retriable()
+        .retry(ONCE)
+        .add();
+        saga.build().unwrap()
+    }
+
+    /// Its first step is another service's, which never answers.
+    fn trip<DB: Storage>() -> Saga<DB> {
+        let mut saga = SagaBuilder::<DB, Input>::new("trip", 3);
+        saga.remote::<_, i64>("look", (), |_| Ok(Message::json("trip.look", &1)?))
+            .nothing_to_undo()
+            .add();
+        saga.local::<_, i64, _>("pay", (), |_, _| Box::pin(async { Ok(Outcome::Done(1)) }))
+            .pivot()
+            .add();
+        saga.build().unwrap()
+    }
+
+    impl<DB: Open> World<DB> {
+        async fn new(url: &str) -> Self {
+            syncline(url, "migrate up").expect(0);
+            let (pool, broken) = (DB::open(url).await, Arc::new(AtomicBool::new(true)));
+            let sagas = Sagas::builder("/shop", pool.clone()).poll(Duration::from_millis(20));
+            let sagas = sagas.saga(order(&broken)).saga(trip()).build().unwrap();
+            Self { pool, sagas, broken }
+        }
+
+        async fn start(&self, saga: &str, key: &str, entity: &str, refused: bool) -> Uuid {
+            let mut tx = begin(&self.pool).await.unwrap();
+            let input = (entity.to_owned(), refused);
+            let started = self.sagas.start(&mut tx, saga, key, &input).await.unwrap();
+            tx.commit().await.unwrap();
+            let id = started.id;
+            started.committed();
+            id
+        }
+    }
+
+    fn shown(url: &str, id: Uuid) -> Value {
+        syncline(url, &format!("saga show {id} --json")).expect(0).json()
+    }
+
+    async fn until(url: &str, id: Uuid, status: &str) {
+        let is = async || (shown(url, id)["status"] == status).then_some(());
+        eventually(&format!("it is {status}"), is).await;
+    }
+
+    fn ids(list: &Value) -> Vec<String> {
+        let rows = list.as_array().unwrap().iter();
+        rows.map(|row| row["id"].as_str().unwrap().to_owned()).collect()
+    }
+
+    pub(super) async fn a_stuck_saga_is_shown_and_goes_on<DB: Open>(url: &str) {
+        let world = World::<DB>::new(url).await;
+        assert!(syncline(url, "saga list").expect(0).stdout.contains("no sagas"));
+        assert!(syncline(url, "lock list").expect(0).stdout.contains("nothing is locked"));
+        let nobody = Uuid::max();
+        syncline(url, &format!("saga show {nobody}")).expect(1);
+        syncline(url, &format!("saga cancel {nobody} --by ada --why so")).expect(1);
+
+        let running = world.sagas.run().await.unwrap();
+        let back = world.start("order", "key-first", "customer/1", true).await;
+        until(url, back, "stuck").await;
+        let forth = world.start("order", "second", "", false).await;
+        until(url, forth, "stuck").await;
+
+        let (first, second) = (back.to_string(), forth.to_string());
+        let list = |args: &str| ids(&syncline(url, &format!("saga list --json {args}")).json());
+        assert_eq!(list("--stuck"), [first.as_str(), &second]);
+        assert_eq!(list(""), [second.as_str(), &first]);
+        assert_eq!(list(&format!("--before {forth}")), [first.as_str()]);
+        assert_eq!(list("--saga order --status stuck -n 1"), [second.as_str()]);
+        assert_eq!(list("--saga order --stuck"), [second.as_str(), &first]);
+        assert!(list("--saga trip").is_empty() && list("--status completed").is_empty());
+        syncline(url, "saga list --status odd").expect(2);
+        let text = syncline(url, "saga list").expect(0).stdout;
+        assert!(text.contains("order@1") && text.contains("key-first"), "{text}");
+
+        let tree = syncline(url, &format!("saga show {back}")).expect(0).stdout;
+        for line in [
+            "because: approve: no credit",
+            "├─ open: undo_failed, 1 attempt: the \\u{1b}[31mshop is closed",
+            "├─ approve: refused, 1 attempt: no credit",
+            "│  └─ ",
+            "└─ tell: waiting",
+        ] {
+            assert!(tree.contains(line), "{line}: {tree}");
+        }
+        assert!(!tree.contains('\u{1b}'), "{tree}");
+        let document = shown(url, back);
+        assert_eq!(document["steps"]["open"]["phase"], "undo_failed");
+        assert_eq!(document["input"], json!(["customer/1", true]));
+        assert!(document["stuck_at"].is_string() && document["ended_at"].is_null());
+        let locks = syncline(url, "lock list --json").expect(0).json();
+        assert_eq!((&locks[0]["entity"], &locks[0]["saga"]), (&json!("customer/1"), &json!(back)));
+        assert!(syncline(url, "lock list").expect(0).stdout.contains("customer/1"));
+
+        let saga = |args: String| syncline(url, &format!("saga {args} --by ada"));
+        assert!(
+            saga(format!("retry {back} approve --why so")).expect(1).stderr.contains("refused")
+        );
+        saga(format!("retry {back} nothing --why so")).expect(1);
+        saga(format!("retry {back} --why so")).expect(1);
+        saga(format!("retry {back} open")).expect(2);
+        saga(format!("skip {forth} tell --why so")).expect(2);
+        world.broken.store(false, Ordering::Relaxed);
+        saga(format!("retry {back} open --why mended")).expect(0);
+        until(url, back, "compensated").await;
+        let log = shown(url, back)["log"].clone();
+        let said = |line: &Value| line["what"] == "operator" && line["detail"] == "ada: mended";
+        assert!(log.as_array().unwrap().iter().any(said), "{log}");
+        assert!(syncline(url, "lock list").expect(0).stdout.contains("nothing is locked"));
+        let skip = saga(format!("skip {forth} tell --why told --yes --json")).expect(0).json();
+        assert_eq!(skip, json!({"saga": forth, "asked": "skip"}));
+        until(url, forth, "completed").await;
+        assert_eq!(shown(url, forth)["steps"]["tell"]["phase"], "skipped");
+        assert!(saga(format!("cancel {back} --why so")).expect(1).stderr.contains("is over"));
+        running.stop().await;
+    }
+
+    pub(super) async fn a_saga_is_cancelled_or_resolved<DB: Open>(url: &str) {
+        let world = World::<DB>::new(url).await;
+        // Cancelled before an engine has seen it, and after.
+        let early = world.start("trip", "early", "", false).await;
+        syncline(url, &format!("saga cancel {early} --by ada --why rain")).expect(0);
+        let running = world.sagas.run().await.unwrap();
+        until(url, early, "compensated").await;
+        let trip = world.start("trip", "first", "", false).await;
+        until(url, trip, "running").await;
+        let resolve = |id: Uuid, args: &str| {
+            syncline(url, &format!("saga resolve {id} --by ada --why so {args}"))
+        };
+        resolve(trip, "--yes").expect(1);
+        // An engine has it.
+        assert!(resolve(trip, "--yes --force").expect(1).stderr.contains("is not stuck"));
+        syncline(url, &format!("saga cancel {trip} --by ada --why rain")).expect(0);
+        until(url, trip, "compensated").await;
+
+        let stuck = world.start("order", "first", "customer/1", true).await;
+        until(url, stuck, "stuck").await;
+        let release = |id: Uuid, yes: &str| {
+            let args = format!("lock release customer/1 --saga {id} --by ada --why so {yes}");
+            syncline(url, &args)
+        };
+        release(stuck, "").expect(2);
+        release(trip, "--yes").expect(1);
+        release(stuck, "--yes").expect(0);
+        release(stuck, "--yes").expect(1);
+        assert_eq!(syncline(url, "lock list --json").expect(0).json(), json!([]));
+        resolve(stuck, "").expect(2);
+        resolve(stuck, "--yes").expect(0);
+        until(url, stuck, "resolved").await;
+        resolve(stuck, "--yes --force").expect(1);
+        running.stop().await;
+    }
+
+    pub(super) async fn a_saga_that_no_engine_has_is_found_and_ended_by_force<DB: Open>(url: &str) {
+        let world = World::<DB>::new(url).await;
+        syncline(url, "saga check").expect(0);
+        let order = world.start("order", "first", "customer/1", false).await;
+        let check = |args: &str| syncline(url, &format!("saga check {args}"));
+        let missing = check("--json").expect(1).json();
+        let one = json!({"saga": "order", "version": 1, "instances": 1});
+        assert_eq!(missing, json!({"missing": [one]}));
+        check("--have order@1 --have trip@1").expect(0);
+        assert!(check("--have order@2").expect(1).stdout.contains("order@1"));
+        check("--have order").expect(2);
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        writeln!(file, "trip@3\n\norder@1").unwrap();
+        check(&format!("--have-file {}", file.path().display())).expect(0);
+        writeln!(file, "order").unwrap();
+        let bad = check(&format!("--have-file {}", file.path().display())).expect(2);
+        assert!(bad.stderr.contains("line 4"), "{}", bad.stderr);
+        check("--have-file no/such/file").expect(2);
+
+        let force = format!("saga resolve {order} --by ada --why gone --yes --force --json");
+        let early = syncline(url, &force).expect(1);
+        assert_eq!(early.error()["kind"], "failed");
+        let long_ago = if DB::NAME == "SQLite" { "0" } else { "'2020-01-01 00:00:00'" };
+        DB::run(&world.pool, &format!("UPDATE syncline_saga_event SET at = {long_ago}")).await;
+        let done = syncline(url, &force).expect(0).json();
+        assert_eq!(done, json!({"saga": order, "resolved": true}));
+        assert_eq!(shown(url, order)["status"], "resolved");
+        assert!(syncline(url, "lock list").expect(0).stdout.contains("nothing is locked"));
+        syncline(url, "saga check").expect(0);
+        let tree = syncline(url, &format!("saga show {order}")).expect(0).stdout;
+        assert!(tree.contains("operator: ada: gone"), "{tree}");
+    }
+}

@@ -1,0 +1,39 @@
+//! Forgetting what is older than its retention, by the database's clock.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use tokio_util::sync::CancellationToken;
+
+use super::Inner;
+use crate::{Result, Storage};
+
+/// How often old rows are forgotten, and how many in one statement.
+const PAUSE: Duration = Duration::from_secs(60);
+const CHUNK: i64 = 1_000;
+
+/// Forgets ids of foreign messages, and steps of sagas that this consumer took part in.
+pub(super) async fn run<DB: Storage>(consumer: Arc<Inner<DB>>, stop: CancellationToken) {
+    let Inner { name, pool, foreign_retention, barriers, .. } = &*consumer;
+    while stop.run_until_cancelled(tokio::time::sleep(PAUSE)).await.is_some() {
+        let seen = || DB::purge_seen(pool, name, *foreign_retention, CHUNK);
+        report(name, "ids of foreign messages", all(&stop, seen).await);
+        if let Some(retention) = *barriers {
+            let steps = || DB::purge_barriers(pool, retention, CHUNK);
+            report(name, "steps of sagas", all(&stop, steps).await);
+        }
+    }
+}
+
+async fn all<F: Future<Output = Result<u64>>>(
+    stop: &CancellationToken,
+    chunk: impl Fn() -> F,
+) -> Result<()> {
+    while chunk().await? >= CHUNK.unsigned_abs() && !stop.is_cancelled() {}
+    Ok(())
+}
+
+fn report(consumer: &str, what: &str, done: Result<()>) {
+    if let Err(error) = done {
+        tracing::warn!(consumer, %error, "old {what} were not forgotten");
+    }
+}

@@ -1,0 +1,387 @@
+//! Steps with their code: what is typed for users, and erased for the engine.
+
+use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use futures::future::BoxFuture;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use sqlx::Transaction;
+
+use super::{Call, Instance, Outcome, SagaBuilder};
+use crate::{
+    HandlerError, Message, Storage,
+    saga::step::{Retry, Step, Undo},
+};
+
+/// What a step returns, for later steps to read. Made by [`StepBuilder::add`].
+pub struct Ref<T> {
+    step: String,
+    output: PhantomData<fn() -> T>,
+}
+
+impl<T> Ref<T> {
+    fn new(step: String) -> Self {
+        Self { step, output: PhantomData }
+    }
+
+    /// The step's name.
+    pub fn name(&self) -> &str {
+        &self.step
+    }
+}
+
+impl<T> Clone for Ref<T> {
+    fn clone(&self) -> Self {
+        Self::new(self.step.clone())
+    }
+}
+
+impl<T> fmt::Debug for Ref<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Ref").field(&self.step).finish()
+    }
+}
+
+/// The steps that a step reads: `()`, one [`Ref`], or a tuple of them.
+pub trait Reads: Send + Sync + 'static {
+    /// What they returned.
+    type Values: Send + 'static;
+
+    #[doc(hidden)]
+    fn names(&self) -> Vec<String>;
+
+    #[doc(hidden)]
+    #[allow(private_interfaces)]
+    fn load(&self, instance: &Instance<'_>) -> Result<Self::Values, HandlerError>;
+}
+
+impl Reads for () {
+    type Values = ();
+
+    fn names(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    #[allow(private_interfaces)]
+    fn load(&self, _instance: &Instance<'_>) -> Result<(), HandlerError> {
+        Ok(())
+    }
+}
+
+impl<T: DeserializeOwned + Send + 'static> Reads for Ref<T> {
+    type Values = T;
+
+    fn names(&self) -> Vec<String> {
+        vec![self.step.clone()]
+    }
+
+    #[allow(private_interfaces)]
+    fn load(&self, instance: &Instance<'_>) -> Result<T, HandlerError> {
+        instance.output(&self.step)
+    }
+}
+
+macro_rules! reads {
+    ($($name:ident),+) => {
+        impl<$($name: Reads),+> Reads for ($($name,)+) {
+            type Values = ($($name::Values,)+);
+
+            #[allow(non_snake_case)]
+            fn names(&self) -> Vec<String> {
+                let ($($name,)+) = self;
+                [$($name.names()),+].concat()
+            }
+
+            #[allow(non_snake_case, private_interfaces)]
+            fn load(&self, instance: &Instance<'_>) -> Result<Self::Values, HandlerError> {
+                let ($($name,)+) = self;
+                Ok(($($name.load(instance)?,)+))
+            }
+        }
+    };
+}
+
+reads!(A);
+reads!(A, B);
+reads!(A, B, C);
+reads!(A, B, C, D);
+
+/// A step as the engine runs it.
+#[async_trait]
+pub(crate) trait RunStep<DB: Storage>: Send + Sync {
+    /// The action of a local step.
+    async fn act(
+        &self,
+        tx: &mut Transaction<'_, DB>,
+        instance: &Instance<'_>,
+    ) -> Result<Outcome<Value>, HandlerError>;
+
+    /// The compensation of a local step, which gets what the action returned.
+    async fn undo(
+        &self,
+        tx: &mut Transaction<'_, DB>,
+        instance: &Instance<'_>,
+        output: &Value,
+    ) -> Result<(), HandlerError>;
+
+    /// The command of a remote step, without the engine's headers and key.
+    fn command(&self, instance: &Instance<'_>) -> Result<Message, HandlerError>;
+
+    /// Whether what the participant answered can be read as the step's output.
+    fn check_output(&self, output: &Value) -> Result<(), HandlerError>;
+}
+
+type Action<DB, In, Values, Out> = Arc<
+    dyn for<'a> Fn(
+            &'a mut Transaction<'_, DB>,
+            Call<In, Values>,
+        ) -> BoxFuture<'a, Result<Outcome<Out>, HandlerError>>
+        + Send
+        + Sync,
+>;
+type Compensation<DB, In, Values, Out> = Arc<
+    dyn for<'a> Fn(
+            &'a mut Transaction<'_, DB>,
+            Call<In, Values>,
+            Out,
+        ) -> BoxFuture<'a, Result<(), HandlerError>>
+        + Send
+        + Sync,
+>;
+
+/// The code of a local step.
+pub struct Local<DB: Storage, In, R: Reads, Out> {
+    reads: R,
+    action: Action<DB, In, R::Values, Out>,
+    compensation: Option<Compensation<DB, In, R::Values, Out>>,
+}
+
+impl<DB: Storage, In, R: Reads, Out> Local<DB, In, R, Out> {
+    pub(super) fn new<F>(reads: R, action: F) -> Self
+    where
+        F: for<'a> Fn(
+                &'a mut Transaction<'_, DB>,
+                Call<In, R::Values>,
+            ) -> BoxFuture<'a, Result<Outcome<Out>, HandlerError>>
+            + Send
+            + Sync
+            + 'static,
+    {
+        Self { reads, action: Arc::new(action), compensation: None }
+    }
+}
+
+#[async_trait]
+impl<DB, In, R, Out> RunStep<DB> for Local<DB, In, R, Out>
+where
+    DB: Storage,
+    In: DeserializeOwned + Send + Sync + 'static,
+    R: Reads,
+    Out: Serialize + DeserializeOwned + Send + Sync + 'static,
+{
+    async fn act(
+        &self,
+        tx: &mut Transaction<'_, DB>,
+        instance: &Instance<'_>,
+    ) -> Result<Outcome<Value>, HandlerError> {
+        let call = instance.call(&self.reads)?;
+        Ok(match (self.action)(tx, call).await? {
+            Outcome::Done(output) => Outcome::Done(serde_json::to_value(output)?),
+            Outcome::Refuse(reason) => Outcome::Refuse(reason),
+        })
+    }
+
+    async fn undo(
+        &self,
+        tx: &mut Transaction<'_, DB>,
+        instance: &Instance<'_>,
+        output: &Value,
+    ) -> Result<(), HandlerError> {
+        let Some(compensation) = &self.compensation else { return Ok(()) };
+        let call = instance.call(&self.reads)?;
+        compensation(tx, call, Out::deserialize(output)?).await
+    }
+
+    fn command(&self, _instance: &Instance<'_>) -> Result<Message, HandlerError> {
+        Err("a local step sends no command".into())
+    }
+
+    fn check_output(&self, output: &Value) -> Result<(), HandlerError> {
+        Ok(Out::deserialize(output).map(drop)?)
+    }
+}
+
+/// The code of a remote step.
+pub struct Remote<In, R: Reads> {
+    reads: R,
+    command: Command<In, R::Values>,
+}
+
+type Command<In, Values> =
+    Arc<dyn Fn(Call<In, Values>) -> Result<Message, HandlerError> + Send + Sync>;
+
+impl<In, R: Reads> Remote<In, R> {
+    pub(super) fn new(
+        reads: R,
+        command: impl Fn(Call<In, R::Values>) -> Result<Message, HandlerError> + Send + Sync + 'static,
+    ) -> Self {
+        Self { reads, command: Arc::new(command) }
+    }
+}
+
+struct Sent<In, R: Reads, Out>(Remote<In, R>, PhantomData<fn(Out)>);
+
+#[async_trait]
+impl<DB, In, R, Out> RunStep<DB> for Sent<In, R, Out>
+where
+    DB: Storage,
+    In: DeserializeOwned + Send + Sync + 'static,
+    R: Reads,
+    Out: DeserializeOwned + Send + Sync + 'static,
+{
+    async fn act(
+        &self,
+        _tx: &mut Transaction<'_, DB>,
+        _instance: &Instance<'_>,
+    ) -> Result<Outcome<Value>, HandlerError> {
+        Err("a remote step runs at its participant".into())
+    }
+
+    async fn undo(
+        &self,
+        _tx: &mut Transaction<'_, DB>,
+        _instance: &Instance<'_>,
+        _output: &Value,
+    ) -> Result<(), HandlerError> {
+        Err("a remote step is compensated at its participant".into())
+    }
+
+    fn command(&self, instance: &Instance<'_>) -> Result<Message, HandlerError> {
+        (self.0.command)(instance.call(&self.0.reads)?)
+    }
+
+    fn check_output(&self, output: &Value) -> Result<(), HandlerError> {
+        Ok(Out::deserialize(output).map(drop)?)
+    }
+}
+
+/// Says more about a step, and [adds](Self::add) it.
+#[must_use = "a step becomes part of the saga with `add()`"]
+pub struct StepBuilder<'a, DB: Storage, In, Code, Out> {
+    saga: &'a mut SagaBuilder<DB, In>,
+    step: Step,
+    code: Code,
+    output: PhantomData<fn() -> Out>,
+}
+
+impl<'a, DB: Storage, In, Code, Out> StepBuilder<'a, DB, In, Code, Out> {
+    pub(super) fn new(saga: &'a mut SagaBuilder<DB, In>, step: Step, code: Code) -> Self {
+        Self { saga, step, code, output: PhantomData }
+    }
+
+    /// It begins when `step` is done. Without a word it begins after the one before it; steps that
+    /// name the same one run side by side.
+    pub fn after<T>(mut self, step: &Ref<T>) -> Self {
+        self.step = self.step.after(step.name());
+        self
+    }
+
+    /// There is nothing to take back of it.
+    pub fn nothing_to_undo(mut self) -> Self {
+        self.step = self.step.nothing_to_undo();
+        self
+    }
+
+    /// It is the pivot: once it is applied, there is no way back.
+    pub fn pivot(mut self) -> Self {
+        self.step = self.step.pivot();
+        self
+    }
+
+    /// It is never refused; technical failures are tried again.
+    pub fn retriable(mut self) -> Self {
+        self.step = self.step.retriable();
+        self
+    }
+
+    /// How long it may take with all its attempts (one minute).
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.step = self.step.deadline(deadline);
+        self
+    }
+
+    /// How technical failures of its action and its compensation are tried again.
+    pub fn retry(mut self, retry: Retry) -> Self {
+        self.step = self.step.retry(retry);
+        self
+    }
+
+    fn insert(self, reads: Vec<String>, code: Arc<dyn RunStep<DB>>) -> Ref<Out> {
+        let Self { saga, mut step, .. } = self;
+        for read in reads {
+            step = step.reads(read);
+        }
+        let name = step.name.clone();
+        saga.steps.push(code);
+        saga.plan = std::mem::take(&mut saga.plan).step(step);
+        Ref::new(name)
+    }
+}
+
+impl<DB, In, R, Out> StepBuilder<'_, DB, In, Local<DB, In, R, Out>, Out>
+where
+    DB: Storage,
+    In: DeserializeOwned + Send + Sync + 'static,
+    R: Reads + Clone,
+    Out: Serialize + DeserializeOwned + Send + Sync + 'static,
+{
+    /// Takes it back: gets what the action returned, and runs in the orchestrator's transaction.
+    pub fn compensate<F>(mut self, compensation: F) -> Self
+    where
+        F: for<'t> Fn(
+                &'t mut Transaction<'_, DB>,
+                Call<In, R::Values>,
+                Out,
+            ) -> BoxFuture<'t, Result<(), HandlerError>>
+            + Send
+            + Sync
+            + 'static,
+    {
+        self.step.undo = Undo::Compensation;
+        self.code.compensation = Some(Arc::new(compensation));
+        self
+    }
+
+    /// Adds the step to the saga.
+    pub fn add(self) -> Ref<Out> {
+        let Local { reads, action, compensation } = &self.code;
+        let (reads, action, compensation) =
+            (reads.clone(), Arc::clone(action), compensation.clone());
+        let names = reads.names();
+        self.insert(names, Arc::new(Local { reads, action, compensation }))
+    }
+}
+
+impl<DB, In, R, Out> StepBuilder<'_, DB, In, Remote<In, R>, Out>
+where
+    DB: Storage,
+    In: DeserializeOwned + Send + Sync + 'static,
+    R: Reads + Clone,
+    Out: Serialize + DeserializeOwned + Send + Sync + 'static,
+{
+    /// Its participant compensates it: [`SagaHandler::compensate`](crate::saga::SagaHandler::compensate).
+    pub fn compensated(mut self) -> Self {
+        self.step.undo = Undo::Compensation;
+        self
+    }
+
+    /// Adds the step to the saga.
+    pub fn add(self) -> Ref<Out> {
+        let Remote { reads, command } = &self.code;
+        let (reads, command) = (reads.clone(), Arc::clone(command));
+        let names = reads.names();
+        let sent = Sent::<In, R, Out>(Remote { reads, command }, PhantomData);
+        self.insert(names, Arc::new(sent))
+    }
+}

@@ -1,0 +1,216 @@
+//! The engine: decides what has happened to the instances of sagas, in local transactions with
+//! what follows from it. Any number of processes may run one.
+
+mod changes;
+mod keep;
+mod local;
+mod replies;
+mod start;
+mod turn;
+mod work;
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use sqlx::Pool;
+use tokio::sync::Notify;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::definition::Saga;
+use crate::{
+    Error, Result, Storage,
+    message::check_source,
+    storage::{check_schema, saga_owner},
+};
+
+pub use replies::Replies;
+pub use start::{StartError, Started};
+
+/// How long ended instances are kept.
+const RETENTION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// How often is looked for work that nobody has told of.
+const POLL: Duration = Duration::from_millis(500);
+/// How many instances are decided in one transaction.
+const BATCH: u32 = 64;
+
+/// Runs sagas. Cheap to clone: one goes where sagas are [started](Sagas::start), one to the
+/// consumer that gets the [replies](Sagas::replies).
+pub struct Sagas<DB: Storage>(Arc<Inner<DB>>);
+
+impl<DB: Storage> Clone for Sagas<DB> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+struct Inner<DB: Storage> {
+    source: String,
+    pool: Pool<DB>,
+    sagas: Vec<Saga<DB>>,
+    /// `saga/version` of each of them.
+    owners: Vec<String>,
+    retention: Duration,
+    poll: Duration,
+    batch: u32,
+    /// Something may have happened, or soon will have.
+    hint: Arc<Notify>,
+    status: Mutex<SagasStatus>,
+}
+
+/// How the engine is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SagasStatus {
+    /// Versions that have instances and that no definition here is of: (saga, version, instances).
+    pub unknown: Vec<(String, i32, i64)>,
+    /// Why the last transaction failed; none when it did not.
+    pub error: Option<String>,
+}
+
+impl SagasStatus {
+    /// Whether every instance can go on.
+    pub fn is_healthy(&self) -> bool {
+        self.unknown.is_empty() && self.error.is_none()
+    }
+}
+
+/// Builds [`Sagas`].
+pub struct SagasBuilder<DB: Storage> {
+    source: String,
+    pool: Pool<DB>,
+    sagas: Vec<Saga<DB>>,
+    retention: Duration,
+    poll: Duration,
+    batch: u32,
+}
+
+impl<DB: Storage> Sagas<DB> {
+    /// Begins to build the engine of the service `source`, whose database `pool` is. The source is
+    /// the one that its relay sends as.
+    pub fn builder(source: impl Into<String>, pool: Pool<DB>) -> SagasBuilder<DB> {
+        let (retention, poll, batch) = (RETENTION, POLL, BATCH);
+        SagasBuilder { source: source.into(), pool, sagas: Vec::new(), retention, poll, batch }
+    }
+
+    /// Begins to work. A process that only starts sagas need not.
+    ///
+    /// # Errors
+    /// [`Error::NotMigrated`] and its kin when the database's tables do not fit this program.
+    pub async fn run(&self) -> Result<SagasHandle> {
+        check_schema(&self.0.pool).await?;
+        self.0.look_at_versions().await?;
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        tasks.spawn(work::run(Arc::clone(&self.0), stop.clone()));
+        tasks.spawn(keep::run(Arc::clone(&self.0), stop.clone()));
+        tasks.close();
+        Ok(SagasHandle { stop, tasks })
+    }
+
+    /// Works in the caller's task: dropping it is a crash.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) async fn run_here(&self) {
+        work::run(Arc::clone(&self.0), CancellationToken::new()).await;
+    }
+
+    /// How the engine of this process is.
+    pub fn status(&self) -> SagasStatus {
+        self.0.status().clone()
+    }
+
+    /// The handler of the replies: `consumer.batch_handler(wire::REPLY, sagas.replies())`.
+    pub fn replies(&self) -> Replies<DB> {
+        Replies(Arc::clone(&self.0))
+    }
+}
+
+impl<DB: Storage> Inner<DB> {
+    fn status(&self) -> std::sync::MutexGuard<'_, SagasStatus> {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn definition(&self, saga: &str, version: i32) -> Option<&Saga<DB>> {
+        let same = |one: &&Saga<DB>| one.plan.name() == saga && one.plan.version() == version;
+        self.sagas.iter().find(same)
+    }
+}
+
+impl<DB: Storage> SagasBuilder<DB> {
+    /// Adds a definition. Older versions are added, too, as long as they have instances; new ones
+    /// are started with the newest.
+    #[must_use]
+    pub fn saga(mut self, saga: Saga<DB>) -> Self {
+        self.sagas.push(saga);
+        self
+    }
+
+    /// How long instances that are over are kept with their log (30 days). Until then a repeated
+    /// start finds the first one.
+    #[must_use]
+    pub fn retention(mut self, retention: Duration) -> Self {
+        self.retention = retention;
+        self
+    }
+
+    /// How often is looked for work of which this process was not told (500 ms).
+    #[must_use]
+    pub fn poll(mut self, poll: Duration) -> Self {
+        self.poll = poll;
+        self
+    }
+
+    /// How many instances at the most are decided in one transaction (64).
+    #[must_use]
+    pub fn batch(mut self, instances: u32) -> Self {
+        self.batch = instances;
+        self
+    }
+
+    /// Checks it.
+    ///
+    /// # Errors
+    /// [`Error::Definition`]: the source is not of the allowed form, there is no definition, one is
+    /// there twice, or a number is nought.
+    pub fn build(self) -> Result<Sagas<DB>> {
+        let Self { source, pool, sagas, retention, poll, batch } = self;
+        let fail = |problem: String| {
+            Err(Error::Definition { what: "saga engine", name: source.clone(), problem })
+        };
+        if let Err(error) = check_source(&source) {
+            return fail(error.to_string());
+        }
+        if sagas.is_empty() {
+            return fail("it has no definition: add one with `saga`".to_owned());
+        }
+        if poll.is_zero() || batch == 0 {
+            return fail("`poll` and `batch` must be more than nought".to_owned());
+        }
+        let mut owners = Vec::new();
+        for Saga { plan, .. } in &sagas {
+            owners.push(saga_owner(plan.name(), plan.version()));
+        }
+        if owners.iter().collect::<HashSet<_>>().len() < owners.len() {
+            return fail(format!("a version of a saga is there twice: {}", owners.join(", ")));
+        }
+        let (hint, status) = (Arc::default(), Mutex::default());
+        let inner = Inner { source, pool, sagas, owners, retention, poll, batch, hint, status };
+        Ok(Sagas(Arc::new(inner)))
+    }
+}
+
+/// A running engine. Dropping it lets it run on.
+#[derive(Debug)]
+pub struct SagasHandle {
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl SagasHandle {
+    /// Finishes the transaction that is under way, and stops.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.tasks.wait().await;
+    }
+}

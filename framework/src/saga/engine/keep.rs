@@ -1,0 +1,54 @@
+//! What is done now and then: looking for instances that nobody here can decide, and forgetting
+//! those that are over.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio_util::sync::CancellationToken;
+
+use super::Inner;
+use crate::{Result, Storage, storage::saga_owner};
+
+/// How often.
+const LOOK: Duration = Duration::from_secs(60);
+/// How many instances are forgotten in one transaction.
+const CHUNK: i64 = 500;
+/// The pause between two such transactions.
+const PAUSE: Duration = Duration::from_millis(50);
+
+pub(super) async fn run<DB: Storage>(engine: Arc<Inner<DB>>, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        if let Err(error) = engine.keep(&stop).await {
+            tracing::warn!(%error, "sagas could not be looked after; tried again in a minute");
+        }
+        stop.run_until_cancelled(tokio::time::sleep(LOOK)).await;
+    }
+}
+
+impl<DB: Storage> Inner<DB> {
+    async fn keep(&self, stop: &CancellationToken) -> Result<()> {
+        self.look_at_versions().await?;
+        while !stop.is_cancelled() {
+            let forgotten = DB::forget_sagas(&self.pool, self.retention, CHUNK).await?;
+            if forgotten < CHUNK as u64 {
+                break;
+            }
+            stop.run_until_cancelled(tokio::time::sleep(PAUSE)).await;
+        }
+        Ok(())
+    }
+
+    /// Instances of versions that no definition here is of are left alone, and told of.
+    pub(super) async fn look_at_versions(&self) -> Result<()> {
+        let mut versions = DB::saga_versions(&self.pool).await?;
+        versions.retain(|(saga, version, _)| !self.owners.contains(&saga_owner(saga, *version)));
+        if !versions.is_empty() {
+            tracing::warn!(
+                ?versions,
+                "instances of sagas whose version (saga, version, instances) no definition here is \
+                 of: they wait for an engine that has it"
+            );
+        }
+        self.status().unknown = versions;
+        Ok(())
+    }
+}

@@ -1,0 +1,149 @@
+//! Starting a saga in the caller's transaction.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::Value;
+use sqlx::Transaction;
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+use super::Sagas;
+use crate::{
+    Error, HandlerError, Storage,
+    saga::{Event, State},
+    storage::{NewSaga, SagaEvent},
+};
+
+/// What [`Sagas::start`] returns. The saga begins after the transaction has committed.
+#[derive(Debug, Clone)]
+#[must_use = "call `committed()` after the commit, so that the engine looks at once"]
+pub struct Started {
+    /// The instance.
+    pub id: Uuid,
+    /// Whether it was there already: this start was a repeated one.
+    pub repeated: bool,
+    hint: Arc<Notify>,
+}
+
+impl Started {
+    /// Wakes the engine. Call it after the commit; without it the engine finds the instance by
+    /// polling.
+    pub fn committed(self) {
+        self.hint.notify_one();
+    }
+}
+
+/// Why a saga was not started. Nothing of it was written, and the transaction can go on, unless
+/// the database refused it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+#[allow(missing_docs)]
+pub enum StartError {
+    #[error("no definition of saga {saga:?} is known here: add it to the engine's builder")]
+    Unknown { saga: String },
+    #[error(
+        "{what} {value:?} is not of the allowed form: 1 to {most} bytes without control characters"
+    )]
+    Form { what: &'static str, value: String, most: usize },
+    #[error("saga {saga:?} cannot start with this: {problem}")]
+    Input { saga: String, problem: HandlerError },
+    #[error(
+        "saga {saga:?} was started with key {key:?} and another input before, as instance {id}: a key names one request"
+    )]
+    OtherInput { saga: String, key: String, id: Uuid },
+    #[error("{entity:?} is locked by saga instance {by}: try again when it is over")]
+    Locked { entity: String, by: Uuid },
+    #[error(transparent)]
+    Storage(#[from] Error),
+}
+
+const LONGEST: usize = 255;
+
+fn check(what: &'static str, value: &str) -> Result<(), StartError> {
+    match (1..=LONGEST).contains(&value.len()) && !value.chars().any(char::is_control) {
+        true => Ok(()),
+        false => Err(StartError::Form { what, value: value.to_owned(), most: LONGEST }),
+    }
+}
+
+impl<DB: Storage> Sagas<DB> {
+    /// Starts `saga`, in its newest version, with `input` in the caller's transaction: it begins
+    /// when that has committed, or never. `key` names the request: started again with the same key
+    /// and input, even at the same time, there is one instance. The key is free again when an
+    /// ended instance is forgotten.
+    ///
+    /// # Errors
+    /// [`StartError`]: among them that an entity is locked by another instance.
+    ///
+    /// ```
+    /// # #[cfg(feature = "sqlite")]
+    /// # async fn example(
+    /// #     pool: sqlx::SqlitePool, sagas: syncline::saga::Sagas<sqlx::Sqlite>,
+    /// # ) -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut tx = syncline::begin(&pool).await?;
+    /// let started = sagas.start(&mut tx, "registration", "request-17", &"ada").await?;
+    /// tx.commit().await?;
+    /// started.committed();
+    /// # Ok(()) }
+    /// ```
+    pub async fn start<In: Serialize + Sync>(
+        &self,
+        tx: &mut Transaction<'_, DB>,
+        saga: &str,
+        key: &str,
+        input: &In,
+    ) -> Result<Started, StartError> {
+        let versions = self.0.sagas.iter().filter(|one| one.plan.name() == saga);
+        let Some(definition) = versions.max_by_key(|one| one.plan.version()) else {
+            return Err(StartError::Unknown { saga: saga.to_owned() });
+        };
+        check("start key", key)?;
+        let cannot = |problem| StartError::Input { saga: saga.to_owned(), problem };
+        let input = serde_json::to_value(input).map_err(|error| cannot(error.into()))?;
+        let mut entities = definition.locks(&input).map_err(cannot)?;
+        entities.sort_unstable();
+        entities.dedup();
+        entities.iter().try_for_each(|entity| check("entity", entity))?;
+        let text = |value: &Value| value.to_string();
+        let state = serde_json::to_string(&State::new(&definition.plan));
+        let state = state.map_err(|error| cannot(error.into()))?;
+        let id = Uuid::now_v7();
+        let (version, input_text) = (definition.plan.version(), text(&input));
+        let new = NewSaga { id, saga, version, key, input: &input_text, state: &state };
+        if !DB::create_saga(tx, new).await? {
+            return self.found(tx, saga, key, &input).await;
+        }
+        if !entities.is_empty()
+            && let Some((entity, by)) = DB::lock_entities(tx, id, &entities).await?
+        {
+            DB::unmake_saga(tx, id).await?;
+            return Err(StartError::Locked { entity, by });
+        }
+        let event = serde_json::to_string(&Event::Started).map_err(|error| cannot(error.into()))?;
+        DB::add_events(tx, &[SagaEvent { id, event }]).await?;
+        Ok(Started { id, repeated: false, hint: Arc::clone(&self.0.hint) })
+    }
+
+    /// The instance that has the key already.
+    async fn found(
+        &self,
+        tx: &mut Transaction<'_, DB>,
+        saga: &str,
+        key: &str,
+        input: &Value,
+    ) -> Result<Started, StartError> {
+        let Some((id, before)) = DB::saga_by_key(tx, saga, key).await? else {
+            // It committed after this transaction's view was taken.
+            return Err(StartError::Storage(Error::Database {
+                action: "look for a saga by its key",
+                source: sqlx::Error::RowNotFound,
+            }));
+        };
+        if serde_json::from_str::<Value>(&before).ok().as_ref() != Some(input) {
+            let (saga, key) = (saga.to_owned(), key.to_owned());
+            return Err(StartError::OtherInput { saga, key, id });
+        }
+        Ok(Started { id, repeated: true, hint: Arc::clone(&self.0.hint) })
+    }
+}

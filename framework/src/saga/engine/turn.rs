@@ -1,0 +1,360 @@
+//! One instance's turn: its events are decided one after the other, and what follows is done at
+//! once (local steps) or gathered (all the rest).
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
+
+use serde_json::Value;
+use sqlx::Transaction;
+use uuid::Uuid;
+
+use super::{
+    changes::{event_line, status_word},
+    local::{Excused, Key, Stop},
+};
+use crate::{
+    Message, Storage,
+    message::Limits,
+    saga::{
+        Answer, Effect, Event, Phase, Role, Saga, State, Status, Timer, UndoAnswer, decide,
+        definition::Instance,
+        wire::{Ask, Command},
+    },
+    storage::{SagaChanges, SagaLogLine, SagaRow, SagaSave, SagaTimer, saga_owner},
+};
+
+pub(super) struct Turn<'a, DB: Storage> {
+    pub(super) saga: &'a Saga<DB>,
+    pub(super) row: &'a SagaRow,
+    pub(super) input: Value,
+    pub(super) state: State,
+    /// Why it cannot be decided; its events stay.
+    pub(super) problem: Option<String>,
+    pub(super) commands: Vec<Message>,
+    /// Local steps that ran in this transaction.
+    pub(super) ran: Vec<Key>,
+    /// What is set (to a time from now) or cleared.
+    timers: BTreeMap<Timer, Option<Duration>>,
+    due: BTreeSet<Timer>,
+    log: Vec<SagaLogLine>,
+    done: Vec<i64>,
+    /// Answers of our own, and local steps to run.
+    todo: VecDeque<Todo>,
+}
+
+enum Todo {
+    Decide(Event),
+    Act(String, u32),
+    Undo(String, u32),
+}
+
+impl<'a, DB: Storage> Turn<'a, DB> {
+    pub(super) fn new(saga: &'a Saga<DB>, row: &'a SagaRow, problem: Option<String>) -> Self {
+        let mut problem = problem;
+        let mut read = |what: &str, error: serde_json::Error| {
+            problem.get_or_insert(format!("its {what} cannot be read: {error}"));
+        };
+        let state = serde_json::from_str(&row.state).unwrap_or_else(|error| {
+            read("state", error);
+            State::new(&saga.plan)
+        });
+        let input = serde_json::from_str(&row.input).unwrap_or_else(|error| {
+            read("input", error);
+            Value::Null
+        });
+        if let Err(misfit) = state.fits(&saga.plan) {
+            problem.get_or_insert(misfit.to_string());
+        }
+        Self {
+            saga,
+            row,
+            input,
+            state,
+            problem,
+            commands: Vec::new(),
+            ran: Vec::new(),
+            timers: BTreeMap::new(),
+            due: BTreeSet::new(),
+            log: Vec::new(),
+            done: Vec::new(),
+            todo: VecDeque::new(),
+        }
+    }
+
+    /// The timers that can be set for it.
+    pub(super) fn timers(&self) -> Vec<SagaTimer> {
+        let steps = self.state.steps.iter().filter(|(_, step)| step.phase.is_under_way());
+        let steps =
+            steps.flat_map(|(name, _)| [Timer::Deadline(name.clone()), Timer::Retry(name.clone())]);
+        let whole = self.saga.plan.deadline().map(|_| Timer::Saga);
+        steps.chain(whole).map(|timer| self.stored(&timer, None)).collect()
+    }
+
+    fn stored(&self, timer: &Timer, after: Option<Duration>) -> SagaTimer {
+        let id = self.row.id.simple();
+        let subject = match timer {
+            Timer::Deadline(step) => format!("{id} deadline {step}"),
+            Timer::Retry(step) => format!("{id} retry {step}"),
+            Timer::Saga => format!("{id} saga"),
+        };
+        let after = after.map(|after| i64::try_from(after.as_millis()).unwrap_or(i64::MAX));
+        SagaTimer { owner: saga_owner(&self.row.saga, self.row.version), subject, after }
+    }
+
+    /// Takes note that a timer is due.
+    pub(super) fn is_due(&mut self, subject: &str) {
+        let mut words = subject.splitn(3, ' ').skip(1);
+        let timer = match (words.next(), words.next()) {
+            (Some("deadline"), Some(step)) => Timer::Deadline(step.to_owned()),
+            (Some("retry"), Some(step)) => Timer::Retry(step.to_owned()),
+            _ => Timer::Saga,
+        };
+        self.due.insert(timer);
+    }
+
+    /// Decides `events` (with their ids) and then the timers that are still due.
+    pub(super) async fn run(
+        &mut self,
+        tx: &mut Transaction<'_, DB>,
+        events: Vec<(i64, Event)>,
+        excused: &Excused,
+    ) -> Result<(), Stop> {
+        for (id, event) in events {
+            self.decide(event)?;
+            if self.problem.is_some() {
+                return Ok(());
+            }
+            self.done.push(id);
+            self.settle(tx, excused).await?;
+        }
+        // An answer that came in time has taken its timer away.
+        while let Some(timer) = self.due.pop_first() {
+            self.timers.insert(timer.clone(), None);
+            self.decide(Event::Due(timer))?;
+            self.settle(tx, excused).await?;
+        }
+        Ok(())
+    }
+
+    /// Runs local steps, and decides what they answer, until nothing is left to do here.
+    async fn settle(
+        &mut self,
+        tx: &mut Transaction<'_, DB>,
+        excused: &Excused,
+    ) -> Result<(), Stop> {
+        while let Some(todo) = self.todo.pop_front() {
+            match todo {
+                Todo::Decide(event) => self.decide(event)?,
+                // What was decided since may have called it off.
+                Todo::Act(step, attempt) if self.is(&step, Phase::Acting, attempt) => {
+                    let answer = self.act(tx, excused, &step, attempt).await?;
+                    self.decide(Event::Answered { step, attempt, answer })?;
+                }
+                Todo::Undo(step, attempt) if self.is(&step, Phase::Undoing, attempt) => {
+                    let answer = self.undo(tx, excused, &step, attempt).await?;
+                    self.decide(Event::UndoAnswered { step, attempt, answer })?;
+                }
+                Todo::Act(..) | Todo::Undo(..) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn is(&self, step: &str, phase: Phase, attempt: u32) -> bool {
+        let step = self.state.steps.get(step);
+        step.is_some_and(|step| step.phase == phase && step.attempts == attempt)
+    }
+
+    fn decide(&mut self, event: Event) -> Result<(), Stop> {
+        let decision = match decide(&self.saga.plan, &self.state, &event) {
+            Ok(decision) => decision,
+            Err(misfit) => {
+                self.problem = Some(misfit.to_string());
+                return Ok(());
+            }
+        };
+        let ignored = decision.ignored().map(str::to_owned);
+        if ignored.is_none()
+            && let Some(problem) = self.unreadable(&event)
+        {
+            self.problem = Some(problem);
+            return Ok(());
+        }
+        self.log.push(event_line(self.row.id, &event, ignored.as_deref()));
+        self.state = decision.state;
+        for effect in decision.effects {
+            self.follow(effect);
+        }
+        Ok(())
+    }
+
+    /// An answer that later steps could not read is not taken for one.
+    fn unreadable(&self, event: &Event) -> Option<String> {
+        let (Event::Answered { step, answer: Answer::Applied(output), .. }
+        | Event::BarAnswered { step, answer: Answer::Applied(output) }) = event
+        else {
+            return None;
+        };
+        let code = &self.saga.steps[self.saga.plan.place(step)?];
+        let error = code.check_output(output).err()?;
+        Some(format!("what step {step:?} answered cannot be read: {error}"))
+    }
+
+    fn follow(&mut self, effect: Effect) {
+        match effect {
+            Effect::Act { step, attempt } => match self.is_local(&step) {
+                true => self.todo.push_back(Todo::Act(step, attempt)),
+                false => self.send(step, attempt, Ask::Apply),
+            },
+            Effect::Undo { step, attempt } => match self.is_local(&step) {
+                true => self.todo.push_back(Todo::Undo(step, attempt)),
+                false => self.send(step, attempt, Ask::Compensate),
+            },
+            Effect::Bar { step, attempt } => self.send(step, attempt, Ask::Bar),
+            Effect::Arm { timer, after } => {
+                self.due.remove(&timer);
+                self.timers.insert(timer, Some(after));
+            }
+            Effect::Disarm { timer } => {
+                self.due.remove(&timer);
+                self.timers.insert(timer, None);
+            }
+            Effect::Stuck => self.note(None, "stuck", None, None),
+            Effect::Ended(_) => {
+                let word = status_word(self.state.status).to_owned();
+                self.note(None, "ended", None, Some(word));
+                self.due.clear();
+                let left: Vec<_> = self.possible();
+                self.timers.extend(left.into_iter().map(|timer| (timer, None)));
+            }
+            Effect::Ignored { .. } => {}
+        }
+    }
+
+    fn possible(&self) -> Vec<Timer> {
+        let names = self.saga.plan.steps().iter().map(|step| &step.name);
+        let steps =
+            names.flat_map(|name| [Timer::Deadline(name.clone()), Timer::Retry(name.clone())]);
+        steps.chain([Timer::Saga]).collect()
+    }
+
+    fn is_local(&self, step: &str) -> bool {
+        let place = self.saga.plan.place(step);
+        place.is_some_and(|place| self.saga.plan.steps()[place].local)
+    }
+
+    /// Makes the command, which the transaction puts into the outbox.
+    fn send(&mut self, step: String, attempt: u32, ask: Ask) {
+        match self.command(&step, attempt, ask) {
+            Ok(message) => {
+                let what = match ask {
+                    Ask::Apply => "sent",
+                    Ask::Compensate => "compensating",
+                    Ask::Bar => "barring",
+                };
+                self.note(Some(step), what, Some(attempt), None);
+                self.commands.push(message);
+            }
+            Err(error) => {
+                let error = format!("its command could not be made: {error}");
+                match ask {
+                    Ask::Apply => {
+                        let answer = Answer::Failed(error);
+                        self.todo.push_back(Todo::Decide(Event::Answered {
+                            step,
+                            attempt,
+                            answer,
+                        }));
+                    }
+                    Ask::Compensate => {
+                        let answer = UndoAnswer::Failed(error);
+                        let event = Event::UndoAnswered { step, attempt, answer };
+                        self.todo.push_back(Todo::Decide(event));
+                    }
+                    // It is asked again when its timer is due.
+                    Ask::Bar => self.note(Some(step), "barring", Some(attempt), Some(error)),
+                }
+            }
+        }
+    }
+
+    fn command(&self, step: &str, attempt: u32, ask: Ask) -> Result<Message, String> {
+        let plan = &self.saga.plan;
+        let place = plan.place(step).ok_or("there is no such step")?;
+        let outputs = self.outputs();
+        let instance = Instance { id: self.row.id, input: &self.input, outputs: &outputs };
+        let code = std::panic::AssertUnwindSafe(|| self.saga.steps[place].command(&instance));
+        let message = std::panic::catch_unwind(code)
+            .map_err(|_| "it panicked".to_owned())?
+            .map_err(|error| error.to_string())?;
+        // A compensation and a bar outlive every action that they rule out.
+        let deadline = chrono::Duration::from_std(plan.steps()[place].deadline).ok();
+        let until = deadline.and_then(|deadline| self.row.now.checked_add_signed(deadline));
+        let command = Command {
+            saga: self.row.id,
+            step: step.to_owned(),
+            ask,
+            attempt,
+            not_after: until.filter(|_| plan.role(place) != Role::Retriable),
+            confirms: plan.steps()[place].confirms.clone(),
+        };
+        let message = command.address(message);
+        message.validate(&Limits::DEFAULT).map_err(|error| error.to_string())?;
+        Ok(message)
+    }
+
+    /// What the steps have returned so far.
+    pub(super) fn outputs(&self) -> BTreeMap<String, Value> {
+        let steps = self.state.steps.iter();
+        steps.filter_map(|(name, step)| Some((name.clone(), step.output.clone()?))).collect()
+    }
+
+    fn note(
+        &mut self,
+        step: Option<String>,
+        what: &'static str,
+        attempt: Option<u32>,
+        detail: Option<String>,
+    ) {
+        self.log.push(SagaLogLine { id: self.row.id, step, what, attempt, detail });
+    }
+
+    pub(super) fn id(&self) -> Uuid {
+        self.row.id
+    }
+
+    /// What the turn has changed, into `changes`; false when that is nothing.
+    pub(super) fn write(mut self, changes: &mut SagaChanges) -> Result<bool, Stop> {
+        if let Some(problem) = &self.problem {
+            tracing::error!(saga = self.row.saga, id = %self.row.id, problem, "a saga is stuck");
+            self.note(None, "stuck", None, self.problem.clone());
+        } else if self.log.is_empty() {
+            return Ok(false);
+        }
+        let stuck = self.problem.is_some() || self.state.status == Status::Stuck;
+        let state = match self.problem.is_some() && self.done.is_empty() && self.ran.is_empty() {
+            // It may be one that this program cannot read.
+            true => self.row.state.clone(),
+            false => serde_json::to_string(&self.state).map_err(Stop::json)?,
+        };
+        changes.saves.push(SagaSave {
+            id: self.row.id,
+            status: if stuck { "stuck" } else { status_word(self.state.status) },
+            state,
+            problem: self.problem.clone(),
+            stuck,
+            ended: self.state.is_ended(),
+        });
+        for (timer, after) in &self.timers {
+            match after {
+                Some(_) => changes.armed.push(self.stored(timer, *after)),
+                None => changes.cleared.push(self.stored(timer, None)),
+            }
+        }
+        changes.done.append(&mut self.done);
+        changes.log.append(&mut self.log);
+        Ok(true)
+    }
+}

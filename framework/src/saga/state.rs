@@ -1,0 +1,199 @@
+//! Where an instance of a saga stands. It is stored as JSON, by the names of its steps, so that
+//! their order in a definition means nothing.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::plan::Plan;
+
+/// What a step is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// It has not begun.
+    Waiting,
+    /// Its action is under way.
+    Acting,
+    /// Its action failed technically; it is tried again when its timer is due.
+    Resting,
+    /// Its deadline has passed and it is the pivot: it is asked to never be applied.
+    Barring,
+    /// It is applied.
+    Done,
+    /// It was refused: nothing is applied.
+    Refused,
+    /// It was not applied, and never will be.
+    Barred,
+    /// Its compensation is under way.
+    Undoing,
+    /// Its compensation failed technically; it is tried again when its timer is due.
+    UndoResting,
+    /// It is compensated, or there was nothing to compensate.
+    Undone,
+    /// After the pivot: its attempts are used up, or it was refused all the same.
+    Failed,
+    /// The attempts of its compensation are used up.
+    UndoFailed,
+    /// An operator has gone on without it.
+    Skipped,
+}
+
+impl Phase {
+    /// All of them.
+    pub const ALL: [Self; 13] = [
+        Self::Waiting,
+        Self::Acting,
+        Self::Resting,
+        Self::Barring,
+        Self::Done,
+        Self::Refused,
+        Self::Barred,
+        Self::Undoing,
+        Self::UndoResting,
+        Self::Undone,
+        Self::Failed,
+        Self::UndoFailed,
+        Self::Skipped,
+    ];
+
+    /// Whether it ends only when an answer comes or a timer is due.
+    pub fn is_under_way(self) -> bool {
+        use Phase::{Acting, Barring, Resting, UndoResting, Undoing};
+        matches!(self, Acting | Resting | Barring | Undoing | UndoResting)
+    }
+
+    /// Whether steps that wait for it may begin.
+    pub(super) fn lets_on(self) -> bool {
+        matches!(self, Self::Done | Self::Skipped)
+    }
+
+    /// Whether nothing is left to be compensated of it, as far as it can be.
+    pub(super) fn is_settled_back(self) -> bool {
+        use Phase::{Barred, Refused, Skipped, UndoFailed, Undone, Waiting};
+        matches!(self, Waiting | Refused | Barred | Undone | UndoFailed | Skipped)
+    }
+}
+
+/// One step of an instance.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StepState {
+    /// What it is doing.
+    pub phase: Phase,
+    /// How often its action was tried; in its compensation, how often that was.
+    #[serde(default)]
+    pub attempts: u32,
+    /// How many of the attempts an operator has forgiven: they no longer count against the limit.
+    #[serde(default)]
+    pub forgiven: u32,
+    /// What its action returned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<Value>,
+    /// Why it was refused, or what failed last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+impl Default for StepState {
+    fn default() -> Self {
+        Self { phase: Phase::Waiting, attempts: 0, forgiven: 0, output: None, error: None }
+    }
+}
+
+/// How an instance ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum End {
+    /// Every step is applied.
+    Completed,
+    /// Every step that was applied is compensated.
+    Compensated,
+    /// It was stuck, and an operator has declared it settled.
+    Resolved,
+}
+
+/// Which way an instance goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// It has not been started.
+    New,
+    /// Forward.
+    Running,
+    /// Back: a step was refused.
+    Compensating,
+    /// An operator should look: nothing goes on by itself, or the pivot's participant does not
+    /// answer whether it is applied.
+    Stuck,
+    /// It is over.
+    Ended(End),
+}
+
+/// Where an instance stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// Which way it goes.
+    pub status: Status,
+    /// Whether it goes back; a stuck one went this way.
+    pub back: bool,
+    /// Why it goes back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Its steps by name.
+    pub steps: BTreeMap<String, StepState>,
+}
+
+/// A stored instance that is not one of the definition that it names.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the instance's steps are not those of version {version} of saga {saga:?}: {difference}; a changed definition needs a new version"
+)]
+pub struct Misfit {
+    /// The saga.
+    pub saga: String,
+    /// The version of the definition.
+    pub version: i32,
+    /// What differs.
+    pub difference: String,
+}
+
+impl State {
+    /// An instance of `plan` that has not been started.
+    pub fn new(plan: &Plan) -> Self {
+        let steps = plan.steps().iter().map(|step| (step.name.clone(), StepState::default()));
+        Self { status: Status::New, back: false, reason: None, steps: steps.collect() }
+    }
+
+    /// Holds the instance against the plan of its version.
+    ///
+    /// # Errors
+    /// [`Misfit`] when it has other steps.
+    pub fn fits(&self, plan: &Plan) -> Result<(), Misfit> {
+        let fail = |difference| {
+            Err(Misfit { saga: plan.name().to_owned(), version: plan.version(), difference })
+        };
+        if let Some(step) = plan.steps().iter().find(|step| !self.steps.contains_key(&step.name)) {
+            return fail(format!("step {:?} is not in the instance", step.name));
+        }
+        if let Some(name) = self.steps.keys().find(|name| plan.place(name).is_none()) {
+            return fail(format!("step {name:?} is not in the definition"));
+        }
+        Ok(())
+    }
+
+    /// What the step `name` is doing.
+    pub fn phase(&self, name: &str) -> Option<Phase> {
+        self.steps.get(name).map(|step| step.phase)
+    }
+
+    /// What the action of `name` returned.
+    pub fn output(&self, name: &str) -> Option<&Value> {
+        self.steps.get(name).and_then(|step| step.output.as_ref())
+    }
+
+    /// Whether it is over.
+    pub fn is_ended(&self) -> bool {
+        matches!(self.status, Status::Ended(_))
+    }
+}

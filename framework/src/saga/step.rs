@@ -1,0 +1,186 @@
+//! One step of a saga, as a definition says it.
+
+use std::time::Duration;
+
+/// How long a step may take unless it says otherwise.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// How a technical failure is tried again. A refusal is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retry {
+    /// The most attempts, the first one counted.
+    pub attempts: u32,
+    /// The pause after the first attempt; it doubles after each further one.
+    pub base: Duration,
+    /// The longest pause.
+    pub longest: Duration,
+}
+
+impl Default for Retry {
+    /// Eight attempts, with pauses from one second to one minute.
+    fn default() -> Self {
+        Self { attempts: 8, base: Duration::from_secs(1), longest: Duration::from_secs(60) }
+    }
+}
+
+impl Retry {
+    /// The pause after attempt number `attempt`, from 1.
+    pub fn pause(&self, attempt: u32) -> Duration {
+        let doubled = 2_u32.saturating_pow(attempt.saturating_sub(1));
+        self.base.saturating_mul(doubled).min(self.longest)
+    }
+}
+
+/// What takes a step back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Undo {
+    /// Nobody has said.
+    #[default]
+    Unsaid,
+    /// Its compensation.
+    Compensation,
+    /// It changes nothing that would have to be taken back.
+    Nothing,
+}
+
+/// Which way a saga can go from a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Before the pivot: it can be refused, and is compensated when a later one is.
+    Compensatable,
+    /// When it is applied, the saga goes on to its end; when it is refused, back.
+    Pivot,
+    /// After the pivot: it is tried until it succeeds.
+    Retriable,
+}
+
+/// One step of a plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Step {
+    /// Its name, which stays the same as long as the saga has instances.
+    pub name: String,
+    /// Whether it runs in the orchestrator's own transaction; else another service has it.
+    pub local: bool,
+    /// The steps that must be done before it.
+    pub after: Vec<String>,
+    /// The steps whose results it reads.
+    pub reads: Vec<String>,
+    /// What takes it back.
+    pub undo: Undo,
+    /// Whether it is the pivot.
+    pub pivot: bool,
+    /// Whether it is never refused.
+    pub retriable: bool,
+    /// Whether it only reserves, and a later step confirms it (try, confirm, cancel).
+    pub reserves: bool,
+    /// The step whose reservation it confirms.
+    pub confirms: Option<String>,
+    /// How long its action may take, with all its attempts; the same for its compensation's every
+    /// attempt.
+    pub deadline: Duration,
+    /// How technical failures of its action and of its compensation are tried again.
+    pub retry: Retry,
+}
+
+impl Step {
+    fn new(name: impl Into<String>, local: bool) -> Self {
+        Self {
+            name: name.into(),
+            local,
+            after: Vec::new(),
+            reads: Vec::new(),
+            undo: Undo::Unsaid,
+            pivot: false,
+            retriable: false,
+            reserves: false,
+            confirms: None,
+            deadline: DEADLINE,
+            retry: Retry::default(),
+        }
+    }
+
+    /// A step in the orchestrator's own transaction.
+    pub fn local(name: impl Into<String>) -> Self {
+        Self::new(name, true)
+    }
+
+    /// A step of another service.
+    pub fn remote(name: impl Into<String>) -> Self {
+        Self::new(name, false)
+    }
+
+    /// It begins when `step` is done, too. Without a word it begins after the one before it.
+    #[must_use]
+    pub fn after(mut self, step: impl Into<String>) -> Self {
+        self.after.push(step.into());
+        self
+    }
+
+    /// It reads what `step` returned.
+    #[must_use]
+    pub fn reads(mut self, step: impl Into<String>) -> Self {
+        self.reads.push(step.into());
+        self
+    }
+
+    /// It has a compensation.
+    #[must_use]
+    pub fn compensated(mut self) -> Self {
+        self.undo = Undo::Compensation;
+        self
+    }
+
+    /// There is nothing to take back of it.
+    #[must_use]
+    pub fn nothing_to_undo(mut self) -> Self {
+        self.undo = Undo::Nothing;
+        self
+    }
+
+    /// It is the pivot: once it is applied, there is no way back.
+    #[must_use]
+    pub fn pivot(mut self) -> Self {
+        self.pivot = true;
+        self
+    }
+
+    /// It is never refused; technical failures are tried again.
+    #[must_use]
+    pub fn retriable(mut self) -> Self {
+        self.retriable = true;
+        self
+    }
+
+    /// It reserves, before the pivot; a step after the pivot [confirms](Self::confirms) it, and its
+    /// compensation is the cancellation.
+    #[must_use]
+    pub fn reserves(mut self) -> Self {
+        self.reserves = true;
+        self.undo = Undo::Compensation;
+        self
+    }
+
+    /// It confirms what `step` has reserved, which its cancellation would give back: it comes after
+    /// the pivot, and is never refused.
+    #[must_use]
+    pub fn confirms(mut self, step: impl Into<String>) -> Self {
+        self.confirms = Some(step.into());
+        self.retriable = true;
+        self
+    }
+
+    /// How long it may take (one minute).
+    #[must_use]
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// How technical failures are tried again.
+    #[must_use]
+    pub fn retry(mut self, retry: Retry) -> Self {
+        self.retry = retry;
+        self
+    }
+}

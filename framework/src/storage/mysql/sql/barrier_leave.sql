@@ -1,0 +1,1 @@
+DELETE FROM syncline_barrier WHERE source = ? AND saga_id = ? AND step = ? AND answer = ''

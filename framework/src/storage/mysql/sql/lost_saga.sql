@@ -1,0 +1,1 @@
+SELECT COUNT(*) FROM syncline_saga WHERE ended_at IS NULL

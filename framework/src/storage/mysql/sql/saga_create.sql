@@ -1,0 +1,2 @@
+INSERT INTO syncline_saga (id, saga, version, owner, start_key, status, input, state)
+VALUES (?, ?, ?, ?, ?, 'new', ?, ?)

@@ -1,0 +1,3 @@
+DELETE t
+FROM JSON_TABLE(?, '$[*]' COLUMNS (id CHAR(32) PATH '$')) AS one
+STRAIGHT_JOIN syncline_saga_log AS t ON t.saga_id = UNHEX(one.id)

@@ -1,0 +1,6 @@
+SELECT CONVERT(l.entity USING utf8mb4), l.saga_id
+FROM JSON_TABLE(?, '$[*]' COLUMNS (entity VARCHAR(255) PATH '$')) AS one
+STRAIGHT_JOIN syncline_saga_lock AS l ON l.entity = CAST(one.entity AS BINARY)
+WHERE l.saga_id <> ?
+ORDER BY 1 LIMIT 1
+LOCK IN SHARE MODE

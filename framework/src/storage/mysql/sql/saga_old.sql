@@ -1,0 +1,3 @@
+SELECT id FROM syncline_saga
+WHERE ended_at < UTC_TIMESTAMP(6) - INTERVAL (? * 1000) MICROSECOND
+ORDER BY ended_at LIMIT ?

@@ -1,0 +1,1 @@
+DELETE FROM syncline_saga_lock WHERE entity = ? AND saga_id = ?

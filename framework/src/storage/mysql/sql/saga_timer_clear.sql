@@ -1,0 +1,5 @@
+DELETE t
+FROM JSON_TABLE(?, '$[*]' COLUMNS (owner VARCHAR(255) PATH '$.owner',
+                                   subject VARCHAR(512) PATH '$.subject')) AS r
+STRAIGHT_JOIN syncline_timer AS t ON t.kind = 'saga' AND t.owner = CAST(r.owner AS BINARY)
+                                 AND t.subject = CAST(r.subject AS BINARY)

@@ -1,0 +1,1 @@
+SELECT input, state FROM syncline_saga WHERE id = $1

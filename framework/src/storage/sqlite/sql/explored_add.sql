@@ -1,0 +1,1 @@
+INSERT INTO syncline_explored (saga_id, step, undo, at) VALUES (?, ?, ?, ?)

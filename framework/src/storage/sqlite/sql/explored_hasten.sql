@@ -1,0 +1,1 @@
+UPDATE syncline_timer SET due_at = due_at - ? WHERE kind = 'saga'

@@ -1,0 +1,1 @@
+SELECT saga_id, step, undo, at FROM syncline_explored ORDER BY at

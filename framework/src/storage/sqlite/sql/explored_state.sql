@@ -1,0 +1,1 @@
+SELECT state, problem FROM syncline_saga WHERE id = ?

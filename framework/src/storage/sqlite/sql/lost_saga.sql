@@ -1,0 +1,1 @@
+SELECT count(*) FROM syncline_saga WHERE ended_at IS NULL;

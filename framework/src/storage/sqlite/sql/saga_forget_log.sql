@@ -1,0 +1,1 @@
+DELETE FROM syncline_saga_log WHERE saga_id IN (SELECT unhex(value) FROM json_each($1))

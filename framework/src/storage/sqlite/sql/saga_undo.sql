@@ -1,0 +1,1 @@
+DELETE FROM syncline_saga WHERE id = $1
