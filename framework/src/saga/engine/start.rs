@@ -38,22 +38,54 @@ impl Started {
 /// the database refused it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-#[allow(missing_docs)]
 pub enum StartError {
+    /// The engine has no definition of it.
     #[error("no definition of saga {saga:?} is known here: add it to the engine's builder")]
-    Unknown { saga: String },
+    Unknown {
+        /// The saga.
+        saga: String,
+    },
+    /// A name or a key is not of the allowed form.
     #[error(
         "{what} {value:?} is not of the allowed form: 1 to {most} bytes without control characters"
     )]
-    Form { what: &'static str, value: String, most: usize },
+    Form {
+        /// Which of them.
+        what: &'static str,
+        /// What it is.
+        value: String,
+        /// How many bytes it may have.
+        most: usize,
+    },
+    /// The input cannot be stored, or the definition cannot read it.
     #[error("saga {saga:?} cannot start with this: {problem}")]
-    Input { saga: String, problem: HandlerError },
+    Input {
+        /// The saga.
+        saga: String,
+        /// What is wrong with it.
+        problem: HandlerError,
+    },
+    /// The key has started an instance with another input.
     #[error(
         "saga {saga:?} was started with key {key:?} and another input before, as instance {id}: a key names one request"
     )]
-    OtherInput { saga: String, key: String, id: Uuid },
+    OtherInput {
+        /// The saga.
+        saga: String,
+        /// The key.
+        key: String,
+        /// The instance that it started.
+        id: Uuid,
+    },
+    /// Another instance has locked an entity that this one would lock.
     #[error("{entity:?} is locked by saga instance {by}: try again when it is over")]
-    Locked { entity: String, by: Uuid },
+    Locked {
+        /// The entity.
+        entity: String,
+        /// The instance that holds it.
+        by: Uuid,
+    },
+    /// The database, or a message that cannot be written.
     #[error(transparent)]
     Storage(#[from] Error),
 }

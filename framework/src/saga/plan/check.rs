@@ -8,66 +8,199 @@ use crate::message::check_stream;
 /// Why a plan is none.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-#[allow(missing_docs)]
 pub enum PlanError {
+    /// The saga has a name that is not of the allowed form.
     #[error("saga {saga:?}: its name is not of the allowed form: {problem}")]
-    Name { saga: String, problem: String },
+    Name {
+        /// The saga.
+        saga: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The version is lower than 1.
     #[error("saga {saga:?}: versions begin with 1")]
-    Version { saga: String },
+    Version {
+        /// The saga.
+        saga: String,
+    },
+    /// There is no step.
     #[error("saga {saga:?} has no step")]
-    Empty { saga: String },
+    Empty {
+        /// The saga.
+        saga: String,
+    },
+    /// A step has a name that is not of the allowed form.
     #[error("saga {saga:?}: the name of step {step:?} is not of the allowed form: {problem}")]
-    StepName { saga: String, step: String, problem: String },
+    StepName {
+        /// The saga.
+        saga: String,
+        /// The step.
+        step: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Two steps have the same name.
     #[error("saga {saga:?} has two steps {step:?}")]
-    Twice { saga: String, step: String },
+    Twice {
+        /// The saga.
+        saga: String,
+        /// The step.
+        step: String,
+    },
+    /// A step names another one that there is not.
     #[error("saga {saga:?}: step {step:?} names {unknown:?}, which is no step of it")]
-    Unknown { saga: String, step: String, unknown: String },
+    Unknown {
+        /// The saga.
+        saga: String,
+        /// The step.
+        step: String,
+        /// The name that is no step.
+        unknown: String,
+    },
+    /// Steps wait for each other in a circle.
     #[error("saga {saga:?}: steps wait for each other in a circle: {circle}")]
-    Circle { saga: String, circle: String },
+    Circle {
+        /// The saga.
+        saga: String,
+        /// The steps of the circle.
+        circle: String,
+    },
+    /// A step reads what need not be done before it.
     #[error(
         "saga {saga:?}: step {step:?} reads what {read:?} returns, which need not be done before it: name it with `after`"
     )]
-    ReadsAhead { saga: String, step: String, read: String },
+    ReadsAhead {
+        /// The saga.
+        saga: String,
+        /// The step.
+        step: String,
+        /// The step that is read.
+        read: String,
+    },
+    /// Two steps are the pivot.
     #[error("saga {saga:?} has two pivots, {first:?} and {second:?}")]
-    TwoPivots { saga: String, first: String, second: String },
+    TwoPivots {
+        /// The saga.
+        saga: String,
+        /// One of the two.
+        first: String,
+        /// The other one.
+        second: String,
+    },
+    /// A step runs beside the pivot.
     #[error(
         "saga {saga:?}: step {step:?} runs beside the pivot {pivot:?}: put it before or after it"
     )]
-    BesidePivot { saga: String, step: String, pivot: String },
+    BesidePivot {
+        /// The saga.
+        saga: String,
+        /// The step.
+        step: String,
+        /// The pivot.
+        pivot: String,
+    },
+    /// A step before the pivot has no compensation.
     #[error(
         "saga {saga:?}: step {step:?} comes before the pivot and has no compensation: give it one, or say that there is nothing to undo"
     )]
-    NoCompensation { saga: String, step: String },
+    NoCompensation {
+        /// The saga.
+        saga: String,
+        /// The step.
+        step: String,
+    },
+    /// A step after the pivot can be refused.
     #[error(
         "saga {saga:?}: step {step:?} comes after the pivot and can be refused: make it retriable, or put it before the pivot"
     )]
-    RefusableAfterPivot { saga: String, step: String },
+    RefusableAfterPivot {
+        /// The saga.
+        saga: String,
+        /// The step.
+        step: String,
+    },
+    /// A compensation would never run.
     #[error(
         "saga {saga:?}: the compensation of step {step:?} would never run: the step is the pivot or comes after it"
     )]
-    UselessCompensation { saga: String, step: String },
+    UselessCompensation {
+        /// The saga.
+        saga: String,
+        /// The step.
+        step: String,
+    },
+    /// A reservation is confirmed by no step.
     #[error(
         "saga {saga:?}: step {step:?} reserves and no step confirms it: add one after the pivot, or make it an ordinary step with a compensation"
     )]
-    Unconfirmed { saga: String, step: String },
+    Unconfirmed {
+        /// The saga.
+        saga: String,
+        /// The step.
+        step: String,
+    },
+    /// Two steps confirm the same reservation.
     #[error("saga {saga:?}: steps {first:?} and {second:?} confirm the same step {step:?}")]
-    ConfirmedTwice { saga: String, step: String, first: String, second: String },
+    ConfirmedTwice {
+        /// The saga.
+        saga: String,
+        /// The step.
+        step: String,
+        /// One of the two.
+        first: String,
+        /// The other one.
+        second: String,
+    },
+    /// A step confirms one that reserves nothing.
     #[error(
         "saga {saga:?}: step {step:?} confirms {reserved:?}, which is no step that reserves: declare that one so"
     )]
-    NothingToConfirm { saga: String, step: String, reserved: String },
+    NothingToConfirm {
+        /// The saga.
+        saga: String,
+        /// The step.
+        step: String,
+        /// The step that it confirms.
+        reserved: String,
+    },
+    /// A step confirms before there is no way back.
     #[error(
         "saga {saga:?}: step {step:?} confirms {reserved:?} and does not come after the pivot: until then it may have to be cancelled"
     )]
-    ConfirmsTooEarly { saga: String, step: String, reserved: String },
+    ConfirmsTooEarly {
+        /// The saga.
+        saga: String,
+        /// The step.
+        step: String,
+        /// The step that it confirms.
+        reserved: String,
+    },
+    /// A step reserves after the pivot.
     #[error(
         "saga {saga:?}: step {step:?} reserves and does not come before the pivot: after it nothing is cancelled"
     )]
-    ReservesTooLate { saga: String, step: String },
+    ReservesTooLate {
+        /// The saga.
+        saga: String,
+        /// The step.
+        step: String,
+    },
+    /// A local step reserves or confirms.
     #[error("saga {saga:?}: step {step:?} is local: only a participant reserves and confirms")]
-    LocalReservation { saga: String, step: String },
+    LocalReservation {
+        /// The saga.
+        saga: String,
+        /// The step.
+        step: String,
+    },
+    /// A step has no deadline, or no attempt.
     #[error("saga {saga:?}: step {step:?} needs a deadline and at least one attempt")]
-    NoTime { saga: String, step: String },
+    NoTime {
+        /// The saga.
+        saga: String,
+        /// The step.
+        step: String,
+    },
 }
 
 pub(super) fn check_names<'a>(
