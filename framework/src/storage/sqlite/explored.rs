@@ -24,7 +24,10 @@ pub(crate) async fn create(pool: &SqlitePool, tables: &[String]) -> Result<()> {
         let made = sqlx::raw_sql(sqlx::AssertSqlSafe(sql.clone())).execute(pool).await;
         made.map_err(Error::database("make the tables of a service to be explored"))?;
     }
-    Ok(())
+    // A pool that is closed may have a connection that is not yet: all of it must be in the file
+    // that each run copies.
+    let written = sqlx::query(include_str!("sql/explored_checkpoint.sql")).execute(pool).await;
+    written.map(drop).map_err(Error::database("write the service to be explored to its file"))
 }
 
 pub(crate) async fn add(tx: &mut Transaction<'_, Sqlite>, effect: &Effected) -> Result<()> {

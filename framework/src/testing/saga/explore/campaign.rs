@@ -73,7 +73,8 @@ impl<'a> Campaign<'a> {
 
     /// Makes one run.
     async fn one(&mut self, run: &Run) -> Result<Seen, Violation> {
-        let folder = self.folder.0.join("run");
+        // SQLite removes files by name when it closes them, which may be after the run.
+        let folder = self.folder.0.join(format!("run {}", self.report.runs));
         let result = self.in_folder(run, folder.clone()).await;
         drop(fs::remove_dir_all(folder));
         self.report.runs += 1;
