@@ -200,13 +200,13 @@ pub async fn check<DB: Kit>(source: &Pool<DB>, target: &Pool<DB>, consumers: &[&
 /// Waits until `probe` gives something.
 ///
 /// # Panics
-/// After 30 seconds.
+/// After a minute.
 pub async fn eventually<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
-    for _ in 0..3_000 {
+    for _ in 0..6_000 {
         if let Some(found) = probe().await {
             return found;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    panic!("waited 30 s in vain: {what}")
+    panic!("waited a minute in vain: {what}")
 }

@@ -178,7 +178,7 @@ pub(super) async fn a_remote_pivot_in_doubt_is_asked<DB: Storage>(pool: Pool<DB>
         let key = format!("{applied}");
         let id = world.try_start("shipping", &key, "", 1).await.expect("started").id;
         let wait = async |step: &str| {
-            for _ in 0..1_000 {
+            for _ in 0..12_000 {
                 if world.has_logged(id, step).await {
                     return;
                 }

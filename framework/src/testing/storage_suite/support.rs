@@ -55,18 +55,18 @@ pub(super) async fn read_all<DB: Storage>(pool: &Pool<DB>, page: PageLimit) -> V
     }
 }
 
-/// Waits until `probe` gives something; a failed promise after 20 s.
+/// Waits until `probe` gives something; a failed promise after a minute.
 pub(super) async fn eventually<T, F: Future<Output = Option<T>>>(
     what: &str,
     mut probe: impl FnMut() -> F,
 ) -> T {
-    for _ in 0..2_000 {
+    for _ in 0..6_000 {
         if let Some(found) = probe().await {
             return found;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    panic!("waited 20 s in vain: {what}")
+    panic!("waited a minute in vain: {what}")
 }
 
 /// The messages on topic `in` as one batch of stream `s`, as a relay would send it.

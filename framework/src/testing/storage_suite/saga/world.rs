@@ -220,7 +220,7 @@ impl<DB: Storage> World<DB> {
 
     /// Carries messages until the instance has one of these states.
     pub(super) async fn until(&self, id: Uuid, states: &[&str]) -> String {
-        for _ in 0..1_500 {
+        for _ in 0..6_000 {
             self.pump_commands().await;
             self.pump_replies().await;
             let status = self.status(id).await;
