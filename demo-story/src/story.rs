@@ -13,6 +13,7 @@ use serde_json::json;
 
 use crate::{
     client::{Api, User},
+    registrations,
     report::Report,
     services::{Service, Way, pair},
     stores::{Row, Store},
@@ -36,26 +37,32 @@ pub(crate) struct Stage {
     pub(crate) a: Service,
     pub(crate) b: Service,
     pub(crate) api: Api,
-    told: Told,
+    pub(crate) told: Told,
 }
 
 /// What the services were told so far, and must know.
 #[derive(Default)]
-struct Told {
+pub(crate) struct Told {
     /// Who must be at A and at B.
     users: Vec<User>,
-    thieves: usize,
-    /// Registrations that A took.
-    registered: usize,
-    /// Messages that B accepted.
-    accepted: usize,
+    /// Who was active once, and was deleted.
+    gone: usize,
+    /// Registrations that B has refused.
+    refused: usize,
+    /// Registrations that were refused after B had made a login.
+    revoked: usize,
+    /// Updates that B has accepted.
+    updates: usize,
 }
 
 impl Told {
-    fn registered(&mut self, users: &[User]) {
+    pub(crate) fn registered(&mut self, users: &[User]) {
         self.users.extend_from_slice(users);
-        self.registered += users.len();
-        self.accepted += users.len();
+    }
+
+    pub(crate) fn refused(&mut self, by_b: usize, after_b: usize) {
+        self.refused += by_b;
+        self.revoked += after_b;
     }
 }
 
@@ -83,6 +90,7 @@ impl Stage {
         self.change_over(Way::Pull, (&a, &b), to_pull, report).await?;
         self.act("second act", Way::Pull, (&a, &b), pulled, report).await?;
         self.change_over(Way::Push, (&a, &b), to_push, report).await?;
+        registrations::act(self, (&a, &b), report).await?;
         println!("\nwhat must be true at the end:");
         nobody_lost_and_nobody_twice(&a, &b, &self.told, report).await
     }
@@ -107,8 +115,7 @@ impl Stage {
         println!("\nwhat must be true now, by {way}:");
         everyone_is_active_and_can_log_in(&self.api, users, report).await?;
         thieves_are_rejected(&self.api, way, users, report).await?;
-        self.told.thieves += THIEVES;
-        self.told.registered += THIEVES;
+        self.told.refused(THIEVES, 0);
         nobody_lost_and_nobody_twice(a, b, &self.told, report).await?;
         changes_arrive(&self.api, (a, b), way, users, &mut self.told, report).await?;
         let probes = delay(&self.api, b, way, report).await?;
@@ -211,7 +218,7 @@ impl Stage {
     }
 }
 
-async fn everyone_is_active_and_can_log_in(
+pub(crate) async fn everyone_is_active_and_can_log_in(
     api: &Api,
     users: &[User],
     report: &mut Report,
@@ -293,17 +300,30 @@ async fn nobody_lost_and_nobody_twice(
     let seen = format!("{} at A, {} at B", active.len(), known.len());
     let same = active == expected && known == expected;
     report.promise("both databases hold these users, to the byte", same, seen);
-    let [users, thieves, registered, accepted] =
-        [told.users.len(), told.thieves, told.registered, told.accepted]
-            .map(|count| i64::try_from(count).unwrap_or(i64::MAX));
-    report.count("rows at A, the rejected ones among them", a.users().await?, users + thieves);
+    let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+    let (users, refused) = (number(told.users.len()), number(told.refused + told.revoked));
+    report.count("accounts at A, active ones and no others", a.users().await?, users);
     report.count("rows at B", b.accounts().await?, users);
-    let (twice, sent) = a.told("user.registered").await?;
-    report.count("messages about registrations in A's log", sent, registered);
-    report.none("users registered twice in A's log", twice);
-    let (twice, effects) = b.accepted().await?;
-    report.count("messages applied at B", effects, accepted);
-    report.none("messages applied twice", twice);
+    report.count("refused registrations at A", a.registrations().await?, refused);
+    report.count("display names at A", a.display_names().await?, users);
+    let (twice, welcomed) = a.welcomed().await?;
+    report.count("users who were welcomed", welcomed, users);
+    report.none("users welcomed twice", twice);
+    let over = arrives(|| a.open_sagas(), |open| *open == 0).await?;
+    report.promise("every registration is over, whole or not at all", over, "no open saga");
+    let made = number(told.users.len() + told.gone + told.revoked);
+    let (twice, asked) = a.asked().await?;
+    report.count("logins that A has asked for", asked, made + number(told.refused));
+    report.none("users for whom it has asked twice", twice);
+    let (twice, provisioned) = b.provisioned().await?;
+    report.count("logins that B has made", provisioned, made);
+    report.none("logins made twice", twice);
+    let (twice, revoked) = b.revoked().await?;
+    report.count("logins that B has taken back", revoked, number(told.revoked));
+    report.none("logins taken back twice", twice);
+    let (twice, updates) = b.accepted().await?;
+    report.count("updates applied at B", updates, number(told.updates));
+    report.none("updates applied twice", twice);
     report.none("messages held after a failure, or dead", a.held().await? + b.held().await?);
     Ok(())
 }
@@ -345,7 +365,8 @@ async fn changes_arrive(
         shown["email"] == bold.email.as_str() && shown["reason"].is_string()
     });
     report.promise("a refused update goes back at A", restored.await?, "old address, with reason");
-    told.accepted += 1;
+    told.updates += 1;
+    told.gone += 1;
     told.users.retain(|user| user.user_id != gone.user_id);
     for user in told.users.iter_mut().filter(|user| user.user_id == changed.user_id) {
         (user.name, user.email) = (name.to_owned(), email.clone());
@@ -394,7 +415,7 @@ async fn caught_up(from: &Store, to: &Store) -> anyhow::Result<bool> {
 }
 
 /// Looks again and again until `is` is so; false when it never was.
-async fn arrives<T, F: Future<Output = anyhow::Result<T>>>(
+pub(crate) async fn arrives<T, F: Future<Output = anyhow::Result<T>>>(
     look: impl Fn() -> F,
     is: impl Fn(&T) -> bool,
 ) -> anyhow::Result<bool> {
