@@ -2,7 +2,7 @@
 
 use demo_common::{Hashed, Problem};
 use sqlx::Pool;
-use syncline::saga::operate;
+use syncline::saga::{self, End, State, operate};
 
 use super::{Shown, ShownUser};
 use crate::{
@@ -67,22 +67,34 @@ pub(super) async fn find<DB: Store>(
     // What was asked for goes with the commit that makes the account active.
     let requested = DB::requested(pool, user_id).await?;
     let user = match (DB::get(pool, user_id).await?, requested) {
-        (Some(user), _) if user.status == Status::Active => user,
-        (_, Some(requested)) => asked_for(pool, requested).await?,
-        (Some(user), None) => user,
-        (None, None) => return Ok(None),
+        (Some(user), _) if user.status == Status::Active => Some(user),
+        (_, Some(requested)) => match asked_for(pool, requested).await? {
+            None => DB::get(pool, user_id).await?,
+            user => user,
+        },
+        (user, None) => user,
     };
-    Ok(Some(user.into()))
+    Ok(user.map(Found::from))
 }
 
-/// The user of a registration that is under way or refused, as the client wants to be.
-async fn asked_for<DB: Store>(pool: &Pool<DB>, requested: Requested) -> Result<User, Problem> {
+/// The user of a registration that is under way or refused, as the client wants to be; none when it
+/// has succeeded meanwhile.
+async fn asked_for<DB: Store>(
+    pool: &Pool<DB>,
+    requested: Requested,
+) -> Result<Option<User>, Problem> {
     let shown = operate::show(pool, requested.saga).await?;
     let mut user = Found::pending(requested).user;
-    if shown.as_ref().is_none_or(|shown| shown.summary.ended_at.is_some()) {
-        let reason = shown.and_then(|shown| shown.state.ok()?.reason);
-        user.reason = reason.or_else(|| Some("it was refused".to_owned()));
-        user.status = Status::Rejected;
+    let state = shown.map(|shown| shown.state);
+    match state {
+        Some(Ok(State { status: saga::Status::Ended(End::Completed), .. })) => return Ok(None),
+        // It is over; or so long that it is forgotten.
+        Some(Ok(State { status: saga::Status::Ended(_), reason, .. })) => {
+            user.status = Status::Rejected;
+            user.reason = reason;
+        }
+        None => user.status = Status::Rejected,
+        Some(_) => {}
     }
-    Ok(user)
+    Ok(Some(user))
 }
