@@ -18,7 +18,8 @@ pub(crate) fn print(shown: &Shown) {
         let joint = if n + 1 == steps.len() { "└─" } else { "├─" };
         let of = shown.log.iter().filter(|line| line.step.as_deref() == Some(name));
         let events: Vec<_> = of.map(|line| line.what.as_str()).collect();
-        println!("  {joint} {name:<16} {:<10} {}", word(step.phase), events.join(", "));
+        let line = format!("{joint} {name:<16} {:<10} {}", word(step.phase), events.join(", "));
+        println!("  {}", line.trim_end());
     }
 }
 

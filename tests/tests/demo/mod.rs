@@ -185,13 +185,13 @@ impl Pair {
     }
 
     pub(crate) async fn until<T>(&self, what: &str, probe: impl AsyncFn() -> Option<T>) -> T {
-        for _ in 0..2_000 {
+        for _ in 0..6_000 {
             if let Some(found) = probe().await {
                 return found;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        panic!("waited 40 s in vain: {what}")
+        panic!("waited 120 s in vain: {what}")
     }
 
     pub(crate) async fn stop(self) {
