@@ -1,6 +1,7 @@
 //! The demo: two services, two databases, and what must be true whatever is killed.
 
 mod client;
+mod promises;
 mod registrations;
 mod report;
 mod services;

@@ -5,10 +5,11 @@ use serde_json::Value;
 
 use crate::{
     client::{Api, User},
+    promises::{arrives, everyone_is_active_and_can_log_in},
     report::Report,
     services::Way,
     stores::Store,
-    story::{Stage, arrives, everyone_is_active_and_can_log_in},
+    story::Stage,
     tree,
 };
 

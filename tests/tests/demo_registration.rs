@@ -12,7 +12,7 @@ use syncline_tests::{
 };
 use tokio::process::{Child, Command};
 
-use demo::{Pair, flags_of, registration};
+use demo::{Pair, Way, flags_of, registration};
 
 /// A number in a database.
 async fn number(url: &str, sql: &'static str) -> i64 {
@@ -56,8 +56,8 @@ fn reason(shown: &Value) -> &str {
     shown["user"]["reason"].as_str().unwrap_or_default()
 }
 
-async fn refused(databases: [&str; 2]) {
-    let pair = Pair::start(databases).await;
+async fn refused(databases: [&str; 2], way: Way) {
+    let pair = Pair::start_by(databases, way).await;
     let ann = registration("ann", "ann@example.org", Some("Ann"));
     let (status, shown) = pair.ask(&ann, None).await;
     assert_eq!((status, &shown["user"]["status"]), (StatusCode::ACCEPTED, &json!("pending")));
@@ -238,19 +238,25 @@ async fn killed(databases: [&str; 2]) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_registration_that_is_refused_in_the_middle_is_taken_back_on_sqlite() {
     let ((_one, a), (_two, b)) = (sqlite_database(), sqlite_database());
-    refused([&a, &b]).await;
+    refused([&a, &b], Way::Push).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_registration_that_is_refused_in_the_middle_is_taken_back_on_postgres() {
     let (Some(a), Some(b)) = (postgres_database().await, postgres_database().await) else { return };
-    refused([&a, &b]).await;
+    refused([&a, &b], Way::Push).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_registration_that_is_refused_in_the_middle_is_taken_back_on_mariadb() {
     let (Some(a), Some(b)) = (mariadb_database().await, mariadb_database().await) else { return };
-    refused([&a, &b]).await;
+    refused([&a, &b], Way::Push).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_and_answers_of_a_registration_can_be_pulled() {
+    let ((_one, a), (_two, b)) = (sqlite_database(), sqlite_database());
+    refused([&a, &b], Way::PullBoth).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
