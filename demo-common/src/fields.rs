@@ -28,6 +28,15 @@ impl Fields {
         self.require("user.name", good, "1 to 200 characters without control characters")
     }
 
+    /// A display name: 1 to 64 characters without control characters and white space around it.
+    pub fn display_name(&mut self, name: &str) -> &mut Self {
+        let good = (1..=64).contains(&name.chars().count())
+            && !name.chars().any(char::is_control)
+            && name.trim() == name;
+        let rule = "1 to 64 characters without control characters and spaces around it";
+        self.require("user.display_name", good, rule)
+    }
+
     /// An e-mail address: something, an @, a domain; at most 254 bytes.
     pub fn email(&mut self, email: &str) -> &mut Self {
         let plain = !email.chars().any(|c| c.is_control() || c.is_whitespace());

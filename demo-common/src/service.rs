@@ -150,7 +150,7 @@ pub async fn hold_open(
 /// sent and not acknowledged is sent again after the next start.
 pub async fn stop_soon(part: impl Future<Output = ()>) {
     if tokio::time::timeout(GRACE, part).await.is_err() {
-        tracing::warn!("the relay did not stop within {GRACE:?} and was cut off");
+        tracing::warn!("a part did not stop within {GRACE:?} and was cut off");
     }
 }
 

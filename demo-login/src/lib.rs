@@ -1,9 +1,10 @@
 //! Service B of the demo: logs users in whom the other service registered, from a store of its
-//! own. It refuses an e-mail address that it knows for another user, which rejects the
-//! registration at the other service.
+//! own. It takes part in the saga of a registration, and refuses a login for an e-mail address
+//! that it knows for another user, or of a domain on its block list.
 
 mod account;
 mod api;
+mod provision;
 mod store;
 mod sync;
 mod tries;
@@ -16,8 +17,9 @@ use sqlx::Pool;
 use tokio_util::sync::CancellationToken;
 
 pub use api::{App, router};
+pub use provision::ProvisionLogin;
 pub use store::Store;
-pub use sync::{PEER, SHARDS, SOURCE, STREAM, TOPICS, consumer, relay};
+pub use sync::{PEER, PROVISION, SHARDS, SOURCE, STREAM, TOPICS, consumer, relay};
 pub use tries::Tries;
 
 const LISTEN: SocketAddr =

@@ -1,4 +1,4 @@
-//! This service's table. The statements differ by their placeholders, which have no numbers in
+//! This service's tables. The statements differ by their placeholders, which have no numbers in
 //! MySQL: values are bound in its order.
 
 mod mysql;
@@ -25,6 +25,9 @@ pub trait Store: Storage {
     /// Who has this address.
     async fn owner(tx: &mut Transaction<'_, Self>, email: &str) -> sqlx::Result<Option<String>>;
 
+    /// Whether addresses of this domain get no login.
+    async fn blocked(tx: &mut Transaction<'_, Self>, domain: &str) -> sqlx::Result<bool>;
+
     /// Writes an account, unless a newer version is there.
     async fn put(tx: &mut Transaction<'_, Self>, account: &Account) -> sqlx::Result<()>;
 
@@ -32,14 +35,19 @@ pub trait Store: Storage {
     async fn remove(tx: &mut Transaction<'_, Self>, user_id: &str) -> sqlx::Result<()>;
 }
 
+const BLOCKED_DOMAINS: &str = include_str!("../migrations/0002_blocked_domains.sql");
+
 /// The statements of PostgreSQL and SQLite.
 mod standard {
-    pub(super) const TABLES: &[(&str, &str)] =
-        &[("accounts", include_str!("../migrations/0001_accounts.sql"))];
+    pub(super) const TABLES: &[(&str, &str)] = &[
+        ("accounts", include_str!("../migrations/0001_accounts.sql")),
+        ("blocked domains", super::BLOCKED_DOMAINS),
+    ];
     pub(super) const GET: &str =
         "SELECT user_id, name, email, password_hash, version FROM accounts WHERE user_id = $1";
     pub(super) const VERSION: &str = "SELECT version FROM accounts WHERE user_id = $1";
     pub(super) const OWNER: &str = "SELECT user_id FROM accounts WHERE email_key = $1";
+    pub(super) const BLOCKED: &str = "SELECT domain FROM blocked_domains WHERE domain = $1";
     pub(super) const ADD: &str = "INSERT INTO accounts
         (name, email, email_key, password_hash, version, user_id) VALUES ($1, $2, $3, $4, $5, $6)";
     pub(super) const CHANGE: &str = "UPDATE accounts
@@ -79,6 +87,14 @@ macro_rules! store {
             ) -> sqlx::Result<Option<String>> {
                 let key = email_key(email);
                 sqlx::query_scalar($sql::OWNER).bind(key).fetch_optional(&mut **tx).await
+            }
+
+            async fn blocked(tx: &mut Transaction<'_, Self>, domain: &str) -> sqlx::Result<bool> {
+                let found: Option<String> = sqlx::query_scalar($sql::BLOCKED)
+                    .bind(domain)
+                    .fetch_optional(&mut **tx)
+                    .await?;
+                Ok(found.is_some())
             }
 
             async fn put(tx: &mut Transaction<'_, Self>, account: &Account) -> sqlx::Result<()> {

@@ -4,11 +4,12 @@ use async_trait::async_trait;
 use sqlx::{Pool, Transaction};
 use syncline::{
     Consumer, Envelope, Handler, HandlerError, Message, Relay, RelayHandle, Route, Stream, Verdict,
-    consumer::REJECTED, enqueue, transport::Publisher,
+    consumer::REJECTED, enqueue, saga::wire::REPLY, transport::Publisher,
 };
 
 use crate::{
     account::{Accepted, Account, Deleted},
+    provision::ProvisionLogin,
     store::Store,
 };
 
@@ -17,13 +18,15 @@ pub const SOURCE: &str = "/demo/login";
 /// The stream that it sends.
 pub const STREAM: &str = "accounts";
 /// The topics of that stream.
-pub const TOPICS: &[&str] = &["account.*", REJECTED];
+pub const TOPICS: &[&str] = &["account.*", REJECTED, REPLY];
 /// The other service, and the stream that it sends.
 pub const PEER: (&str, &str) = ("/demo/register", "users");
+/// The other service's command to let a user log in.
+pub const PROVISION: &str = "login.provision";
 /// How many shards that stream has.
 pub const SHARDS: i32 = 1;
 
-/// Takes a new or changed user over, unless another one has the address.
+/// Takes a changed user over, unless another one has the address.
 struct OnChanged;
 
 #[async_trait]
@@ -34,8 +37,7 @@ impl<DB: Store> Handler<DB> for OnChanged {
         message: &Envelope,
     ) -> Result<Verdict, HandlerError> {
         let account: Account = message.decode()?;
-        let known = DB::version(tx, &account.user_id).await?;
-        if message.topic == "user.updated" && known.is_none() {
+        if DB::version(tx, &account.user_id).await?.is_none() {
             return Ok(Verdict::Reject("the user is not known here".to_owned()));
         }
         match DB::owner(tx, &account.email).await? {
@@ -75,13 +77,13 @@ impl<DB: Store> Handler<DB> for OnDeleted {
 /// Never, for this definition is of the allowed form.
 pub fn consumer<DB: Store>(pool: Pool<DB>) -> syncline::Result<Consumer<DB>> {
     Consumer::builder("login", pool)
-        .handler("user.registered", OnChanged)
+        .participant(PROVISION, ProvisionLogin)
         .handler("user.updated", OnChanged)
         .handler("user.deleted", OnDeleted)
         .build()
 }
 
-/// Sends acceptances and rejections back to the other service, or only keeps them for the feed.
+/// Sends acceptances, rejections and the answers to commands back to the other service, or only keeps them for the feed.
 ///
 /// # Errors
 /// As [`syncline::relay::RelayBuilder::start`].

@@ -1,7 +1,8 @@
-//! Service A of the demo: registers users. The user and the message about it commit in one
-//! transaction; the other service's answer makes the user `active` or `rejected`.
+//! Service A of the demo: registers users, by a saga in which the other service takes part: see
+//! [`registration()`]. What changes later and the message about it commit in one transaction.
 
 mod api;
+mod registration;
 mod store;
 mod sync;
 mod user;
@@ -14,7 +15,8 @@ use sqlx::Pool;
 use tokio_util::sync::CancellationToken;
 
 pub use api::{App, router};
-pub use store::Store;
+pub use registration::{Registration, SAGA, registration, sagas};
+pub use store::{Registrations, Requested, Store};
 pub use sync::{PEER, SHARDS, SOURCE, STREAM, TOPICS, consumer, relay};
 
 const LISTEN: SocketAddr =
@@ -40,15 +42,18 @@ where
 {
     demo_common::migrate(&pool, DB::TABLES).await?;
     let passwords = Passwords::new(config.hash_cost)?;
-    let consumer = consumer(pool.clone())?;
+    let sagas = sagas(pool.clone())?;
+    let consumer = consumer(pool.clone(), &sagas)?;
     let retries = consumer.start().await?;
     let relay = relay(pool.clone(), demo_common::push_to(&config)?).await?;
     let feed = demo_common::feed_of(&config, &relay, STREAM, TOPICS, stop.clone())?;
     let intake = Intake::start(&config, PEER, SHARDS, Arc::new(consumer), &stop)?;
-    let app = app(App { pool: pool.clone(), passwords }, intake.router.clone(), feed);
+    let engine = sagas.run().await?;
+    let app = app(App { pool: pool.clone(), passwords, sagas }, intake.router.clone(), feed);
     let result = demo_common::hold_open(config.listen.unwrap_or(LISTEN), app, stop.clone()).await;
     stop.cancel();
     intake.stopped().await;
+    demo_common::stop_soon(engine.stop()).await;
     demo_common::stop_soon(relay.stop()).await;
     retries.stop().await;
     pool.close().await;

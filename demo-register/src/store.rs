@@ -2,17 +2,18 @@
 //! placeholders, which have no numbers in MySQL: values are bound in its order.
 
 mod mysql;
+mod registrations;
 
 use async_trait::async_trait;
 use demo_common::Hashed;
+pub use registrations::{Registrations, Requested};
 use sqlx::{MySql, Pool, Postgres, Row, Sqlite, Transaction};
-use syncline::Storage;
 
 use crate::user::{Status, User};
 
 /// What this service asks of its database.
 #[async_trait]
-pub trait Store: Storage {
+pub trait Store: Registrations {
     /// The tables, made at start-up.
     const TABLES: &'static [(&'static str, &'static str)];
 
@@ -65,10 +66,13 @@ pub struct Values {
 
 /// The statements of PostgreSQL and SQLite.
 mod standard {
-    pub(super) const TABLES: &[(&str, &str)] =
-        &[("users", include_str!("../migrations/0001_users.sql"))];
+    pub(super) const TABLES: &[(&str, &str)] = &[
+        ("users", include_str!("../migrations/0001_users.sql")),
+        ("registrations", include_str!("../migrations/0002_registrations.sql")),
+    ];
     pub(super) const GET: &str =
-        "SELECT id, name, email, password_hash, status, reason, version, last_version
+        "SELECT id, name, email, password_hash, status, reason, version, last_version,
+            (SELECT n.name FROM display_names n WHERE n.user_id = users.id) AS display_name
         FROM users WHERE id = $1";
     pub(super) const ADD: &str = "INSERT INTO users
         (name, email, password_hash, status, reason, version, last_version, id)
@@ -90,7 +94,8 @@ mod standard {
         FROM user_versions WHERE user_id = $1 ORDER BY version DESC LIMIT 1";
 }
 const GET_FOR_UPDATE: &str =
-    "SELECT id, name, email, password_hash, status, reason, version, last_version
+    "SELECT id, name, email, password_hash, status, reason, version, last_version,
+        (SELECT n.name FROM display_names n WHERE n.user_id = users.id) AS display_name
     FROM users WHERE id = $1 FOR UPDATE";
 
 macro_rules! user {
@@ -110,6 +115,7 @@ macro_rules! user {
             reason: row.try_get(5)?,
             version: row.try_get(6)?,
             last_version: row.try_get(7)?,
+            display_name: row.try_get(8)?,
         })
     }};
 }

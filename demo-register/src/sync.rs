@@ -1,23 +1,23 @@
-//! What comes back from the other service: acceptance, or a rejection to take back.
+//! What goes to the other service, and what comes back: answers to the commands of sagas, and of an
+//! update its acceptance, or a rejection to take back.
 
 use async_trait::async_trait;
 use sqlx::{Pool, Transaction};
 use syncline::{
     Compensate, Consumer, Envelope, Handler, HandlerError, Rejection, Relay, RelayHandle, Route,
-    Stream, Verdict, transport::Publisher,
+    Stream, Verdict,
+    saga::{Sagas, wire::REPLY},
+    transport::Publisher,
 };
 
-use crate::{
-    store::Store,
-    user::{Accepted, Status},
-};
+use crate::{store::Store, user::Accepted};
 
 /// This service, as the source of its messages.
 pub const SOURCE: &str = "/demo/register";
 /// The stream that it sends.
 pub const STREAM: &str = "users";
 /// The topics of that stream.
-pub const TOPICS: &[&str] = &["user.*"];
+pub const TOPICS: &[&str] = &["user.*", "login.*"];
 /// The other service, and the stream that it sends back.
 pub const PEER: (&str, &str) = ("/demo/login", "accounts");
 /// How many shards that stream has.
@@ -39,9 +39,6 @@ impl<DB: Store> Handler<DB> for OnAccepted {
         let Some(version) = DB::accepted(tx, &user_id, &message_id).await? else {
             return Ok(Verdict::Done);
         };
-        if user.status == Status::Pending {
-            user.status = Status::Active;
-        }
         if user.version == version {
             user.reason = None;
         }
@@ -54,7 +51,7 @@ struct OnRefused;
 
 #[async_trait]
 impl<DB: Store> Compensate<DB> for OnRefused {
-    /// A refused registration is `rejected`; a refused update goes back to the values before.
+    /// A refused update goes back to the values before.
     async fn compensate(
         &self,
         tx: &mut Transaction<'_, DB>,
@@ -63,25 +60,13 @@ impl<DB: Store> Compensate<DB> for OnRefused {
         // The user's row is locked before its versions, as by those who change them.
         let Some(id) = &rejection.key else { return Ok(()) };
         let Some(mut user) = DB::lock(tx, id).await? else { return Ok(()) };
-        let Some((_, left)) = DB::refused(tx, &rejection.message_id.to_string()).await? else {
-            return Ok(());
-        };
-        let reason = rejection.reason.clone();
-        match left {
-            // An update that followed a refused registration is refused because of it: the
-            // first reason is the one that helps.
-            None => {
-                user.status = Status::Rejected;
-                user.reason.get_or_insert(reason);
-            }
-            Some(values) => {
-                user.reason = Some(reason);
-                user.version = values.version;
-                user.name = values.name;
-                user.email = values.email;
-                user.password_hash = values.password_hash;
-            }
-        }
+        let refused = DB::refused(tx, &rejection.message_id.to_string()).await?;
+        let Some((_, Some(values))) = refused else { return Ok(()) };
+        user.reason = Some(rejection.reason.clone());
+        user.version = values.version;
+        user.name = values.name;
+        user.email = values.email;
+        user.password_hash = values.password_hash;
         DB::save(tx, &user).await?;
         Ok(())
     }
@@ -91,14 +76,15 @@ impl<DB: Store> Compensate<DB> for OnRefused {
 ///
 /// # Errors
 /// Never, for this definition is of the allowed form.
-pub fn consumer<DB: Store>(pool: Pool<DB>) -> syncline::Result<Consumer<DB>> {
+pub fn consumer<DB: Store>(pool: Pool<DB>, sagas: &Sagas<DB>) -> syncline::Result<Consumer<DB>> {
     Consumer::builder("register", pool)
+        .batch_handler(REPLY, sagas.replies())
         .handler("account.accepted", OnAccepted)
         .compensation("user.*", OnRefused)
         .build()
 }
 
-/// Sends what happens to users to the other service, or only keeps it for the feed.
+/// Sends what happens to users, and commands, to the other service, or only keeps it for the feed.
 ///
 /// # Errors
 /// As [`syncline::relay::RelayBuilder::start`].

@@ -4,15 +4,15 @@ use demo_common::Hashed;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// Where a user stands: the other service accepts or refuses each one.
+/// Where a user stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
-    /// The other service has not answered yet.
+    /// The registration is under way.
     Pending,
-    /// The user can log in there.
+    /// The user can log in at the other service.
     Active,
-    /// The other service refused the registration.
+    /// The registration was refused, and all of it is taken back.
     Rejected,
 }
 
@@ -25,11 +25,13 @@ pub struct User {
     pub name: String,
     /// As the client wrote it.
     pub email: String,
+    /// A name that nobody else has, once it is claimed.
+    pub display_name: Option<String>,
     /// Never shown to clients.
     pub password_hash: Hashed,
     /// Where the user stands.
     pub status: Status,
-    /// Why the registration or the last update was refused.
+    /// Why the last update was refused.
     pub reason: Option<String>,
     /// Of these values.
     pub version: i64,
@@ -41,11 +43,11 @@ pub struct User {
 /// the other service; the transport signs what it sends, and no API shows it.
 #[derive(Debug, Serialize)]
 pub(crate) struct UserChanged<'a> {
-    user_id: &'a str,
-    name: &'a str,
-    email: &'a str,
-    password_hash: &'a Hashed,
-    version: i64,
+    pub(crate) user_id: &'a str,
+    pub(crate) name: &'a str,
+    pub(crate) email: &'a str,
+    pub(crate) password_hash: &'a Hashed,
+    pub(crate) version: i64,
 }
 
 impl<'a> From<&'a User> for UserChanged<'a> {

@@ -20,6 +20,8 @@ pub(crate) struct User {
     pub(crate) name: String,
     pub(crate) email: String,
     pub(crate) password: String,
+    /// A name that nobody else has; the id if none is said.
+    pub(crate) display_name: Option<String>,
 }
 
 impl User {
@@ -30,6 +32,7 @@ impl User {
             name: format!("{what} {n}"),
             email: format!("{what}-{n}@example.org"),
             password: format!("the password of {what} {n}"),
+            display_name: None,
         }
     }
 }
@@ -46,15 +49,18 @@ pub(crate) struct Api {
 impl Api {
     /// Registers at A; a service that is away is tried again with the same request.
     pub(crate) async fn register(&self, user: &User) -> anyhow::Result<()> {
-        let User { user_id, name, email, password } = user;
+        let User { user_id, name, email, password, display_name } = user;
+        let display_name = display_name.as_ref().unwrap_or(user_id);
         let body = json!({
             "user_id": user_id,
-            "user": { "name": name, "email": email, "password": password },
+            "user": {
+                "name": name, "email": email, "password": password, "display_name": display_name,
+            },
         });
         let answer =
             self.retry(|| self.http.post(format!("{}/register", self.a)).json(&body)).await?;
         match answer.status() {
-            StatusCode::CREATED | StatusCode::OK => {
+            StatusCode::ACCEPTED | StatusCode::OK => {
                 let text = answer.text().await?;
                 if text.contains("argon2") || text.contains(password.as_str()) {
                     bail!("the answer to {user_id}'s registration shows the password");

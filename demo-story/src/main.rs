@@ -1,10 +1,13 @@
 //! The demo: two services, two databases, and what must be true whatever is killed.
 
 mod client;
+mod promises;
+mod registrations;
 mod report;
 mod services;
 mod stores;
 mod story;
+mod tree;
 
 use std::{
     path::{Path, PathBuf},
@@ -161,7 +164,7 @@ fn invite(stage: &Stage) {
 Both services stay up until Ctrl-C. Try:
 
   curl -s {a}/register -H 'content-type: application/json' \
-    -d '{{"user_id":"me","user":{{"name":"Me","email":"me@example.org","password":"open sesame"}}}}'
+    -d '{{"user_id":"me","user":{{"name":"Me","email":"me@example.org","password":"open sesame","display_name":"myself"}}}}'
   curl -s {a}/users/me
   curl -s {b}/login -H 'content-type: application/json' \
     -d '{{"user_id":"me","password":"open sesame"}}'
@@ -169,9 +172,12 @@ Both services stay up until Ctrl-C. Try:
   curl -s -X DELETE {a}/users/me
   curl -s {a}/openapi.json
 
+Another one who wants the display name "myself", or an address @spam.example, is refused.
+
 The operator's view of A's database:
 
   cargo run -q -p syncline-cli -- --database-url sqlite://{db} outbox lag
+  cargo run -q -p syncline-cli -- --database-url sqlite://{db} saga list
 
 Databases and logs: {dir}"#,
         db = stage.a.database.display(),

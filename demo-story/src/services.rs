@@ -117,11 +117,32 @@ impl Service {
 
     /// Starts the process and waits until it is ready.
     pub(crate) async fn start(&mut self, http: &reqwest::Client, way: Way) -> anyhow::Result<()> {
+        self.start_with(http, way, &[]).await
+    }
+
+    /// The same, without a way to the other service: what it would push there waits.
+    pub(crate) async fn start_cut_off(
+        &mut self,
+        http: &reqwest::Client,
+        way: Way,
+    ) -> anyhow::Result<()> {
+        // Nobody listens there.
+        let nowhere = ("PEER_URL", "http://127.0.0.1:1/syncline".to_owned());
+        self.start_with(http, way, &[nowhere]).await
+    }
+
+    async fn start_with(
+        &mut self,
+        http: &reqwest::Client,
+        way: Way,
+        more: &[(&'static str, String)],
+    ) -> anyhow::Result<()> {
         let [push, pull] = &self.of_way;
         let of_way = if way == Way::Push { push } else { pull };
+        let settings = self.settings.iter().chain(of_way).chain(more);
         let log = File::options().create(true).append(true).open(&self.log)?;
         let child = Command::new(&self.program)
-            .envs(self.settings.iter().chain(of_way).map(|(name, value)| (name, value)))
+            .envs(settings.map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)

@@ -2,10 +2,12 @@
 
 use std::path::Path;
 
+use anyhow::Context;
 use sqlx::{
     SqlitePool,
     sqlite::{SqliteConnectOptions, SqlitePoolOptions},
 };
+use syncline::saga::operate::{self, Shown};
 
 /// Id, name and address of one user.
 pub(crate) type Row = (String, String, String);
@@ -47,28 +49,90 @@ impl Store {
         Ok(sqlx::query_as(sql).fetch_all(&self.0).await?)
     }
 
-    /// Keys for which a message of `topic` was enqueued more than once, and how many were.
-    pub(crate) async fn told(&self, topic: &str) -> anyhow::Result<(i64, i64)> {
-        Ok(sqlx::query_as(
-            "SELECT (SELECT count(*) FROM (SELECT 1 FROM syncline_outbox WHERE topic = $1
-                     GROUP BY key HAVING count(*) > 1)),
-                    (SELECT count(*) FROM syncline_outbox WHERE topic = $1)",
+    /// Registrations at A that are under way or refused.
+    pub(crate) async fn registrations(&self) -> anyhow::Result<i64> {
+        self.number("SELECT count(*) FROM registrations").await
+    }
+
+    /// Accounts at A that are made and not active yet.
+    pub(crate) async fn pending(&self) -> anyhow::Result<i64> {
+        self.number("SELECT count(*) FROM users WHERE status = 'pending'").await
+    }
+
+    /// Sagas at A that are not over.
+    pub(crate) async fn open_sagas(&self) -> anyhow::Result<i64> {
+        self.number("SELECT count(*) FROM syncline_saga WHERE ended_at IS NULL").await
+    }
+
+    /// Display names that are claimed at A.
+    pub(crate) async fn display_names(&self) -> anyhow::Result<i64> {
+        self.number("SELECT count(*) FROM display_names").await
+    }
+
+    /// Users who were welcomed more than once, and how often users were.
+    pub(crate) async fn welcomed(&self) -> anyhow::Result<(i64, i64)> {
+        self.pair("SELECT count(*) - count(DISTINCT user_id), count(*) FROM mailbox").await
+    }
+
+    /// Users for whom A has asked for more than one login, and for how many it has asked.
+    pub(crate) async fn asked(&self) -> anyhow::Result<(i64, i64)> {
+        self.pair(
+            "SELECT count(*) - count(DISTINCT json_extract(CAST(data AS TEXT), '$.user_id')),
+                    count(*)
+             FROM syncline_outbox WHERE topic = 'login.provision' AND key LIKE '%/apply/%'",
         )
-        .bind(topic)
-        .fetch_one(&self.0)
-        .await?)
+        .await
+    }
+
+    /// Sagas for which B has answered more than once that a login is there, and for how many.
+    pub(crate) async fn provisioned(&self) -> anyhow::Result<(i64, i64)> {
+        self.pair(
+            "SELECT count(*) - count(DISTINCT json_extract(CAST(data AS TEXT), '$.saga')),
+                    count(*)
+             FROM syncline_outbox WHERE topic = 'syncline.saga.reply'
+               AND json_extract(CAST(data AS TEXT), '$.said.applied.applied') IS NOT NULL",
+        )
+        .await
+    }
+
+    /// The same for logins that were taken back.
+    pub(crate) async fn revoked(&self) -> anyhow::Result<(i64, i64)> {
+        self.pair(
+            "SELECT count(*) - count(DISTINCT json_extract(CAST(data AS TEXT), '$.saga')),
+                    count(*)
+             FROM syncline_outbox WHERE topic = 'syncline.saga.reply'
+               AND json_extract(CAST(data AS TEXT), '$.said.compensated') IS NOT NULL",
+        )
+        .await
     }
 
     /// Messages of the other service whose acceptance was enqueued more than once, and how many
     /// acceptances there are.
     pub(crate) async fn accepted(&self) -> anyhow::Result<(i64, i64)> {
-        Ok(sqlx::query_as(
+        self.pair(
             "SELECT count(*) - count(DISTINCT json_extract(CAST(data AS TEXT), '$.message_id')),
                     count(*)
              FROM syncline_outbox WHERE topic = 'account.accepted'",
         )
-        .fetch_one(&self.0)
-        .await?)
+        .await
+    }
+
+    async fn pair(&self, sql: &'static str) -> anyhow::Result<(i64, i64)> {
+        Ok(sqlx::query_as(sql).fetch_one(&self.0).await?)
+    }
+
+    /// The saga of a registration that is over, as the command line shows it.
+    pub(crate) async fn saga_of(&self, user_id: &str) -> anyhow::Result<Shown> {
+        let id: Option<String> = sqlx::query_scalar(
+            "SELECT id FROM mailbox WHERE user_id = $1
+             UNION ALL SELECT saga FROM registrations WHERE user_id = $1",
+        )
+        .bind(user_id)
+        .fetch_optional(&self.0)
+        .await?;
+        let id = id.with_context(|| format!("no saga has registered {user_id}"))?;
+        let shown = operate::show(&self.0, id.parse()?).await?;
+        shown.with_context(|| format!("the saga {id} is gone"))
     }
 
     /// How far the route to the other service was acknowledged.

@@ -1,12 +1,16 @@
 //! The statements of MariaDB and MySQL.
 
-pub(super) const TABLES: &[(&str, &str)] =
-    &[("users", include_str!("../../migrations/0001_users.mysql.sql"))];
+pub(super) const TABLES: &[(&str, &str)] = &[
+    ("users", include_str!("../../migrations/0001_users.mysql.sql")),
+    ("registrations", include_str!("../../migrations/0002_registrations.mysql.sql")),
+];
 pub(super) const GET: &str =
-    "SELECT id, name, email, password_hash, status, reason, version, last_version
+    "SELECT id, name, email, password_hash, status, reason, version, last_version,
+        (SELECT n.name FROM display_names n WHERE n.user_id = users.id) AS display_name
     FROM users WHERE id = ?";
 pub(super) const GET_FOR_UPDATE: &str =
-    "SELECT id, name, email, password_hash, status, reason, version, last_version
+    "SELECT id, name, email, password_hash, status, reason, version, last_version,
+        (SELECT n.name FROM display_names n WHERE n.user_id = users.id) AS display_name
     FROM users WHERE id = ? FOR UPDATE";
 pub(super) const ADD: &str = "INSERT INTO users
     (name, email, password_hash, status, reason, version, last_version, id)

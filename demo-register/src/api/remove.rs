@@ -1,0 +1,61 @@
+//! `DELETE /users/{id}`.
+
+use axum::{
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use demo_common::{Problem, Segment};
+use syncline::{
+    Message, begin, enqueue,
+    saga::operate::{self, Act, By},
+};
+
+use super::{App, not_active, unknown};
+use crate::{store::Store, user::Status};
+
+/// Deletes a user here and at the other service. A registration that is under way is withdrawn:
+/// look at the user for what becomes of it.
+#[utoipa::path(delete, path = "/users/{id}", params(("id" = String, Path)), responses(
+    (status = 204), (status = 202, description = "the registration is being withdrawn"),
+    (status = 404, body = Problem), (status = 409, body = Problem)))]
+pub(super) async fn remove<DB: Store>(
+    State(app): State<App<DB>>,
+    Segment(id): Segment,
+) -> Result<Response, Problem> {
+    let requested = DB::requested(&app.pool, &id).await?;
+    if let Some(requested) = &requested {
+        let by = By { who: "the user".to_owned(), why: "withdrawn".to_owned() };
+        if operate::act(&app.pool, requested.saga, Act::Cancel, &by).await? {
+            return Ok(StatusCode::ACCEPTED.into_response());
+        }
+    }
+    let mut tx = begin(&app.pool).await?;
+    let user = DB::lock(&mut tx, &id).await?;
+    if requested.is_none() && user.as_ref().is_some_and(|user| user.status == Status::Pending) {
+        drop(tx);
+        return Err(not_active(&app.pool, &id).await?);
+    }
+    // Of a registration that is over: one that has begun meanwhile stays.
+    let forgotten = match requested {
+        Some(requested) => DB::forget(&mut tx, &id, requested.saga).await?,
+        None => false,
+    };
+    let removed = user.is_some() && DB::remove(&mut tx, &id).await?;
+    if !removed && !forgotten {
+        return Err(unknown());
+    }
+    let receipt = match removed {
+        true => {
+            let payload = serde_json::json!({ "user_id": id });
+            let message = Message::json("user.deleted", &payload)?.key(&id);
+            Some(enqueue(&mut tx, &message).await?)
+        }
+        false => None,
+    };
+    tx.commit().await?;
+    if let Some(receipt) = receipt {
+        receipt.committed();
+    }
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
