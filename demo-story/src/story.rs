@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::Context;
-use futures::{TryStreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::{
     client::{Api, User},
