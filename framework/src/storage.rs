@@ -37,7 +37,7 @@ use crate::{
 };
 
 pub use ahead::{Ahead, AheadRow, AheadStore};
-pub use barrier::{BarrierKey, BarrierRow, BarrierStore};
+pub use barrier::{BarrierKey, BarrierRecord, BarrierRow, BarrierStep, BarrierStore};
 pub use begin::begin;
 pub use held::{DueKey, Edited, HeldMessage, HeldReason, HeldStore, Holding};
 pub use incarnation::{Former, IncarnationStore, Term};

@@ -7,7 +7,7 @@ mod migrate;
 mod outbox;
 mod settings;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use chrono::{DateTime, NaiveDateTime, Utc};
@@ -23,7 +23,7 @@ use super::shared::{
     sql, step, timer_subject,
 };
 use super::{
-    Aged, Ahead, AheadRow, AheadStore, Anchor, Appended, AppliedMigration, BarrierKey, BarrierRow,
+    Aged, Ahead, AheadRow, AheadStore, Anchor, Appended, AppliedMigration, BarrierKey, BarrierRecord, BarrierRow, BarrierStep,
     BarrierStore, Base, Cursor, DelayStore, Delayed, DueKey, Edited, Former, HeldMessage,
     HeldReason, HeldStore, Holding, IdempotencyStore, Inbox, InboxRow, InboxStore,
     IncarnationStore, Kept, Known, Lease, LogStore, MemberStore, Met, NewSaga, NewShard, PageLimit,

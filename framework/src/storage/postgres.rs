@@ -7,7 +7,7 @@ mod migrate;
 mod outbox;
 mod retention;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -25,7 +25,7 @@ use super::shared::{
     shared_stores, split_subject, sql, timer_subject,
 };
 use super::{
-    Aged, Ahead, AheadRow, AheadStore, Anchor, Appended, AppliedMigration, BarrierKey, BarrierRow,
+    Aged, Ahead, AheadRow, AheadStore, Anchor, Appended, AppliedMigration, BarrierKey, BarrierRecord, BarrierRow, BarrierStep,
     BarrierStore, Base, Cursor, DelayStore, Delayed, DueKey, Edited, Former, HeldMessage,
     HeldReason, HeldStore, Holding, IdempotencyStore, Inbox, InboxRow, InboxStore,
     IncarnationStore, Kept, Known, Lease, LeaseStore, LogStore, MemberStore, Met, NewSaga,

@@ -120,7 +120,7 @@ pub struct SagaSave {
 }
 
 /// Every database reads it as a number; PostgreSQL as a boolean, too.
-fn bit<S: serde::Serializer>(value: &bool, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn bit<S: serde::Serializer>(value: &bool, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u8(u8::from(*value))
 }
 
