@@ -82,7 +82,11 @@ async fn main() -> anyhow::Result<()> {
         }
         ratios.sort_by(f64::total_cmp);
         rates.sort_by(f64::total_cmp);
-        println!("http {http}: median {:.0} sagas/s, ratio {:.2}", rates[rounds / 2], ratios[rounds / 2]);
+        println!(
+            "http {http}: median {:.0} sagas/s, ratio {:.2}",
+            rates[rounds / 2],
+            ratios[rounds / 2]
+        );
     }
     Ok(())
 }
@@ -186,10 +190,7 @@ fn push(url: &str) -> anyhow::Result<PushPublisher> {
     Ok(PushPublisher::builder(url).secret(Secret::parse(SECRET)?).build()?)
 }
 
-fn channel(
-    consumer: Consumer<Postgres>,
-    stop: &CancellationToken,
-) -> impl Publisher + 'static {
+fn channel(consumer: Consumer<Postgres>, stop: &CancellationToken) -> impl Publisher + 'static {
     let (publisher, subscriber) = in_process::channel(16);
     tokio::spawn(Box::new(subscriber).run(Arc::new(consumer), stop.clone()));
     publisher

@@ -28,7 +28,8 @@ impl<DB: Storage> Inner<DB> {
         while let Some(message) = messages.get(at) {
             let handler = self.handler_of(message);
             let same = |other: &&Envelope| self.handler_of(other) == handler;
-            let commands = |other: &&Envelope| matches!(self.action(other), Some(Action::Answer(_)));
+            let commands =
+                |other: &&Envelope| matches!(self.action(other), Some(Action::Answer(_)));
             let rest = messages[at..].iter();
             let run = match self.action(message) {
                 Some(Action::Many(_)) => rest.take_while(same).count(),

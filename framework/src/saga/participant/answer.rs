@@ -50,7 +50,9 @@ impl<DB: Storage, H: SagaHandler<DB>> AnswerCommand<DB> for Participant<H> {
         let command = Command::read(message)?;
         let said = match command.ask {
             Ask::Apply => Said::Applied(self.apply(tx, barrier, message, &command).await?),
-            Ask::Compensate => Said::Compensated(self.compensate(tx, barrier, message, &command).await?),
+            Ask::Compensate => {
+                Said::Compensated(self.compensate(tx, barrier, message, &command).await?)
+            }
             Ask::Bar => Said::Barred(bar(tx, barrier, &command).await?),
         };
         barrier.answers.push(reply(message, &command, said)?);
