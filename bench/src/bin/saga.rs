@@ -285,7 +285,7 @@ async fn watch(pool: PgPool, waiting: Waiting) -> anyhow::Result<()> {
         .await?;
         for id in over {
             if let Some(sender) = waiting.remove(&id) {
-                drop(sender.send(()));
+                sender.send(()).ok();
             }
         }
     }
