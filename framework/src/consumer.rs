@@ -31,6 +31,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     BatchHandler, Handler, Result, Start, Storage,
     message::{Batch, Envelope, ForeignMessage, HandOver, LINK, Origin, Position, TopicPattern},
+    saga::participant::AnswerCommand,
     storage::{InboxRow, check_schema},
     transport::{Ack, FetchMissing, Reached, Receive, ReceiveError},
 };
@@ -47,6 +48,8 @@ const LINKS: usize = 0;
 enum Action<DB: Storage> {
     One(Arc<dyn Handler<DB>>),
     Many(Arc<dyn BatchHandler<DB>>),
+    /// Takes part in sagas.
+    Answer(Arc<dyn AnswerCommand<DB>>),
     Ignore,
 }
 
@@ -55,6 +58,7 @@ impl<DB: Storage> Clone for Action<DB> {
         match self {
             Self::One(handler) => Self::One(Arc::clone(handler)),
             Self::Many(handler) => Self::Many(Arc::clone(handler)),
+            Self::Answer(handler) => Self::Answer(Arc::clone(handler)),
             Self::Ignore => Self::Ignore,
         }
     }

@@ -37,8 +37,9 @@ use crate::{
 };
 
 pub use ahead::{Ahead, AheadRow, AheadStore};
-pub use barrier::{BarrierKey, BarrierRow, BarrierStore};
+pub use barrier::{BarrierKey, BarrierRecord, BarrierRow, BarrierStep, BarrierStore};
 pub use begin::begin;
+pub(crate) use begin::begin_limited;
 pub use held::{DueKey, Edited, HeldMessage, HeldReason, HeldStore, Holding};
 pub use incarnation::{Former, IncarnationStore, Term};
 pub use inspect::{Finding, Inspect, Level, OpenWriter, RouteLag};
@@ -128,6 +129,18 @@ pub trait Base: sqlx::Database<Connection: sqlx::migrate::Migrate> {
     /// A pool of its own for the relay, with the settings that sealing needs. `met` is told of
     /// the server behind each new connection before that is used.
     fn relay_pool(pool: &Pool<Self>, connections: u32, met: Met) -> Pool<Self>;
+
+    /// The pool of an engine of sagas: the service's, with its settings, or one like it where a
+    /// transaction alone cannot have limits.
+    fn engine_pool(pool: &Pool<Self>) -> Pool<Self> {
+        pool.clone()
+    }
+
+    /// Begins a transaction of an engine, from its pool: one that is frozen after it has claimed
+    /// instances is ended by the server, where there is one.
+    async fn begin_limited(pool: Pool<Self>) -> sqlx::Result<Transaction<'static, Self>> {
+        Self::begin_write(pool).await
+    }
 
     /// Takes `steps` under a lock against other runs, all of them or none (or, where DDL commits
     /// by itself, so that the next run finishes them), and returns the versions.
@@ -225,11 +238,20 @@ pub trait LogStore: Base {
     /// positions cannot be given out.
     async fn check_durable(pool: &Pool<Self>) -> Result<()>;
 
-    /// Something that notices commits of other processes.
-    async fn watch(pool: &Pool<Self>) -> Result<Box<dyn Watch>>;
+    /// Something that notices what other processes have committed.
+    async fn watch(pool: &Pool<Self>, signal: Signal) -> Result<Box<dyn Watch>>;
 
     /// Wakes the watchers in other processes, in a transaction of its own.
-    async fn signal(pool: &Pool<Self>) -> Result<()>;
+    async fn signal(pool: &Pool<Self>, signal: Signal) -> Result<()>;
+}
+
+/// What other processes are told of, where the database can.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// Messages were committed: relays look.
+    Outbox,
+    /// Events of sagas were committed: engines look.
+    Sagas,
 }
 
 /// Notices that another process may have committed messages.
@@ -248,6 +270,18 @@ pub struct Lease {
     pub holder: Uuid,
     /// Higher for each new holder: the fencing epoch.
     pub epoch: i64,
+}
+
+/// Notices nothing: its owner polls.
+#[cfg(any(feature = "mysql", feature = "sqlite"))]
+struct Blind;
+
+#[cfg(any(feature = "mysql", feature = "sqlite"))]
+#[async_trait]
+impl Watch for Blind {
+    async fn changed(&mut self) {
+        std::future::pending().await
+    }
 }
 
 /// Leases by the database's clock.

@@ -1,6 +1,7 @@
-//! Wake-ups inside one process, from whoever enqueues to the relays.
+//! Wake-ups inside one process, from whoever enqueues to the relays, and from
+//! whoever stores events of sagas to the engines.
 //!
-//! They only make a relay look sooner: a lost one costs a poll, never a message. So one hub
+//! They only make them look sooner: a lost one costs a poll, never a message. So one hub
 //! serves all databases of the process.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,6 +11,9 @@ use tokio::sync::Notify;
 static CHANGED: Notify = Notify::const_new();
 static ENQUEUED: AtomicU64 = AtomicU64::new(0);
 static COMMITTED: AtomicU64 = AtomicU64::new(0);
+static TO_DECIDE: Notify = Notify::const_new();
+static STORED: AtomicU64 = AtomicU64::new(0);
+static DECIDABLE: AtomicU64 = AtomicU64::new(0);
 
 /// Messages were enqueued; their transaction may commit soon.
 pub(crate) fn enqueued() {
@@ -23,19 +27,61 @@ pub(crate) fn committed() {
     CHANGED.notify_waiters();
 }
 
-/// How much was enqueued when a transaction began, for one whose receipts are not at hand.
+/// Events of sagas were stored; their transaction may commit soon.
+pub(crate) fn stored() {
+    STORED.fetch_add(1, Ordering::Relaxed);
+}
+
+/// A transaction with events of sagas was committed.
+pub(crate) fn decidable() {
+    DECIDABLE.fetch_add(1, Ordering::Relaxed);
+    TO_DECIDE.notify_waiters();
+}
+
+/// How much was enqueued and stored when a transaction began, for one whose receipts are not at
+/// hand.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Before(u64);
+pub(crate) struct Before(u64, u64);
 
 impl Before {
     pub(crate) fn now() -> Self {
-        Self(ENQUEUED.load(Ordering::Relaxed))
+        Self(ENQUEUED.load(Ordering::Relaxed), STORED.load(Ordering::Relaxed))
     }
 
     /// The transaction has committed: if something was enqueued meanwhile, it may have been here.
     pub(crate) fn committed(self) {
         if ENQUEUED.load(Ordering::Relaxed) != self.0 {
             committed();
+        }
+        if STORED.load(Ordering::Relaxed) != self.1 {
+            decidable();
+        }
+    }
+}
+
+/// An engine's view of the hub, from when it was made.
+#[derive(Debug)]
+pub(crate) struct Decidable(u64);
+
+impl Default for Decidable {
+    fn default() -> Self {
+        Self(DECIDABLE.load(Ordering::Relaxed))
+    }
+}
+
+impl Decidable {
+    /// Waits until events were committed since the last call. Safe to drop.
+    pub(crate) async fn next(&mut self) {
+        loop {
+            let told = TO_DECIDE.notified();
+            tokio::pin!(told);
+            // Registered before the counter is read, so that nothing falls between.
+            told.as_mut().enable();
+            let decidable = DECIDABLE.load(Ordering::Relaxed);
+            if decidable != std::mem::replace(&mut self.0, decidable) {
+                return;
+            }
+            told.await;
         }
     }
 }

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 /// statement for each.
 const SAGAS: i64 = 10;
 /// What a saga costs its services beside their relays, with BEGIN and COMMIT: docs/sagas.md has it.
-const COST: Cost = Cost { statements: 102, commits: 11 };
+const COST: Cost = Cost { statements: 85, commits: 11 };
 /// So many sagas begin together, each of another customer.
 const TOGETHER: i64 = 36;
 
@@ -92,9 +92,9 @@ async fn cost(home: &mut PgConnection, sagas: i64) -> Cost {
         of.map(|(_, calls)| calls).sum::<i64>()
     };
     let looks = of("-- In how many milliseconds something is due");
-    // BEGIN, a claim that finds nothing, ROLLBACK.
+    // BEGIN, a claim that finds nothing, ROLLBACK: what woke the engine was decided already.
     let in_vain = 3 * of("ROLLBACK");
-    assert!(looks > 0 && in_vain > 0 && of("COMMIT") > 0, "the server counts: {calls:?}");
+    assert!(looks > 0 && of("COMMIT") > 0, "the server counts: {calls:?}");
     let all: i64 = calls.iter().map(|(_, calls)| calls).sum();
     let cost = Cost { statements: (all - looks - in_vain) / sagas, commits: of("COMMIT") / sagas };
     println!("for each of {sagas} sagas: {cost:?}");

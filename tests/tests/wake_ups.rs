@@ -10,7 +10,11 @@ use std::{
 };
 
 use sqlx::{AssertSqlSafe, Executor, MySql, Pool, Postgres, Sqlite};
-use syncline::{Message, RelayHandle, Route, Stream, begin, relay::RouteState, storage::LogStore};
+use syncline::{
+    Message, RelayHandle, Route, Stream, begin,
+    relay::RouteState,
+    storage::{LogStore, Signal},
+};
 use syncline_tests::{
     kit::Kit,
     relays::{Direct, eventually, noting, start},
@@ -108,7 +112,7 @@ async fn a_listener_that_was_cut_off_listens_again_on_postgres() {
     let Some(url) = postgres_database().await else { return };
     let pool = Postgres::connect(&url, 8).await.expect("connect");
     // Without a relay: that one would look by itself.
-    let mut watch = Postgres::watch(&pool).await.expect("listen");
+    let mut watch = Postgres::watch(&pool, Signal::Outbox).await.expect("listen");
     let heard = Arc::<AtomicUsize>::default();
     let counted = Arc::clone(&heard);
     let listening = tokio::spawn(async move {
@@ -125,7 +129,7 @@ async fn a_listener_that_was_cut_off_listens_again_on_postgres() {
         })
         .await;
         let before = heard.load(Ordering::SeqCst);
-        Postgres::signal(&pool).await.expect("signal");
+        Postgres::signal(&pool, Signal::Outbox).await.expect("signal");
         eventually("it hears", async || (heard.load(Ordering::SeqCst) > before).then_some(()))
             .await;
         end_listeners(&pool).await;

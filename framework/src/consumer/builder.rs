@@ -161,7 +161,7 @@ impl<DB: Storage> ConsumerBuilder<DB> {
         handler: impl SagaHandler<DB>,
     ) -> Self {
         self.participates = true;
-        self.handler(topic, Participant(handler))
+        self.action(topic, Action::Answer(Arc::new(Participant(handler))))
     }
 
     /// How long it is remembered what became of a saga's step (30 days unless set). It must be

@@ -7,12 +7,13 @@ use sqlx::Transaction;
 
 use super::{
     Action, Inner,
-    stop::{Failure, Stop},
+    stop::{Failure, Stop, shift_index},
 };
 use crate::{
     HandlerError, Storage, Verdict,
     error::{chain, is_transient_handler_error},
     message::Envelope,
+    saga::participant::Barrier,
 };
 
 impl<DB: Storage> Inner<DB> {
@@ -27,30 +28,40 @@ impl<DB: Storage> Inner<DB> {
         while let Some(message) = messages.get(at) {
             let handler = self.handler_of(message);
             let same = |other: &&Envelope| self.handler_of(other) == handler;
-            let run = match handler.map(|handler| &self.actions[handler].1) {
-                Some(Action::Many(_)) => messages[at..].iter().take_while(same).count(),
+            let commands =
+                |other: &&Envelope| matches!(self.action(other), Some(Action::Answer(_)));
+            let rest = messages[at..].iter();
+            let run = match self.action(message) {
+                Some(Action::Many(_)) => rest.take_while(same).count(),
+                Some(Action::Answer(_)) => rest.take_while(commands).count(),
                 _ => 1,
             };
             self.invoke(tx, &messages[at..at + run]).await.map_err(|stop| match stop {
-                Stop::Failed(_, failure) => Stop::Failed((run == 1).then_some(at), failure),
-                other => other,
+                Stop::Failed(None, failure) => Stop::Failed((run == 1).then_some(at), failure),
+                other => shift_index(other, at),
             })?;
             at += run;
         }
         Ok(())
     }
 
-    /// Calls the handler of `messages`, which have one handler between them.
+    fn action(&self, message: &Envelope) -> Option<&Action<DB>> {
+        self.handler_of(message).map(|handler| &self.actions[handler].1)
+    }
+
+    /// Calls the handler of `messages`, which have one handler between them, or the participants
+    /// that these commands are for.
     pub(super) async fn invoke(
         &self,
         tx: &mut Transaction<'_, DB>,
         messages: &[Envelope],
     ) -> Result<(), Stop> {
         let Some(message) = messages.first() else { return Ok(()) };
-        let call = match self.handler_of(message).map(|handler| &self.actions[handler].1) {
+        match self.action(message) {
             Some(Action::Ignore) => return Ok(()),
-            Some(Action::One(handler)) => handler.handle(tx, message),
-            Some(Action::Many(handler)) => handler.handle(tx, messages),
+            Some(Action::One(handler)) => self.contain(handler.handle(tx, message)).await?,
+            Some(Action::Many(handler)) => self.contain(handler.handle(tx, messages)).await?,
+            Some(Action::Answer(_)) => self.answer(tx, messages).await?,
             None => {
                 let error = format!(
                     "no handler for topic {:?} with schema version {}: held until a consumer that \
@@ -59,15 +70,36 @@ impl<DB: Storage> Inner<DB> {
                 );
                 return Err(Stop::Failed(None, Failure::Unknown(error)));
             }
-        };
+        }
+        DB::still_open(tx).await.map_err(failed)
+    }
+
+    /// Answers commands of sagas, which share the statements of the barrier.
+    async fn answer(
+        &self,
+        tx: &mut Transaction<'_, DB>,
+        messages: &[Envelope],
+    ) -> Result<(), Stop> {
+        let mut barrier = Barrier::claim(tx, messages).await.map_err(failed)?;
+        for (index, message) in messages.iter().enumerate() {
+            let Some(Action::Answer(handler)) = self.action(message) else { continue };
+            let answered = self.contain(handler.answer(tx, &mut barrier, message)).await;
+            answered.map_err(|stop| match stop {
+                Stop::Failed(_, failure) => Stop::Failed(Some(index), failure),
+                other => other,
+            })?;
+        }
+        barrier.write(tx).await.map_err(failed)
+    }
+
+    /// Waits for a handler: for a limited time, and not beyond its panic.
+    async fn contain(
+        &self,
+        call: impl Future<Output = Result<Verdict, HandlerError>>,
+    ) -> Result<(), Stop> {
         let call = AssertUnwindSafe(call).catch_unwind();
         let failure = match tokio::time::timeout(self.timeout, call).await {
-            Ok(Ok(Ok(Verdict::Done))) => match DB::still_open(tx).await {
-                Ok(()) => return Ok(()),
-                // Nothing may be committed on top of what was lost.
-                Err(error) if error.is_transient() => return Err(Stop::Transient(error)),
-                Err(error) => Failure::Error(error.to_string()),
-            },
+            Ok(Ok(Ok(Verdict::Done))) => return Ok(()),
             Ok(Ok(Ok(Verdict::Retry(after)))) => Failure::Retry(after),
             Ok(Ok(Ok(Verdict::Reject(reason)))) => Failure::Reject(reason),
             Ok(Ok(Err(error))) if is_transient_handler_error(&*error) => {
@@ -78,6 +110,14 @@ impl<DB: Storage> Inner<DB> {
             Err(_) => Failure::Error(format!("the handler took longer than {:?}", self.timeout)),
         };
         Err(Stop::Failed(None, failure))
+    }
+}
+
+/// Nothing may be committed on top of what was lost.
+fn failed(error: crate::Error) -> Stop {
+    match error.is_transient() {
+        true => Stop::Transient(error),
+        false => Stop::Failed(None, Failure::Error(error.to_string())),
     }
 }
 

@@ -8,7 +8,7 @@ use super::Shared;
 use crate::{
     Result, Storage,
     message::Position,
-    storage::{Lease, Watch},
+    storage::{Lease, Signal, Watch},
     wake::{Wake, Wakes},
 };
 
@@ -88,7 +88,7 @@ impl<DB: Storage> Head<DB> {
             self.lease = DB::acquire(pool, SEAL, *holder, options.lease).await?;
             self.renew_at = Instant::now() + options.lease / 3;
             if self.watch.is_none() {
-                self.watch = DB::watch(pool).await.ok();
+                self.watch = DB::watch(pool, Signal::Outbox).await.ok();
             }
         }
         let life = self.shared.life.now();
@@ -153,7 +153,7 @@ impl<DB: Storage> Head<DB> {
         }
         if told && self.lease.is_none() {
             // Another process seals: tell it, many commits at once.
-            if let Err(error) = DB::signal(&self.shared.pool).await {
+            if let Err(error) = DB::signal(&self.shared.pool, Signal::Outbox).await {
                 tracing::debug!(%error, "wake-up was not sent; polling covers");
             }
             sleep(EXPECTING).await;

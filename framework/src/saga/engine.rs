@@ -6,17 +6,20 @@ mod keep;
 mod local;
 mod replies;
 mod start;
+mod tell;
 mod turn;
 mod work;
 
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize},
+    },
     time::Duration,
 };
 
 use sqlx::Pool;
-use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::definition::Saga;
@@ -55,8 +58,10 @@ struct Inner<DB: Storage> {
     retention: Duration,
     poll: Duration,
     batch: u32,
-    /// Something may have happened, or soon will have.
-    hint: Arc<Notify>,
+    /// How many engines run in this process.
+    running: AtomicUsize,
+    /// A signal to other processes is under way.
+    signalling: AtomicBool,
     status: Mutex<SagasStatus>,
 }
 
@@ -194,9 +199,19 @@ impl<DB: Storage> SagasBuilder<DB> {
         if owners.iter().collect::<HashSet<_>>().len() < owners.len() {
             return fail(format!("a version of a saga is there twice: {}", owners.join(", ")));
         }
-        let (hint, status) = (Arc::default(), Mutex::default());
-        let inner = Inner { source, pool, sagas, owners, retention, poll, batch, hint, status };
-        Ok(Sagas(Arc::new(inner)))
+        let (running, signalling, status) = Default::default();
+        Ok(Sagas(Arc::new(Inner {
+            source,
+            pool,
+            sagas,
+            owners,
+            retention,
+            poll,
+            batch,
+            running,
+            signalling,
+            status,
+        })))
     }
 }
 

@@ -75,7 +75,8 @@ use sqlx::Transaction;
 use super::Outcome;
 use crate::{HandlerError, Storage, message::Envelope};
 
-pub(crate) use answer::Participant;
+pub(crate) use answer::{AnswerCommand, Participant};
+pub(crate) use record::Barrier;
 pub use tcc::{Tcc, TccHandler, tcc};
 
 /// What a participant does for one topic of commands; registered with

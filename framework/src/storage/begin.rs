@@ -22,8 +22,18 @@ use crate::{Error, Result};
 /// # tx.rollback().await.ok(); Ok(()) }
 /// ```
 pub async fn begin<DB: Base>(pool: &Pool<DB>) -> Result<Transaction<'static, DB>> {
-    let pool = pool.clone();
+    spawned(DB::begin_write(pool.clone())).await
+}
+
+/// As [`begin`], for an engine of sagas.
+pub(crate) async fn begin_limited<DB: Base>(pool: &Pool<DB>) -> Result<Transaction<'static, DB>> {
+    spawned(DB::begin_limited(pool.clone())).await
+}
+
+async fn spawned<DB: Base>(
+    begin: impl Future<Output = sqlx::Result<Transaction<'static, DB>>> + Send + 'static,
+) -> Result<Transaction<'static, DB>> {
     // A task of its own: it is never dropped half way, and an unwanted transaction rolls back.
-    let begun = tokio::spawn(async move { DB::begin_write(pool).await }).await;
+    let begun = tokio::spawn(begin).await;
     begun.unwrap_or(Err(sqlx::Error::BeginFailed)).map_err(Error::database("begin a transaction"))
 }

@@ -7,7 +7,7 @@ mod migrate;
 mod outbox;
 mod settings;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use chrono::{DateTime, NaiveDateTime, Utc};
@@ -16,20 +16,21 @@ use uuid::Uuid;
 
 use super::shared::{
     DELAYED, InboxColumns, KnownColumns, LagColumns, ListedInbox, RouteColumns, SagaColumns, TERMS,
-    TIMER, ahead_store, barrier_store, delay_millis, delay_store, from_millis, headers_text,
+    TIMER, ahead_store, barrier_store, delay_millis, delay_store, ended, from_millis, headers_text,
     held_store, hex, idempotency_store, inbox_row, incarnation_store, inserted, json, json_parts,
     listed_inbox, millis, move_due, reapply_store, retention_store, route_row, route_stores,
-    saga_inspect, saga_store, saga_summary, save_rows, shared_reads, shared_stores, split_subject,
-    sql, step, timer_subject,
+    saga_apart, saga_inspect, saga_store, saga_summary, save_rows, shared_reads, shared_stores,
+    split_subject, sql, step, timer_subject,
 };
 use super::{
-    Aged, Ahead, AheadRow, AheadStore, Anchor, Appended, AppliedMigration, BarrierKey, BarrierRow,
-    BarrierStore, Base, Cursor, DelayStore, Delayed, DueKey, Edited, Former, HeldMessage,
-    HeldReason, HeldStore, Holding, IdempotencyStore, Inbox, InboxRow, InboxStore,
-    IncarnationStore, Kept, Known, Lease, LogStore, MemberStore, Met, NewSaga, NewShard, PageLimit,
-    Patience, Pending, ReapplyStore, RetentionStore, RouteLag, RouteRow, RouteStore, SagaChanges,
-    SagaEvent, SagaFilter, SagaInspect, SagaLock, SagaLogRow, SagaRow, SagaStore, SagaSummary,
-    SagaTimer, Save, Server, ShardKey, Steps, StreamStore, StreamVersion, Swept, Term, saga_owner,
+    Aged, Ahead, AheadRow, AheadStore, Anchor, Appended, AppliedMigration, BarrierKey,
+    BarrierRecord, BarrierRow, BarrierStep, BarrierStore, Base, Cursor, DelayStore, Delayed,
+    DueKey, Edited, Former, HeldMessage, HeldReason, HeldStore, Holding, IdempotencyStore, Inbox,
+    InboxRow, InboxStore, IncarnationStore, Kept, Known, Lease, LogStore, MemberStore, Met,
+    NewSaga, NewShard, PageLimit, Patience, Pending, ReapplyStore, RetentionStore, RouteLag,
+    RouteRow, RouteStore, SagaChanges, SagaEvent, SagaFilter, SagaInspect, SagaLock, SagaLogRow,
+    SagaRow, SagaStore, SagaSummary, SagaTimer, Save, Server, ShardKey, Steps, StreamStore,
+    StreamVersion, Swept, Term, saga_owner,
 };
 use crate::{
     Error, Result, begin,
@@ -47,7 +48,8 @@ held_store!(MySql, "mysql");
 ahead_store!(MySql, "mysql");
 reapply_store!(MySql, "mysql");
 saga_inspect!(MySql, "mysql");
-saga_store!(MySql, "mysql");
+saga_apart!(MySql, "mysql");
+saga_store!(MySql, "mysql", create_saga, save_sagas);
 barrier_store!(MySql, "mysql", "barrier_make");
 incarnation_store!(MySql, "mysql");
 retention_store!(
@@ -98,6 +100,15 @@ impl Base for MySql {
 
     async fn begin_write(pool: MySqlPool) -> sqlx::Result<Transaction<'static, Self>> {
         pool.begin_with(include_str!("mysql/sql/begin.sql")).await
+    }
+
+    fn engine_pool(pool: &MySqlPool) -> MySqlPool {
+        let options = pool.options().clone().min_connections(0).max_connections(1);
+        options.connect_lazy_with((*pool.connect_options()).clone())
+    }
+
+    async fn begin_limited(pool: MySqlPool) -> sqlx::Result<Transaction<'static, Self>> {
+        pool.begin_with(include_str!("mysql/sql/begin_limited.sql")).await
     }
 
     async fn still_open(tx: &mut Transaction<'_, Self>) -> Result<()> {

@@ -6,8 +6,9 @@ mod log;
 mod migrate;
 mod outbox;
 mod retention;
+mod saga;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -25,14 +26,14 @@ use super::shared::{
     shared_stores, split_subject, sql, timer_subject,
 };
 use super::{
-    Aged, Ahead, AheadRow, AheadStore, Anchor, Appended, AppliedMigration, BarrierKey, BarrierRow,
-    BarrierStore, Base, Cursor, DelayStore, Delayed, DueKey, Edited, Former, HeldMessage,
-    HeldReason, HeldStore, Holding, IdempotencyStore, Inbox, InboxRow, InboxStore,
-    IncarnationStore, Kept, Known, Lease, LeaseStore, LogStore, MemberStore, Met, NewSaga,
-    NewShard, PageLimit, Patience, Pending, ReapplyStore, RetentionStore, RouteLag, RouteRow,
-    RouteStore, SagaChanges, SagaEvent, SagaFilter, SagaInspect, SagaLock, SagaLogRow, SagaRow,
-    SagaStore, SagaSummary, SagaTimer, Save, Server, ShardKey, Steps, StreamStore, StreamVersion,
-    Swept, Term, saga_owner,
+    Aged, Ahead, AheadRow, AheadStore, Anchor, Appended, AppliedMigration, BarrierKey,
+    BarrierRecord, BarrierRow, BarrierStep, BarrierStore, Base, Cursor, DelayStore, Delayed,
+    DueKey, Edited, Former, HeldMessage, HeldReason, HeldStore, Holding, IdempotencyStore, Inbox,
+    InboxRow, InboxStore, IncarnationStore, Kept, Known, Lease, LeaseStore, LogStore, MemberStore,
+    Met, NewSaga, NewShard, PageLimit, Patience, Pending, ReapplyStore, RetentionStore, RouteLag,
+    RouteRow, RouteStore, SagaChanges, SagaEvent, SagaFilter, SagaInspect, SagaLock, SagaLogRow,
+    SagaRow, SagaStore, SagaSummary, SagaTimer, Save, Server, ShardKey, Steps, StreamStore,
+    StreamVersion, Swept, Term,
 };
 use crate::{
     Error, Result, begin,
@@ -49,7 +50,7 @@ held_store!(Postgres, "postgres");
 ahead_store!(Postgres, "postgres");
 reapply_store!(Postgres, "postgres");
 saga_inspect!(Postgres, "postgres");
-saga_store!(Postgres, "postgres");
+saga_store!(Postgres, "postgres", saga::create, saga::save);
 barrier_store!(Postgres, "postgres");
 incarnation_store!(
     Postgres,

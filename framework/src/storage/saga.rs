@@ -27,6 +27,8 @@ pub struct NewSaga<'a> {
     pub input: &'a str,
     /// Its state, as JSON.
     pub state: &'a str,
+    /// Its first event, as JSON.
+    pub event: &'a str,
 }
 
 /// An instance that this transaction has locked.
@@ -120,7 +122,7 @@ pub struct SagaSave {
 }
 
 /// Every database reads it as a number; PostgreSQL as a boolean, too.
-fn bit<S: serde::Serializer>(value: &bool, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn bit<S: serde::Serializer>(value: &bool, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u8(u8::from(*value))
 }
 
@@ -142,7 +144,7 @@ pub struct SagaChanges {
 /// Instances of sagas and their events.
 #[async_trait]
 pub trait SagaStore: Base {
-    /// Makes an instance; false when the saga has one with this key.
+    /// Makes an instance with its first event; false when the saga has one with this key.
     async fn create_saga(tx: &mut Transaction<'_, Self>, new: NewSaga<'_>) -> Result<bool>;
 
     /// The instance with a key, and what it started with.
@@ -159,7 +161,7 @@ pub trait SagaStore: Base {
         entities: &[String],
     ) -> Result<Option<(String, Uuid)>>;
 
-    /// Takes an instance that this transaction has made back, with its locks.
+    /// Takes an instance that this transaction has made back, with its locks and events.
     async fn unmake_saga(tx: &mut Transaction<'_, Self>, id: Uuid) -> Result<()>;
 
     /// Stores events, in order, for instances that are not over; those of others are noted in

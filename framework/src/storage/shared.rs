@@ -213,7 +213,9 @@ pub(super) use retention::retention_store;
 #[cfg(any(feature = "mysql", feature = "sqlite"))]
 pub(super) use retention::step;
 pub(super) use route::{RouteColumns, route_row, route_stores, save_rows};
-pub(super) use saga::{hex, json, json_parts, saga_store};
+#[cfg(any(feature = "mysql", feature = "sqlite"))]
+pub(super) use saga::saga_apart;
+pub(super) use saga::{ended, hex, json, json_parts, saga_store};
 pub(super) use saga_inspect::{SagaColumns, saga_inspect, saga_summary};
 #[cfg(any(feature = "mysql", feature = "sqlite"))]
 pub(super) use source::move_due;

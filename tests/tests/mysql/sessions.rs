@@ -10,7 +10,7 @@ use syncline::{
     message::{Link, Position},
     storage::{
         Base, Checkpoint, Cursor, HeldStore, Inspect, LogStore, NewShard, RouteStore, Save,
-        ShardKey,
+        ShardKey, Signal,
     },
     transport::{Outcome, Receive},
 };
@@ -262,7 +262,7 @@ async fn a_sealer_that_is_frozen_while_it_holds_the_head_is_put_an_end_to() {
 #[tokio::test]
 async fn a_commit_of_another_process_is_noticed() {
     let Some(pool) = migrated().await else { return };
-    let mut watch = MySql::watch(&pool).await.unwrap();
+    let mut watch = MySql::watch(&pool, Signal::Outbox).await.unwrap();
     let quiet = tokio::time::timeout(Duration::from_millis(300), watch.changed()).await;
     assert!(quiet.is_err(), "nothing has changed");
     let other = MySqlPool::connect_with((*pool.connect_options()).clone()).await.unwrap();

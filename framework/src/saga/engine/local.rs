@@ -1,7 +1,11 @@
 //! Local steps run in the transaction that decides, each behind a savepoint: with a time limit,
 //! with panics contained.
 
-use std::{collections::HashMap, panic::AssertUnwindSafe, time::Duration};
+use std::{
+    collections::HashMap,
+    panic::AssertUnwindSafe,
+    time::{Duration, Instant},
+};
 
 use futures::FutureExt;
 use sqlx::{Connection, Transaction};
@@ -15,6 +19,10 @@ use crate::{
     message::MessageError,
     saga::{Answer, Outcome, UndoAnswer, definition::Instance},
 };
+
+/// The server ends a transaction in which nothing happens for so long: a step that has taken longer
+/// has failed, and not the database.
+const IDLE: Duration = Duration::from_secs(4);
 
 /// One try of a local step: instance, step, whether it is the compensation, attempt.
 pub(super) type Key = (Uuid, String, bool, u32);
@@ -102,6 +110,7 @@ impl<DB: Storage> Turn<'_, DB> {
         let outputs = self.outputs();
         let instance = Instance { id: self.id(), input: &self.input, outputs: &outputs };
         let failed = "set a savepoint for a step";
+        let began = Instant::now();
         let mut inner = Connection::begin(&mut **tx).await.map_err(Error::database(failed))?;
         let call = async {
             match key.2 {
@@ -116,9 +125,14 @@ impl<DB: Storage> Turn<'_, DB> {
         let called = tokio::time::timeout(limit, AssertUnwindSafe(call).catch_unwind()).await;
         let did = match called {
             Ok(Ok(Ok(Outcome::Done(output)))) => {
+                let spoilt = key.clone();
                 self.ran.push(key);
                 return match inner.commit().await.map_err(Error::database("end a step")) {
                     Ok(()) => Ok(Did::Done(output)),
+                    Err(error) if error.is_transient() && began.elapsed() >= IDLE => {
+                        self.ran.pop();
+                        Err(Stop::Spoilt(spoilt, error.to_string()))
+                    }
                     Err(error) if error.is_transient() => Err(error.into()),
                     // It has swallowed an error of the database.
                     Err(error) => Ok(Did::Failed(error.to_string())),
@@ -126,6 +140,9 @@ impl<DB: Storage> Turn<'_, DB> {
             }
             Ok(Ok(Ok(Outcome::Refuse(reason)))) => Did::Refused(reason),
             Ok(Ok(Err(error))) if is_transient_handler_error(&*error) => {
+                if began.elapsed() >= IDLE {
+                    return Err(Stop::Spoilt(key, chain(&*error)));
+                }
                 return Err(transient(error).into());
             }
             Ok(Ok(Err(error))) => Did::Failed(chain(&*error)),

@@ -40,7 +40,7 @@ impl<DB: Storage> BatchHandler<DB> for Replies<DB> {
             let lost = events.len() as u64 - stored;
             tracing::warn!(replies = lost, "replies of sagas that are over or not known here");
         }
-        self.0.hint.notify_one();
+        self.0.tell_after_commit();
         Ok(Verdict::Done)
     }
 }

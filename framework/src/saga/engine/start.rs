@@ -1,36 +1,42 @@
 //! Starting a saga in the caller's transaction.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use serde::Serialize;
 use serde_json::Value;
 use sqlx::Transaction;
-use tokio::sync::Notify;
 use uuid::Uuid;
 
-use super::Sagas;
+use super::{Inner, Sagas, tell::Tell};
 use crate::{
     Error, HandlerError, Storage,
     saga::{Event, State},
-    storage::{NewSaga, SagaEvent},
+    storage::NewSaga,
 };
 
 /// What [`Sagas::start`] returns. The saga begins after the transaction has committed.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 #[must_use = "call `committed()` after the commit, so that the engine looks at once"]
 pub struct Started {
     /// The instance.
     pub id: Uuid,
     /// Whether it was there already: this start was a repeated one.
     pub repeated: bool,
-    hint: Arc<Notify>,
+    engine: Arc<dyn Tell>,
+}
+
+impl fmt::Debug for Started {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, repeated, .. } = self;
+        f.debug_struct("Started").field("id", id).field("repeated", repeated).finish()
+    }
 }
 
 impl Started {
-    /// Wakes the engine. Call it after the commit; without it the engine finds the instance by
-    /// polling.
+    /// Wakes the engine, also that of another process where the database can. Call it after the
+    /// commit; without it the engine finds the instance by polling.
     pub fn committed(self) {
-        self.hint.notify_one();
+        self.engine.tell();
     }
 }
 
@@ -100,6 +106,10 @@ fn check(what: &'static str, value: &str) -> Result<(), StartError> {
 }
 
 impl<DB: Storage> Sagas<DB> {
+    fn engine(&self) -> Arc<dyn Tell> {
+        Arc::<Inner<DB>>::clone(&self.0)
+    }
+
     /// Starts `saga`, in its newest version, with `input` in the caller's transaction: it begins
     /// when that has committed, or never. `key` names the request: started again with the same key
     /// and input, even at the same time, there is one instance. The key is free again when an
@@ -137,12 +147,12 @@ impl<DB: Storage> Sagas<DB> {
         entities.sort_unstable();
         entities.dedup();
         entities.iter().try_for_each(|entity| check("entity", entity))?;
-        let text = |value: &Value| value.to_string();
         let state = serde_json::to_string(&State::new(&definition.plan));
         let state = state.map_err(|error| cannot(error.into()))?;
         let id = Uuid::now_v7();
-        let (version, input_text) = (definition.plan.version(), text(&input));
-        let new = NewSaga { id, saga, version, key, input: &input_text, state: &state };
+        let (version, text) = (definition.plan.version(), input.to_string());
+        let event = serde_json::to_string(&Event::Started).map_err(|error| cannot(error.into()))?;
+        let new = NewSaga { id, saga, version, key, input: &text, state: &state, event: &event };
         if !DB::create_saga(tx, new).await? {
             return self.found(tx, saga, key, &input).await;
         }
@@ -152,9 +162,7 @@ impl<DB: Storage> Sagas<DB> {
             DB::unmake_saga(tx, id).await?;
             return Err(StartError::Locked { entity, by });
         }
-        let event = serde_json::to_string(&Event::Started).map_err(|error| cannot(error.into()))?;
-        DB::add_events(tx, &[SagaEvent { id, event }]).await?;
-        Ok(Started { id, repeated: false, hint: Arc::clone(&self.0.hint) })
+        Ok(Started { id, repeated: false, engine: self.engine() })
     }
 
     /// The instance that has the key already.
@@ -176,6 +184,6 @@ impl<DB: Storage> Sagas<DB> {
             let (saga, key) = (saga.to_owned(), key.to_owned());
             return Err(StartError::OtherInput { saga, key, id });
         }
-        Ok(Started { id, repeated: true, hint: Arc::clone(&self.0.hint) })
+        Ok(Started { id, repeated: true, engine: self.engine() })
     }
 }

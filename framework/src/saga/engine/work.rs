@@ -3,10 +3,14 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
+use sqlx::Pool;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -18,13 +22,13 @@ use super::{
 use crate::{
     Error, Receipt, Storage,
     backoff::Backoff,
-    begin,
     outbox::enqueue_all,
     saga::Event,
-    storage::{Pending, SagaChanges, SagaRow},
+    storage::{Pending, SagaChanges, SagaRow, Signal, begin_limited},
+    wake::Decidable,
 };
 
-/// The first pause after a hint: what it told of may not be committed yet.
+/// The first pause when others have locked what there is.
 const SHORTEST: Duration = Duration::from_millis(1);
 /// How long it is remembered what made a transaction fail.
 const REMEMBERED: Duration = Duration::from_secs(60);
@@ -46,20 +50,37 @@ struct Learnt {
     turn: usize,
 }
 
+/// Counts the engine among those that run, until it is dropped.
+struct Running<'a>(&'a AtomicUsize);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 pub(super) async fn run<DB: Storage>(engine: Arc<Inner<DB>>, stop: CancellationToken) {
-    let (mut learnt, mut backoff, mut pause) = (Learnt::default(), Backoff::new(LONGEST), SHORTEST);
+    engine.running.fetch_add(1, Ordering::Relaxed);
+    let _running = Running(&engine.running);
+    let (mut learnt, mut backoff) = (Learnt::default(), Backoff::new(LONGEST));
+    let pool = DB::engine_pool(&engine.pool);
+    let (mut decidable, mut told, mut pause) = (Decidable::default(), false, SHORTEST);
+    let (mut watch, mut watch_at) = (None, Instant::now());
     while !stop.is_cancelled() {
-        let looked = engine.look(&mut learnt, &stop).await;
-        let wait = match looked {
-            Ok(Looked::Worked) => {
-                pause = SHORTEST;
-                Duration::ZERO
-            }
-            Ok(Looked::Nothing(due)) => {
-                pause = (pause * 2).min(engine.poll);
-                due.min(pause)
-            }
+        if watch.is_none() && Instant::now() >= watch_at {
+            watch = DB::watch(&engine.pool, Signal::Sagas).await.ok();
+            watch_at = Instant::now() + LONGEST;
+        }
+        let looked = engine.look(&pool, &mut learnt, told, &stop).await;
+        let wait = match &looked {
+            Ok(Looked::Worked) => Duration::ZERO,
+            Ok(Looked::Nothing(due)) => *due,
+            Ok(Looked::Locked) => pause,
             Err(_) => backoff.failed(),
+        };
+        pause = match looked {
+            Ok(Looked::Locked) => (pause * 2).min(engine.poll),
+            _ => SHORTEST,
         };
         match looked {
             Ok(_) => {
@@ -71,11 +92,19 @@ pub(super) async fn run<DB: Storage>(engine: Arc<Inner<DB>>, stop: CancellationT
                 engine.status().error = Some(error.to_string());
             }
         }
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = engine.hint.notified() => pause = SHORTEST,
-            () = tokio::time::sleep(wait) => {}
-        }
+        let signalled = async {
+            match &mut watch {
+                Some(watch) => watch.changed().await,
+                None => std::future::pending().await,
+            }
+        };
+        told = tokio::select! {
+            biased;
+            () = stop.cancelled() => false,
+            () = decidable.next() => true,
+            () = signalled => true,
+            () = tokio::time::sleep(wait) => false,
+        };
     }
 }
 
@@ -84,34 +113,58 @@ impl<DB: Storage> super::Sagas<DB> {
     /// Decides whatever is stored or due now, and whether there was something: for a test that lets
     /// the engine work when it says so.
     pub(crate) async fn work_off(&self) -> crate::Result<bool> {
-        self.0.work(&mut Learnt::default(), &CancellationToken::new()).await
+        self.0.work(&self.0.pool, &mut Learnt::default(), &CancellationToken::new()).await
     }
+}
+
+/// What one transaction has done: how many instances it had, and how many of them it changed.
+struct Round {
+    claimed: usize,
+    changed: usize,
 }
 
 /// What a look at the database came to.
 enum Looked {
     Worked,
-    /// Nothing could be decided; a timer may be due after this time.
+    /// There is nothing to decide; a timer may be due after this time.
     Nothing(Duration),
+    /// What there is, others have locked.
+    Locked,
 }
 
 impl<DB: Storage> Inner<DB> {
-    async fn look(&self, learnt: &mut Learnt, stop: &CancellationToken) -> crate::Result<Looked> {
+    /// An engine that was `told` of something need not ask first whether it is there.
+    async fn look(
+        &self,
+        pool: &Pool<DB>,
+        learnt: &mut Learnt,
+        told: bool,
+        stop: &CancellationToken,
+    ) -> crate::Result<Looked> {
+        if told && self.work(pool, learnt, stop).await? {
+            return Ok(Looked::Worked);
+        }
         Ok(match DB::saga_due(&self.pool, &self.owners, self.poll).await? {
             Some(due) if !due.is_zero() => Looked::Nothing(due),
-            // What others have locked is looked for again after a pause.
-            Some(_) if self.work(learnt, stop).await? => Looked::Worked,
-            _ => Looked::Nothing(self.poll),
+            Some(_) if self.work(pool, learnt, stop).await? => Looked::Worked,
+            Some(_) => Looked::Locked,
+            None => Looked::Nothing(self.poll),
         })
     }
 
     /// Decides until nothing is left; whether there was something.
-    async fn work(&self, learnt: &mut Learnt, stop: &CancellationToken) -> crate::Result<bool> {
+    async fn work(
+        &self,
+        pool: &Pool<DB>,
+        learnt: &mut Learnt,
+        stop: &CancellationToken,
+    ) -> crate::Result<bool> {
         let mut worked = false;
         while !stop.is_cancelled() {
             let limit = if learnt.alone > 0 { 1 } else { self.batch };
-            match self.round(learnt, limit).await {
-                Ok(0) => {
+            match self.round(pool, learnt, limit).await {
+                Ok(Round { claimed, changed }) if changed == 0 || claimed < limit as usize => {
+                    worked |= changed > 0;
                     learnt.alone = 0;
                     // What failed may be locked for a moment still: by its own rollback.
                     if learnt.at.is_none_or(|at| at.elapsed() > REMEMBERED) {
@@ -152,17 +205,17 @@ impl<DB: Storage> Inner<DB> {
         Ok(())
     }
 
-    /// One transaction; how many instances it changed.
-    async fn round(&self, learnt: &mut Learnt, limit: u32) -> Result<usize, Stop> {
+    /// One transaction.
+    async fn round(&self, pool: &Pool<DB>, learnt: &mut Learnt, limit: u32) -> Result<Round, Stop> {
         let mut owners = self.owners.clone();
         // Each definition comes first in its turn, so that none hides the others.
         owners.rotate_left(learnt.turn % self.owners.len());
         learnt.turn = learnt.turn.wrapping_add(1);
-        let mut tx = begin(&self.pool).await?;
+        let mut tx = begin_limited(pool).await?;
         let rows = DB::claim_sagas(&mut tx, &owners, limit.into()).await?;
         if rows.is_empty() {
             tx.rollback().await.map_err(Error::database("look for sagas"))?;
-            return Ok(0);
+            return Ok(Round { claimed: 0, changed: 0 });
         }
         let mut turns: Vec<Turn<'_, DB>> = Vec::with_capacity(rows.len());
         for row in &rows {
@@ -186,7 +239,7 @@ impl<DB: Storage> Inner<DB> {
         }
         receipts.into_iter().take(1).for_each(Receipt::committed);
         forget(learnt, &rows);
-        Ok(changed)
+        Ok(Round { claimed: rows.len(), changed })
     }
 }
 

@@ -6,43 +6,56 @@ use sqlx::{Connection, Transaction};
 
 use super::{
     SagaHandler,
-    record::{Claimed, Record},
+    record::{Barrier, Claimed, Record},
 };
 use crate::{
-    Error, Handler, HandlerError, Result, Storage, Verdict,
+    Error, HandlerError, Result, Storage, Verdict,
     error::{chain, is_transient_handler_error, short},
     message::{Envelope, Limits, Message, MessageError},
-    outbox::enqueue,
     saga::{
         Answer, Outcome, UndoAnswer,
         wire::{Ask, Command, Reply, Said},
     },
 };
 
-/// A [`SagaHandler`] as a consumer's handler.
+/// A [`SagaHandler`] as the consumer calls it: for one message of several that share a barrier.
+#[async_trait]
+pub(crate) trait AnswerCommand<DB: Storage>: Send + Sync {
+    async fn answer(
+        &self,
+        tx: &mut Transaction<'_, DB>,
+        barrier: &mut Barrier,
+        message: &Envelope,
+    ) -> Result<Verdict, HandlerError>;
+}
+
+/// A [`SagaHandler`] that answers commands.
 pub(crate) struct Participant<H>(pub(crate) H);
 
 #[async_trait]
-impl<DB: Storage, H: SagaHandler<DB>> Handler<DB> for Participant<H> {
-    async fn handle(
+impl<DB: Storage, H: SagaHandler<DB>> AnswerCommand<DB> for Participant<H> {
+    async fn answer(
         &self,
         tx: &mut Transaction<'_, DB>,
+        barrier: &mut Barrier,
         message: &Envelope,
     ) -> Result<Verdict, HandlerError> {
         if !Command::is_one(message) {
             return Ok(match self.0.apply(tx, message).await? {
-                Outcome::Done(_) => Verdict::Done,
+                // No savepoint tells whether the transaction is still the one that it began in.
+                Outcome::Done(_) => DB::still_open(tx).await.map(|()| Verdict::Done)?,
                 Outcome::Refuse(reason) => Verdict::Reject(short(&reason)),
             });
         }
         let command = Command::read(message)?;
         let said = match command.ask {
-            Ask::Apply => Said::Applied(self.apply(tx, message, &command).await?),
-            Ask::Compensate => Said::Compensated(self.compensate(tx, message, &command).await?),
-            Ask::Bar => Said::Barred(bar(tx, message, &command).await?),
+            Ask::Apply => Said::Applied(self.apply(tx, barrier, message, &command).await?),
+            Ask::Compensate => {
+                Said::Compensated(self.compensate(tx, barrier, message, &command).await?)
+            }
+            Ask::Bar => Said::Barred(bar(tx, barrier, &command).await?),
         };
-        // The consumer wakes the relay after its commit.
-        let _ = enqueue(tx, &reply(message, &command, said)?).await?;
+        barrier.answers.push(reply(message, &command, said)?);
         Ok(Verdict::Done)
     }
 }
@@ -51,6 +64,7 @@ impl<H> Participant<H> {
     async fn apply<DB>(
         &self,
         tx: &mut Transaction<'_, DB>,
+        barrier: &mut Barrier,
         message: &Envelope,
         command: &Command,
     ) -> Result<Answer, HandlerError>
@@ -58,20 +72,20 @@ impl<H> Participant<H> {
         DB: Storage,
         H: SagaHandler<DB>,
     {
-        let own = Claimed::claim(tx, message, command, &command.step).await?;
+        let own = barrier.step(tx, command, &command.step).await?;
         if let Some(answer) = own.standing() {
             return Ok(answer);
         }
         if command.not_after.is_some_and(|not_after| own.now > not_after) {
-            own.record(tx, &Answer::Barred.into(), false).await?;
+            barrier.record(&own, &Answer::Barred.into(), false)?;
             return Ok(Answer::Barred);
         }
         let reserved = match &command.confirms {
             None => None,
-            Some(step) => match reservation(tx, message, command, step).await? {
+            Some(step) => match reservation(tx, barrier, command, step).await? {
                 Ok(reserved) => Some(reserved),
                 Err(why) => {
-                    own.leave(tx).await?;
+                    barrier.leave(tx, &own).await?;
                     return Ok(Answer::Failed(why));
                 }
             },
@@ -79,14 +93,14 @@ impl<H> Participant<H> {
         let savepoint = savepoint(tx).await?;
         let answer = self.act(savepoint, message, command, reserved.as_ref()).await?;
         if matches!(answer, Answer::Failed(_)) {
-            own.leave(tx).await?;
+            barrier.leave(tx, &own).await?;
             return Ok(answer);
         }
-        own.record(tx, &answer.clone().into(), false).await?;
+        barrier.record(&own, &answer.clone().into(), false)?;
         if let Some(Reserved { claimed, value }) = reserved {
             let confirmed = Some(command.step.clone());
             let record = Record { answer: Answer::Applied(value), confirmed };
-            claimed.record(tx, &record, false).await?;
+            barrier.record(&claimed, &record, false)?;
         }
         Ok(answer)
     }
@@ -97,7 +111,7 @@ impl<H> Participant<H> {
         mut savepoint: Transaction<'_, DB>,
         message: &Envelope,
         command: &Command,
-        reserved: Option<&Reserved<'_>>,
+        reserved: Option<&Reserved>,
     ) -> Result<Answer, HandlerError>
     where
         DB: Storage,
@@ -135,6 +149,7 @@ impl<H> Participant<H> {
     async fn compensate<DB>(
         &self,
         tx: &mut Transaction<'_, DB>,
+        barrier: &mut Barrier,
         message: &Envelope,
         command: &Command,
     ) -> Result<UndoAnswer, HandlerError>
@@ -142,10 +157,10 @@ impl<H> Participant<H> {
         DB: Storage,
         H: SagaHandler<DB>,
     {
-        let own = Claimed::claim(tx, message, command, &command.step).await?;
+        let own = barrier.step(tx, command, &command.step).await?;
         let applied = match &own.record {
             None => {
-                own.record(tx, &Answer::Barred.into(), true).await?;
+                barrier.record(&own, &Answer::Barred.into(), true)?;
                 return Ok(UndoAnswer::Undone);
             }
             Some(Record { confirmed: Some(by), .. }) => {
@@ -167,45 +182,45 @@ impl<H> Participant<H> {
             return Ok(UndoAnswer::Failed(error));
         }
         let record = Record::from(Answer::Applied(applied.clone()));
-        own.record(tx, &record, true).await?;
+        barrier.record(&own, &record, true)?;
         Ok(UndoAnswer::Undone)
     }
 }
 
 async fn bar<DB: Storage>(
     tx: &mut Transaction<'_, DB>,
-    message: &Envelope,
+    barrier: &mut Barrier,
     command: &Command,
 ) -> Result<Answer, HandlerError> {
-    let own = Claimed::claim(tx, message, command, &command.step).await?;
+    let own = barrier.step(tx, command, &command.step).await?;
     if let Some(answer) = own.standing() {
         return Ok(answer);
     }
-    own.record(tx, &Answer::Barred.into(), false).await?;
+    barrier.record(&own, &Answer::Barred.into(), false)?;
     Ok(Answer::Barred)
 }
 
 /// A reservation that stands.
-struct Reserved<'a> {
-    claimed: Claimed<'a>,
+struct Reserved {
+    claimed: Claimed,
     value: serde_json::Value,
 }
 
 /// The reservation that `step` has made; the inner error says why there is none to confirm. It is
 /// not recorded: after the pivot an operator must be able to mend it and have it tried again.
-async fn reservation<'a, DB: Storage>(
+async fn reservation<DB: Storage>(
     tx: &mut Transaction<'_, DB>,
-    message: &'a Envelope,
+    barrier: &mut Barrier,
     command: &Command,
-    step: &'a str,
-) -> Result<Result<Reserved<'a>, String>, HandlerError> {
+    step: &str,
+) -> Result<Result<Reserved, String>, HandlerError> {
     if step == command.step {
         return Ok(Err(format!("step {step:?} cannot confirm itself")));
     }
-    let claimed = Claimed::claim(tx, message, command, step).await?;
+    let claimed = barrier.step(tx, command, step).await?;
     let why = match &claimed.record {
         None => {
-            claimed.leave(tx).await?;
+            barrier.leave(tx, &claimed).await?;
             format!("step {step:?} has reserved nothing here, or it is forgotten")
         }
         Some(_) if claimed.undone => format!("step {step:?} is cancelled"),

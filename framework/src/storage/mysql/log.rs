@@ -13,7 +13,7 @@ use crate::{
     Error, Result, begin,
     message::{Message, Position},
     storage::{
-        Cursor, Lease, LogRow, LogStore, PageLimit, RetentionStore, Sealed, Watch,
+        Blind, Cursor, Lease, LogRow, LogStore, PageLimit, RetentionStore, Sealed, Signal, Watch,
         shared::{collect_page, headers},
     },
 };
@@ -109,11 +109,14 @@ impl LogStore for MySql {
         Settings::read(pool).await?.check()
     }
 
-    async fn watch(pool: &MySqlPool) -> Result<Box<dyn Watch>> {
-        Ok(Box::new(Changes { pool: pool.clone(), seen: None, pause: POLL.0 }))
+    async fn watch(pool: &MySqlPool, signal: Signal) -> Result<Box<dyn Watch>> {
+        Ok(match signal {
+            Signal::Outbox => Box::new(Changes { pool: pool.clone(), seen: None, pause: POLL.0 }),
+            Signal::Sagas => Box::new(Blind),
+        })
     }
 
-    async fn signal(_pool: &MySqlPool) -> Result<()> {
+    async fn signal(_pool: &MySqlPool, _signal: Signal) -> Result<()> {
         // There is nothing to send: the others poll.
         Ok(())
     }

@@ -7,14 +7,14 @@ use bytes::Bytes;
 use futures::StreamExt;
 use sqlx::{
     FromRow, PgPool, Postgres, Row, Transaction,
-    postgres::{PgListener, PgRow},
+    postgres::{PgListener, PgPoolOptions, PgRow},
 };
 
 use crate::{
     Error, Result,
     message::{Message, Position},
     storage::{
-        Cursor, Lease, LogRow, LogStore, PageLimit, RetentionStore, Sealed, Watch,
+        Cursor, Lease, LogRow, LogStore, PageLimit, RetentionStore, Sealed, Signal, Watch,
         shared::{collect_page, headers},
     },
 };
@@ -23,8 +23,15 @@ use crate::{
 const WIDE_SCAN: i64 = 10_000;
 /// How many small seals are read at once.
 const SEALS_A_READ: i64 = 256;
+/// How long an engine waits for a connection to listen on.
+const LISTENING: Duration = Duration::from_secs(5);
 /// The channel of wake-ups between processes.
-const CHANNEL: &str = "syncline";
+fn channel(signal: Signal) -> &'static str {
+    match signal {
+        Signal::Outbox => "syncline",
+        Signal::Sagas => "syncline_saga",
+    }
+}
 
 #[async_trait]
 impl LogStore for Postgres {
@@ -145,16 +152,26 @@ impl LogStore for Postgres {
         Ok(())
     }
 
-    async fn watch(pool: &PgPool) -> Result<Box<dyn Watch>> {
+    async fn watch(pool: &PgPool, signal: Signal) -> Result<Box<dyn Watch>> {
         let failed = "listen for wake-ups";
-        let mut listener = PgListener::connect_with(pool).await.map_err(Error::database(failed))?;
-        listener.listen(CHANNEL).await.map_err(Error::database(failed))?;
+        let own = match signal {
+            Signal::Outbox => pool.clone(),
+            // The pool is the service's own, which a listener must not exhaust.
+            Signal::Sagas => PgPoolOptions::new()
+                .max_connections(1)
+                .acquire_timeout(LISTENING)
+                .idle_timeout(None)
+                .max_lifetime(None)
+                .connect_lazy_with((*pool.connect_options()).clone()),
+        };
+        let mut listener = PgListener::connect_with(&own).await.map_err(Error::database(failed))?;
+        listener.listen(channel(signal)).await.map_err(Error::database(failed))?;
         Ok(Box::new(Listener(listener)))
     }
 
-    async fn signal(pool: &PgPool) -> Result<()> {
+    async fn signal(pool: &PgPool, signal: Signal) -> Result<()> {
         sqlx::query(include_str!("sql/signal.sql"))
-            .bind(CHANNEL)
+            .bind(channel(signal))
             .execute(pool)
             .await
             .map_err(Error::database("wake other processes"))?;

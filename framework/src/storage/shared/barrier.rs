@@ -6,44 +6,46 @@ macro_rules! barrier_store {
     ($db:ty, $dir:literal $(, $make:literal)?) => {
         #[async_trait]
         impl BarrierStore for $db {
-            async fn claim_barrier(
+            async fn claim_barriers(
                 tx: &mut Transaction<'_, Self>,
-                key: BarrierKey<'_>,
-            ) -> Result<BarrierRow> {
+                source: &str,
+                steps: &BTreeSet<BarrierStep>,
+            ) -> Result<Vec<(BarrierStep, BarrierRow)>> {
+                let failed = "claim steps of sagas";
+                let all = json(steps)?;
                 $(sqlx::query(sql!($dir, $make))
-                    .bind(key.source)
-                    .bind(key.saga)
-                    .bind(key.step)
+                    .bind(source)
+                    .bind(&all)
                     .execute(&mut **tx)
                     .await
-                    .map_err(Error::database("claim a saga's step"))?;)?
-                let (record, undone, now) = sqlx::query_as(sql!($dir, "barrier_claim"))
-                    .bind(key.source)
-                    .bind(key.saga)
-                    .bind(key.step)
-                    .fetch_one(&mut **tx)
-                    .await
-                    .map_err(Error::database("claim a saga's step"))?;
-                Ok(BarrierRow { record, undone, now: from_millis(now) })
+                    .map_err(Error::database(failed))?;)?
+                let rows: Vec<(Uuid, String, String, bool, i64)> =
+                    sqlx::query_as(sql!($dir, "barrier_claim"))
+                        .bind(&all)
+                        .bind(source)
+                        .fetch_all(&mut **tx)
+                        .await
+                        .map_err(Error::database(failed))?;
+                let row = |(saga, step, record, undone, now)| {
+                    let row = BarrierRow { record, undone, now: from_millis(now) };
+                    (BarrierStep { saga, step }, row)
+                };
+                Ok(rows.into_iter().map(row).collect())
             }
 
-            async fn record_barrier(
+            async fn record_barriers(
                 tx: &mut Transaction<'_, Self>,
-                key: BarrierKey<'_>,
-                record: &str,
-                undone: bool,
-                not_before: Option<DateTime<Utc>>,
+                source: &str,
+                records: &[BarrierRecord],
             ) -> Result<()> {
-                sqlx::query(sql!($dir, "barrier_record"))
-                    .bind(record)
-                    .bind(undone)
-                    .bind(not_before.map_or(0, |at| at.timestamp_millis()))
-                    .bind(key.source)
-                    .bind(key.saga)
-                    .bind(key.step)
-                    .execute(&mut **tx)
-                    .await
-                    .map_err(Error::database("record a saga's step"))?;
+                for (part, _) in json_parts(records)? {
+                    sqlx::query(sql!($dir, "barrier_record"))
+                        .bind(part)
+                        .bind(source)
+                        .execute(&mut **tx)
+                        .await
+                        .map_err(Error::database("record steps of sagas"))?;
+                }
                 Ok(())
             }
 

@@ -1,23 +1,13 @@
 //! The store of sagas. What concerns many rows is handed over as one JSON array.
 
-/// Implements the saga store for `$db` over `storage/$dir/sql`.
+/// Implements the saga store for `$db` over `storage/$dir/sql`; `$create` makes an instance with its
+/// first event, and `$save` writes what was decided.
 macro_rules! saga_store {
-    ($db:ty, $dir:literal) => {
+    ($db:ty, $dir:literal, $create:path, $save:path) => {
         #[async_trait]
         impl SagaStore for $db {
             async fn create_saga(tx: &mut Transaction<'_, Self>, new: NewSaga<'_>) -> Result<bool> {
-                let done = sqlx::query(sql!($dir, "saga_create"))
-                    .bind(new.id)
-                    .bind(new.saga)
-                    .bind(new.version)
-                    .bind(saga_owner(new.saga, new.version))
-                    .bind(new.key)
-                    .bind(new.input)
-                    .bind(new.state)
-                    .execute(&mut **tx)
-                    .await;
-                let done = done.map(|done| done.rows_affected());
-                inserted(done).map_err(Error::database("start a saga"))
+                $create(tx, new).await
             }
 
             async fn saga_by_key(
@@ -56,6 +46,7 @@ macro_rules! saga_store {
 
             async fn unmake_saga(tx: &mut Transaction<'_, Self>, id: Uuid) -> Result<()> {
                 run_saga(tx, sql!($dir, "saga_unlock"), hex([&id])?).await?;
+                run_saga(tx, sql!($dir, "saga_forget_event"), hex([&id])?).await?;
                 sqlx::query(sql!($dir, "saga_undo"))
                     .bind(id)
                     .execute(&mut **tx)
@@ -134,25 +125,7 @@ macro_rules! saga_store {
                 tx: &mut Transaction<'_, Self>,
                 changes: &SagaChanges,
             ) -> Result<()> {
-                let SagaChanges { saves, done, armed, cleared, log } = changes;
-                let ended = saves.iter().filter(|save| save.ended).map(|save| &save.id);
-                let ended = match ended.clone().next() {
-                    Some(_) => vec![(hex(ended)?, 0)],
-                    None => Vec::new(),
-                };
-                for (statement, parts) in [
-                    (sql!($dir, "saga_timer_clear"), json_parts(cleared)?),
-                    (sql!($dir, "saga_timer_set"), json_parts(armed)?),
-                    (sql!($dir, "saga_log_add"), json_parts(log)?),
-                    (sql!($dir, "saga_unlock"), ended),
-                    (sql!($dir, "saga_event_done"), json_parts(done)?),
-                    (sql!($dir, "saga_save"), json_parts(saves)?),
-                ] {
-                    for (part, _) in parts {
-                        run_saga(tx, statement, part).await?;
-                    }
-                }
-                Ok(())
+                $save(tx, changes).await
             }
 
             async fn forget_sagas(pool: &Pool<Self>, age: Duration, limit: i64) -> Result<u64> {
@@ -199,10 +172,61 @@ macro_rules! saga_store {
 }
 pub(in crate::storage) use saga_store;
 
+/// What a database does in several statements that cannot change many tables in one.
+#[cfg(any(feature = "mysql", feature = "sqlite"))]
+macro_rules! saga_apart {
+    ($db:ty, $dir:literal) => {
+        async fn create_saga(tx: &mut Transaction<'_, $db>, new: NewSaga<'_>) -> Result<bool> {
+            let done = sqlx::query(sql!($dir, "saga_create"))
+                .bind(new.id)
+                .bind(new.saga)
+                .bind(new.version)
+                .bind(saga_owner(new.saga, new.version))
+                .bind(new.key)
+                .bind(new.input)
+                .bind(new.state)
+                .execute(&mut **tx)
+                .await;
+            let done = inserted(done.map(|done| done.rows_affected()));
+            if !done.map_err(Error::database("start a saga"))? {
+                return Ok(false);
+            }
+            let event = SagaEvent { id: new.id, event: new.event.to_owned() };
+            run_saga(tx, sql!($dir, "saga_event_add"), json(&[event])?).await?;
+            Ok(true)
+        }
+
+        async fn save_sagas(tx: &mut Transaction<'_, $db>, changes: &SagaChanges) -> Result<()> {
+            let SagaChanges { saves, done, armed, cleared, log } = changes;
+            for (statement, parts) in [
+                (sql!($dir, "saga_timer_clear"), json_parts(cleared)?),
+                (sql!($dir, "saga_timer_set"), json_parts(armed)?),
+                (sql!($dir, "saga_log_add"), json_parts(log)?),
+                (sql!($dir, "saga_unlock"), json_parts(&ended(saves))?),
+                (sql!($dir, "saga_event_done"), json_parts(done)?),
+                (sql!($dir, "saga_save"), json_parts(saves)?),
+            ] {
+                for (part, _) in parts {
+                    run_saga(tx, statement, part).await?;
+                }
+            }
+            Ok(())
+        }
+    };
+}
+#[cfg(any(feature = "mysql", feature = "sqlite"))]
+pub(in crate::storage) use saga_apart;
+
+/// The instances that are over, whose locks are released.
+pub(in crate::storage) fn ended(saves: &[SagaSave]) -> Vec<String> {
+    let over = saves.iter().filter(|save| save.ended);
+    over.map(|save| save.id.simple().to_string()).collect()
+}
+
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::{Error, Result, message::MessageError};
+use crate::{Error, Result, message::MessageError, storage::SagaSave};
 
 /// So many bytes go in one statement, unless one row alone has more.
 const BYTES: usize = 1 << 20;

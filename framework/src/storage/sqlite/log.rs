@@ -12,7 +12,7 @@ use crate::{
     Error, Result,
     message::{Message, Position},
     storage::{
-        Cursor, Lease, LogRow, LogStore, PageLimit, RetentionStore, Sealed, Watch,
+        Blind, Cursor, Lease, LogRow, LogStore, PageLimit, RetentionStore, Sealed, Signal, Watch,
         shared::{collect_page, headers},
     },
 };
@@ -77,11 +77,16 @@ impl LogStore for Sqlite {
         Ok(())
     }
 
-    async fn watch(pool: &SqlitePool) -> Result<Box<dyn Watch>> {
-        Ok(Box::new(DataVersion { pool: pool.clone(), seen: None, pause: POLL.0 }))
+    async fn watch(pool: &SqlitePool, signal: Signal) -> Result<Box<dyn Watch>> {
+        Ok(match signal {
+            Signal::Outbox => {
+                Box::new(DataVersion { pool: pool.clone(), seen: None, pause: POLL.0 })
+            }
+            Signal::Sagas => Box::new(Blind),
+        })
     }
 
-    async fn signal(_pool: &SqlitePool) -> Result<()> {
+    async fn signal(_pool: &SqlitePool, _signal: Signal) -> Result<()> {
         Ok(())
     }
 }

@@ -1,5 +1,6 @@
-SELECT CONVERT(answer USING utf8mb4), undone,
+SELECT b.saga_id, CONVERT(b.step USING utf8mb4), CONVERT(b.answer USING utf8mb4), b.undone,
        TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000
-FROM syncline_barrier
-WHERE source = ? AND saga_id = ? AND step = ?
+FROM JSON_TABLE(?, '$[*]' COLUMNS (saga CHAR(32) PATH '$.saga', step VARCHAR(255) PATH '$.step')) AS one
+STRAIGHT_JOIN syncline_barrier AS b ON b.source = ? AND b.saga_id = UNHEX(one.saga)
+                                   AND b.step = CAST(one.step AS BINARY)
 FOR UPDATE

@@ -1,3 +1,5 @@
 -- The update that changes nothing locks a row that is there.
-INSERT INTO syncline_barrier (source, saga_id, step, answer) VALUES (?, ?, ?, '')
-ON DUPLICATE KEY UPDATE step = step
+INSERT INTO syncline_barrier (source, saga_id, step, answer)
+SELECT ?, UNHEX(one.saga), one.step, ''
+FROM JSON_TABLE(?, '$[*]' COLUMNS (saga CHAR(32) PATH '$.saga', step VARCHAR(255) PATH '$.step')) AS one
+ON DUPLICATE KEY UPDATE step = syncline_barrier.step

@@ -1,5 +1,8 @@
-UPDATE syncline_barrier
-SET answer = ?, undone = ?,
-    touched_at = GREATEST(UTC_TIMESTAMP(6),
-                          TIMESTAMP '1970-01-01 00:00:00' + INTERVAL (? * 1000) MICROSECOND)
-WHERE source = ? AND saga_id = ? AND step = ?
+UPDATE JSON_TABLE(?, '$[*]' COLUMNS (
+    saga CHAR(32) PATH '$.saga', step VARCHAR(255) PATH '$.step', answer LONGTEXT PATH '$.answer',
+    undone INTEGER PATH '$.undone', not_before BIGINT PATH '$.not_before')) AS r
+STRAIGHT_JOIN syncline_barrier AS b ON b.saga_id = UNHEX(r.saga) AND b.step = CAST(r.step AS BINARY)
+SET b.answer = r.answer, b.undone = r.undone,
+    b.touched_at = GREATEST(UTC_TIMESTAMP(6),
+                            TIMESTAMP '1970-01-01 00:00:00' + INTERVAL (r.not_before * 1000) MICROSECOND)
+WHERE b.source = ?

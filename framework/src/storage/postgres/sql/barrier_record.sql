@@ -1,4 +1,7 @@
-UPDATE syncline_barrier
-SET answer = $1, undone = $2,
-    touched_at = greatest(clock_timestamp(), 'epoch'::timestamptz + $3 * interval '1 millisecond')
-WHERE source = $4 AND saga_id = $5 AND step = $6
+UPDATE syncline_barrier AS b
+SET answer = r.answer, undone = r.undone,
+    touched_at = greatest(clock_timestamp(),
+                          'epoch'::timestamptz + r.not_before * interval '1 millisecond')
+FROM json_to_recordset($1::json)
+     AS r (saga uuid, step text, answer text, undone boolean, not_before bigint)
+WHERE b.source = $2 AND b.saga_id = r.saga AND b.step = r.step

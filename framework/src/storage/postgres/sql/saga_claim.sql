@@ -1,5 +1,6 @@
 -- Instances that have something to decide, locked until the transaction ends. More are looked at
--- than are taken, so that those that others have locked do not hide the rest.
+-- than are taken, so that those that others have locked do not hide the rest. An engine that is
+-- frozen from here on is ended by the server, as a relay is: others take its instances over.
 SELECT id, saga, version, input, state,
        (extract(epoch FROM statement_timestamp()) * 1000000)::bigint
 FROM syncline_saga
@@ -23,5 +24,7 @@ WHERE id = ANY (ARRAY(
         ORDER BY timer.due_at LIMIT 1024
     ) AS t
 )) AND ended_at IS NULL AND problem IS NULL
+  AND (SELECT set_config('idle_in_transaction_session_timeout', '4s', true)) IS NOT NULL
+  AND (SELECT set_config('lock_timeout', '5s', true)) IS NOT NULL
 LIMIT $3
 FOR NO KEY UPDATE SKIP LOCKED

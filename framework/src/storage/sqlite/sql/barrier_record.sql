@@ -1,4 +1,5 @@
 UPDATE syncline_barrier
-SET answer = $1, undone = $2,
-    touched_at = max(CAST(unixepoch('subsec') * 1000 AS INTEGER), $3)
-WHERE source = $4 AND saga_id = $5 AND step = $6
+SET answer = r.value ->> 'answer', undone = r.value ->> 'undone',
+    touched_at = max(CAST(unixepoch('subsec') * 1000 AS INTEGER), r.value ->> 'not_before')
+FROM json_each($1) AS r
+WHERE source = $2 AND saga_id = unhex(r.value ->> 'saga') AND step = r.value ->> 'step'

@@ -1,0 +1,167 @@
+//! Several engines of one database: one that is frozen in its transaction is taken over from, and
+//! one of another process is woken.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    time::Duration,
+};
+
+use futures::FutureExt;
+use sqlx::{MySql, Pool, Postgres, postgres::PgListener};
+use syncline::{
+    begin,
+    saga::{Outcome, Saga, SagaBuilder, Sagas, operate},
+    storage::{LogStore, Signal},
+};
+use syncline_tests::{
+    kit::Kit,
+    relays::eventually,
+    servers::{mariadb_database, postgres_database},
+};
+
+const SAGA: &str = "one-step";
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Where the first engine that runs the step stands still, until it is let go.
+struct Ice {
+    first: AtomicBool,
+    frozen: mpsc::Sender<()>,
+    thawed: Mutex<mpsc::Receiver<()>>,
+}
+
+impl Ice {
+    /// Stops the whole thread, and so the engine's runtime, as SIGSTOP does.
+    fn freeze(&self) {
+        if self.first.swap(false, Ordering::SeqCst) {
+            self.frozen.send(()).expect("somebody waits");
+            let thawed = self.thawed.lock().expect("no panic");
+            thawed.recv_timeout(PATIENCE * 2).expect("it is let go");
+        }
+    }
+}
+
+fn definition<DB: Kit>(ice: Option<Arc<Ice>>) -> Saga<DB> {
+    let mut saga = SagaBuilder::<DB, i64>::new(SAGA, 1);
+    saga.local("note", (), move |tx, call| {
+        let ice = ice.clone();
+        async move {
+            DB::note(tx, "noted", call.input).await?;
+            if let Some(ice) = ice {
+                ice.freeze();
+            }
+            Ok(Outcome::Done(()))
+        }
+        .boxed()
+    })
+    .deadline(PATIENCE * 3)
+    .pivot()
+    .add();
+    saga.build().expect("a sound definition")
+}
+
+fn engine<DB: Kit>(pool: &Pool<DB>, ice: Option<Arc<Ice>>, poll: Duration) -> Sagas<DB> {
+    let sagas = Sagas::builder("/one", pool.clone()).saga(definition(ice)).poll(poll);
+    sagas.build().expect("an engine")
+}
+
+/// Starts one, and tells nobody.
+async fn start<DB: Kit>(pool: &Pool<DB>, sagas: &Sagas<DB>, n: i64) -> syncline::saga::Started {
+    let mut tx = begin(pool).await.expect("begin");
+    let started = sagas.start(&mut tx, SAGA, &format!("{n}"), &n).await.expect("start");
+    tx.commit().await.expect("commit");
+    started
+}
+
+async fn completed<DB: Kit>(pool: &Pool<DB>, id: uuid::Uuid) {
+    eventually("it is completed", async || {
+        let shown = operate::show(pool, id).await.expect("ask").expect("it is there");
+        (shown.summary.status == "completed").then_some(())
+    })
+    .await;
+}
+
+async fn takes_over<DB: Kit>(url: String) {
+    let pool = DB::connect(&url, 8).await.expect("connect");
+    syncline::migrate(&pool).await.expect("migrate");
+    DB::prepare(&pool).await.expect("prepare");
+    let (frozen, is_frozen) = mpsc::channel();
+    let (thaw, thawed) = mpsc::channel();
+    let ice = Ice { first: AtomicBool::new(true), frozen, thawed: Mutex::new(thawed) };
+    let ice = Arc::new(ice);
+    let poll = Duration::from_millis(200);
+    let starter = engine(&pool, None, poll);
+    let started = start(&pool, &starter, 1).await;
+    // A process of its own, as far as that matters: one thread, its own pool.
+    let process = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("a runtime").block_on(async {
+            let pool = DB::connect(&url, 4).await.expect("connect");
+            let running = engine(&pool, Some(Arc::clone(&ice)), poll).run().await;
+            while ice.first.load(Ordering::SeqCst) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            // It is let go, and then stopped.
+            running.expect("it starts").stop().await;
+        });
+    });
+    let waited = tokio::task::spawn_blocking(move || is_frozen.recv_timeout(PATIENCE));
+    waited.await.expect("no panic").expect("it is frozen inside its transaction");
+    let running = starter.run().await.expect("another one starts");
+    completed(&pool, started.id).await;
+    thaw.send(()).expect("it waits");
+    tokio::task::spawn_blocking(|| process.join()).await.expect("no panic").expect("it ends");
+    running.stop().await;
+    assert_eq!(DB::applied(&pool).await.expect("read"), [("noted".to_owned(), 1)], "once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_is_frozen_in_its_transaction_is_taken_over_from_on_postgres() {
+    let Some(url) = postgres_database().await else { return };
+    takes_over::<Postgres>(url).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_is_frozen_in_its_transaction_is_taken_over_from_on_mariadb() {
+    let Some(url) = mariadb_database().await else { return };
+    takes_over::<MySql>(url).await;
+}
+
+/// One that would not find it by polling for an hour.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_wakes_the_engine_of_another_process_on_postgres() {
+    let Some(url) = postgres_database().await else { return };
+    let pool = Postgres::connect(&url, 8).await.expect("connect");
+    syncline::migrate(&pool).await.expect("migrate");
+    Postgres::prepare(&pool).await.expect("prepare");
+    let hour = Duration::from_secs(3_600);
+    // A process without an engine signals.
+    let starter = engine(&pool, None, hour);
+    let mut listener = PgListener::connect(&url).await.expect("connect");
+    listener.listen("syncline_saga").await.expect("listen");
+    start(&pool, &starter, 1).await.committed();
+    let heard = tokio::time::timeout(PATIENCE, listener.recv()).await;
+    heard.expect("it is told").expect("listening");
+    // One with an engine hears it, and finds what it was not told of in its own process.
+    let running = engine(&pool, None, hour).run().await.expect("it starts");
+    eventually("it listens", async || {
+        let listens = "SELECT count(*) FROM pg_stat_activity \
+                       WHERE datname = current_database() AND query LIKE 'LISTEN%'";
+        let count: i64 = sqlx::query_scalar(listens).fetch_one(&pool).await.expect("ask");
+        (count == 2).then_some(())
+    })
+    .await;
+    // What was there when it started is done: it has looked, and rests.
+    eventually("it has begun", async || {
+        let applied = Postgres::applied(&pool).await.expect("read");
+        (applied.len() == 1).then_some(())
+    })
+    .await;
+    let started = start(&pool, &starter, 2).await;
+    Postgres::signal(&pool, Signal::Sagas).await.expect("signal");
+    completed(&pool, started.id).await;
+    running.stop().await;
+}
