@@ -1,9 +1,11 @@
 //! Ours against the floor of the database, in turn, in one run: see `bench/run`.
 
 mod bench;
+mod child;
 mod counts;
 mod floor;
 mod machine;
+mod pipeline;
 mod report;
 mod results;
 mod stats;
@@ -63,6 +65,9 @@ enum Command {
     },
     /// Names the suites.
     List,
+    /// A process of a suite's own.
+    #[command(hide = true)]
+    Child { task: String },
 }
 
 #[tokio::main]
@@ -78,6 +83,7 @@ async fn main() -> anyhow::Result<()> {
             }
             Ok(())
         }
+        Command::Child { task } => child::run(&task).await,
         Command::Report { folder } => report::write(&folder),
         Command::List => {
             for suite in suites::ALL {
