@@ -1,79 +1,86 @@
-//! What the database itself does: the same bytes without the framework.
+//! What a database itself does: the same bytes without the framework.
+//!
+//! `plain` is as wide as the outbox; `business` is what a service writes anyway; `applied` is
+//! what a consumer keeps, and `progress` how far a hand-written one got.
 
-use sqlx::{PgPool, Postgres, Row, Transaction};
-use syncline::Message;
+mod mysql;
+mod postgres;
+mod sqlite;
 
-/// `plain` is as wide as the outbox; `business` is what a service writes anyway; `applied` is
-/// what a consumer keeps.
-pub(crate) const TABLES: &str = "
-    CREATE TABLE business (id bigserial PRIMARY KEY, key text NOT NULL, data bytea NOT NULL);
-    CREATE TABLE plain (
-        xid bigint NOT NULL DEFAULT 0, seq bigserial PRIMARY KEY, id uuid NOT NULL,
-        topic text NOT NULL, key text, time timestamptz NOT NULL, content_type text NOT NULL,
-        schema_version integer NOT NULL, headers text NOT NULL, data bytea NOT NULL);
-    CREATE TABLE applied (key text PRIMARY KEY, position bigint NOT NULL, data bytea NOT NULL)";
+use std::collections::BTreeMap;
 
-/// What the business transaction does in every run.
-pub(crate) async fn business(
-    tx: &mut Transaction<'_, Postgres>,
-    message: &Message,
-) -> sqlx::Result<()> {
-    sqlx::query("INSERT INTO business (key, data) VALUES ($1, $2)")
-        .bind(&message.key)
-        .bind(&message.data[..])
-        .execute(&mut **tx)
-        .await?;
-    Ok(())
+use async_trait::async_trait;
+use sqlx::{Pool, Transaction};
+use syncline::{Message, Storage};
+
+use crate::bench::Servers;
+
+/// What a consumer is given: the place in the log, the ordering key, the payload.
+#[derive(Debug, Clone)]
+pub(crate) struct Item {
+    pub(crate) place: i64,
+    pub(crate) key: String,
+    pub(crate) data: Vec<u8>,
 }
 
-/// A plain INSERT of a message's bytes.
-pub(crate) async fn insert(
-    tx: &mut Transaction<'_, Postgres>,
-    messages: &[Message],
-) -> sqlx::Result<()> {
-    let sql =
-        "INSERT INTO plain (id, topic, key, time, content_type, schema_version, headers, data)
-        SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::text[],
-            $6::integer[], $7::text[], $8::bytea[]) RETURNING seq";
-    let one =
-        "INSERT INTO plain (id, topic, key, time, content_type, schema_version, headers, data)
-        VALUES ($1, $2, $3, $4, $5, $6, '{}', $7) RETURNING seq";
-    if let [message] = messages {
-        sqlx::query(one)
-            .bind(message.id)
-            .bind(&message.topic)
-            .bind(&message.key)
-            .bind(message.time)
-            .bind(&message.content_type)
-            .bind(message.schema_version)
-            .bind(&message.data[..])
-            .fetch_all(&mut **tx)
-            .await?;
-        return Ok(());
-    }
-    sqlx::query(sql)
-        .bind(messages.iter().map(|m| m.id).collect::<Vec<_>>())
-        .bind(messages.iter().map(|m| m.topic.as_str()).collect::<Vec<_>>())
-        .bind(messages.iter().map(|m| m.key.as_deref()).collect::<Vec<_>>())
-        .bind(messages.iter().map(|m| m.time).collect::<Vec<_>>())
-        .bind(messages.iter().map(|m| m.content_type.as_str()).collect::<Vec<_>>())
-        .bind(messages.iter().map(|m| m.schema_version).collect::<Vec<_>>())
-        .bind(messages.iter().map(|_| "{}").collect::<Vec<_>>())
-        .bind(messages.iter().map(|m| &m.data[..]).collect::<Vec<_>>())
-        .fetch_all(&mut **tx)
-        .await?;
-    Ok(())
+/// A database as somebody uses it who writes everything by hand.
+#[async_trait]
+pub(crate) trait Floor: Storage {
+    /// Makes a database called `name`, and says its URL.
+    async fn create(servers: &Servers, name: &str) -> anyhow::Result<String>;
+
+    /// Removes it, if it is there.
+    async fn remove(servers: &Servers, name: &str) -> anyhow::Result<()>;
+
+    async fn open(url: &str, connections: u32) -> anyhow::Result<Pool<Self>>;
+
+    /// Makes the floor's tables.
+    async fn prepare(pool: &Pool<Self>) -> anyhow::Result<()>;
+
+    /// The server's version and the settings that matter.
+    async fn settings(pool: &Pool<Self>) -> anyhow::Result<Vec<(String, String)>>;
+
+    /// What the business transaction writes in every run.
+    async fn business(tx: &mut Transaction<'_, Self>, message: &Message) -> sqlx::Result<()>;
+
+    /// A plain INSERT of the messages' bytes into `plain`.
+    async fn insert(tx: &mut Transaction<'_, Self>, messages: &[Message]) -> sqlx::Result<()>;
+
+    /// An ordered SELECT of `plain` in pages of `page`; how many rows there were.
+    async fn drain(pool: &Pool<Self>, page: i64) -> sqlx::Result<usize>;
+
+    /// Removes and returns the first `page` rows of `plain`, as a queue does that is read with
+    /// `SKIP LOCKED`, in a transaction of its own; how many there were.
+    async fn take(pool: &Pool<Self>, page: i64) -> sqlx::Result<usize>;
+
+    /// A page of `plain` after `after`.
+    async fn page(pool: &Pool<Self>, after: i64, limit: i64) -> sqlx::Result<Vec<Item>>;
+
+    /// Upserts one message into `applied`.
+    async fn apply(tx: &mut Transaction<'_, Self>, item: (i64, &str, &[u8])) -> sqlx::Result<()>;
+
+    /// Upserts many, set-based: the last of each key.
+    async fn apply_all(
+        tx: &mut Transaction<'_, Self>,
+        items: &[(i64, &str, &[u8])],
+    ) -> sqlx::Result<()>;
+
+    /// Notes how far a reader got and adds to how many messages it has applied.
+    async fn progress(tx: &mut Transaction<'_, Self>, place: i64, count: i64) -> sqlx::Result<()>;
+
+    /// How many messages were applied in all, and how many keys there are.
+    async fn applied(pool: &Pool<Self>) -> sqlx::Result<(i64, i64)>;
+
+    /// Empties `applied` and sets `progress` back; our inbox, too.
+    async fn reset(pool: &Pool<Self>) -> sqlx::Result<()>;
+
+    /// Tidies up, so that neither way pays for the other's rows.
+    async fn settle(pool: &Pool<Self>) -> sqlx::Result<()>;
 }
 
-/// An ordered SELECT of `plain`, in pages; how many rows there were.
-pub(crate) async fn drain(pool: &PgPool, page: i64) -> sqlx::Result<usize> {
-    let sql = "SELECT seq, id, topic, key, time, content_type, schema_version, headers, data
-        FROM plain WHERE seq > $1 ORDER BY seq LIMIT $2";
-    let (mut last, mut count) = (0_i64, 0);
-    loop {
-        let rows = sqlx::query(sql).bind(last).bind(page).fetch_all(pool).await?;
-        let Some(row) = rows.last() else { return Ok(count) };
-        last = row.try_get(0)?;
-        count += rows.len();
-    }
+/// The last of each key, in the order of their keys: for databases that refuse to touch a row twice
+/// in one statement.
+fn last_of_each_key<'a>(items: &[(i64, &'a str, &'a [u8])]) -> Vec<(i64, &'a str, &'a [u8])> {
+    let last: BTreeMap<_, _> = items.iter().map(|item| (item.1, *item)).collect();
+    last.into_values().collect()
 }

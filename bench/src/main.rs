@@ -1,102 +1,144 @@
-//! A first measurement on PostgreSQL: ours against the floor of the database, in one run.
+//! Ours against the floor of the database, in turn, in one run: see `bench/run`.
 
-mod drain;
+mod bench;
+mod child;
+mod counts;
 mod floor;
+mod machine;
 mod pipeline;
 mod report;
-mod write;
+mod results;
+mod stats;
+mod suites;
+mod svg;
+mod work;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
 use anyhow::Context;
-use clap::{Parser, ValueEnum};
-use sqlx::{AssertSqlSafe, Executor, PgPool, postgres::PgPoolOptions};
-use syncline::Message;
-use uuid::Uuid;
+use bench::{Bench, Servers, Suite};
+use chrono::Utc;
+use clap::{Parser, Subcommand};
+use machine::{Machine, Watch};
+use results::Results;
 
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Suite {
-    Write,
-    Drain,
-    EndToEnd,
-    Delay,
-    All,
-}
-
-/// Measures against the PostgreSQL server that SYNCLINE_TEST_POSTGRES names; see bench/run.
 #[derive(Parser)]
+#[command(about = "Measures against servers of its own; bench/run starts them.")]
 struct Arguments {
-    #[arg(default_value = "all")]
-    suite: Suite,
-    /// Shorter, for a look.
-    #[arg(long)]
-    quick: bool,
-    /// A superuser's URL.
-    #[arg(long, env = "SYNCLINE_TEST_POSTGRES", hide_env_values = true)]
-    server: String,
+    #[command(subcommand)]
+    command: Command,
 }
 
-/// How long and how much.
-#[derive(Clone, Copy)]
-struct Scale {
-    /// Pairs of runs, ours and the floor in turn.
-    pairs: usize,
-    /// Seconds of one run.
-    seconds: u64,
-    /// Messages of a backlog.
-    backlog: usize,
+#[derive(Subcommand)]
+enum Command {
+    /// Measures suites, `all` of them or the named ones.
+    Run {
+        #[arg(required = true)]
+        suites: Vec<String>,
+        /// Shorter, for a look.
+        #[arg(long)]
+        quick: bool,
+        /// Where the results go.
+        #[arg(long, default_value = "bench/results")]
+        into: PathBuf,
+        /// Where the statements go that took PostgreSQL longest.
+        #[arg(long)]
+        statements: Option<PathBuf>,
+        /// A superuser's URL.
+        #[arg(long, env = "SYNCLINE_TEST_POSTGRES", hide_env_values = true)]
+        postgres: Option<String>,
+        /// A superuser's URL.
+        #[arg(long, env = "SYNCLINE_TEST_MARIADB", hide_env_values = true)]
+        mariadb: Option<String>,
+        /// Where SQLite's files go.
+        #[arg(long, env = "SYNCLINE_BENCH_FILES", default_value = "/tmp")]
+        files: PathBuf,
+    },
+    /// Writes the tables of bench/RESULTS.md and the drawings anew, from the results.
+    Report {
+        #[arg(long, default_value = "bench")]
+        folder: PathBuf,
+    },
+    /// Names the suites.
+    List,
+    /// A process of a suite's own.
+    #[command(hide = true)]
+    Child { task: String },
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let Arguments { suite, quick, server } = Arguments::parse();
-    let scale = match quick {
-        true => Scale { pairs: 3, seconds: 1, backlog: 50_000 },
-        false => Scale { pairs: 10, seconds: 2, backlog: 300_000 },
-    };
-    let admin = PgPool::connect(&server).await.context("cannot reach the server")?;
-    settings(&admin).await?;
-    let wants = |one| suite == one || suite == Suite::All;
-    if wants(Suite::Write) {
-        for (writers, messages) in [(1, 1), (8, 1), (8, 10)] {
-            write::run(&database(&admin).await?, scale, writers, messages).await?;
+    match Arguments::parse().command {
+        Command::Run { suites, quick, into, statements, postgres, mariadb, files } => {
+            let servers = Servers { postgres, mariadb, files };
+            for suite in wanted(&suites)? {
+                run(suite, quick, &servers, &into).await?;
+            }
+            if let Some((file, url)) = statements.zip(servers.postgres) {
+                fs::write(file, counts::longest(&url).await?)?;
+            }
+            Ok(())
+        }
+        Command::Child { task } => child::run(&task).await,
+        Command::Report { folder } => report::write(&folder),
+        Command::List => {
+            for suite in suites::ALL {
+                println!("{:16}{}", suite.name, suite.title);
+            }
+            Ok(())
         }
     }
-    if wants(Suite::Drain) {
-        drain::run(&database(&admin).await?, scale).await?;
+}
+
+fn wanted(names: &[String]) -> anyhow::Result<Vec<&'static Suite>> {
+    if names == ["all"] {
+        return Ok(suites::ALL.iter().collect());
     }
-    if wants(Suite::EndToEnd) {
-        pipeline::throughput(&database(&admin).await?, &database(&admin).await?, scale).await?;
-    }
-    if wants(Suite::Delay) {
-        pipeline::delay(&database(&admin).await?, &database(&admin).await?, scale).await?;
-    }
+    let find = |name: &String| {
+        let suite = suites::ALL.iter().find(|suite| suite.name == name);
+        suite.with_context(|| format!("there is no suite {name:?}; `list` names them"))
+    };
+    names.iter().map(find).collect()
+}
+
+async fn run(suite: &Suite, quick: bool, servers: &Servers, into: &Path) -> anyhow::Result<()> {
+    eprintln!("{}: {}", suite.name, suite.title);
+    let (began, watch) = (Instant::now(), Watch::start());
+    let results = Results {
+        suite: suite.name.to_owned(),
+        title: suite.title.to_owned(),
+        floor: suite.floor.to_owned(),
+        command: format!("bench/run {}{}", suite.name, if quick { " --quick" } else { "" }),
+        commit: machine::commit(),
+        began: Utc::now().format("%Y-%m-%d %H:%M").to_string(),
+        seconds: 0.0,
+        quick,
+        machine: Machine::here(),
+        server: Vec::new(),
+        load: machine::Load::default(),
+        lines: Vec::new(),
+        counts: Vec::new(),
+        plots: Vec::new(),
+        checks: Vec::new(),
+        notes: Vec::new(),
+    };
+    let mut bench = Bench::new(quick, servers.clone(), results);
+    let done = (suite.run)(&mut bench).await;
+    bench.clean().await;
+    done.with_context(|| format!("suite {}", suite.name))?;
+    let mut results = bench.results;
+    results.load = watch.end();
+    results.seconds = began.elapsed().as_secs_f64().round();
+    println!("{}", report::section(&results));
+    // A look never takes the place of a figure.
+    let name = format!("{}{}.json", suite.name, if quick { ".quick" } else { "" });
+    fs::create_dir_all(into)?;
+    let file = into.join(name);
+    fs::write(&file, serde_json::to_string_pretty(&results)? + "\n")?;
+    eprintln!("  {}", file.display());
     Ok(())
-}
-
-async fn settings(admin: &PgPool) -> anyhow::Result<()> {
-    let rows: Vec<(String, String)> = sqlx::query_as(
-        "SELECT name, setting FROM pg_settings WHERE name IN ('server_version', 'fsync',
-         'synchronous_commit', 'full_page_writes', 'shared_buffers') ORDER BY name",
-    )
-    .fetch_all(admin)
-    .await?;
-    let text: Vec<String> = rows.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    println!("settings: {}", text.join(", "));
-    Ok(())
-}
-
-/// A new database with our tables and the floor's.
-async fn database(admin: &PgPool) -> anyhow::Result<PgPool> {
-    let name = format!("bench_{}", Uuid::now_v7().simple());
-    admin.execute(AssertSqlSafe(format!("CREATE DATABASE {name}"))).await?;
-    let options = (*admin.connect_options()).clone().database(&name);
-    let pool = PgPoolOptions::new().max_connections(40).connect_with(options).await?;
-    syncline::migrate(&pool).await?;
-    pool.execute(floor::TABLES).await?;
-    Ok(pool)
-}
-
-/// A message of 140 bytes of payload.
-fn message(n: usize) -> anyhow::Result<Message> {
-    let payload = serde_json::json!({ "n": n, "pad": "x".repeat(118) });
-    Ok(Message::json("bench.message", &payload)?.key(format!("key {}", n % 10_000)))
 }

@@ -1,143 +1,283 @@
-//! PostgreSQL to PostgreSQL over HTTP push, with signature, inbox and order.
+//! Ours from log to table, and the same by hand.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
+use anyhow::{Context, ensure};
 use async_trait::async_trait;
-use sqlx::{PgPool, Postgres, Transaction};
+use sqlx::{Pool, Transaction};
 use syncline::{
-    BatchHandler, Consumer, Envelope, HandlerError, Message, Relay, RelayHandle, Route, Stream,
-    Verdict, enqueue,
-    transport::{
-        Receive, Subscriber,
-        http_push::{Principal, PushListener, PushPublisher, PushReceiver, Secret},
-    },
+    BatchHandler, Consumer, Envelope, Handler, HandlerError, Relay, RelayHandle, Route, Start,
+    Stream, Verdict, enqueue_all,
+    message::Batch,
+    transport::{Ack, Outcome, PublishError, Publisher, Receive, Subscriber, in_process},
 };
-use tokio::sync::mpsc;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Scale, drain, report};
+use crate::{
+    floor::Floor,
+    work::{KEYS, message},
+};
 
-const SOURCE: &str = "/bench";
-const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+pub(crate) const SOURCE: &str = "/bench";
+pub(crate) const STREAM: &str = "all";
+/// Messages of one batch of ours (the default) and rows of one page of the floor.
+pub(crate) const PAGE: usize = 2_000;
+/// Nothing that is measured takes as long.
+const LIMIT: Duration = Duration::from_secs(1_800);
 
-/// Upserts a batch, set-based, and tells of every message it has applied.
-struct Upsert(mpsc::UnboundedSender<(usize, Option<i64>)>);
+/// Where messages are put.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Into {
+    Outbox,
+    Plain,
+    Both,
+}
+
+/// Commits `count` messages.
+pub(crate) async fn fill<DB: Floor>(
+    pool: &Pool<DB>,
+    count: usize,
+    into: Into,
+) -> anyhow::Result<()> {
+    for from in (0..count).step_by(5_000) {
+        let messages =
+            (from..(from + 5_000).min(count)).map(message).collect::<anyhow::Result<Vec<_>>>()?;
+        let mut tx = syncline::begin(pool).await?;
+        if into != Into::Plain {
+            drop(enqueue_all(&mut tx, &messages).await?);
+        }
+        if into != Into::Outbox {
+            DB::insert(&mut tx, &messages).await?;
+        }
+        tx.commit().await?;
+    }
+    DB::settle(pool).await?;
+    Ok(())
+}
+
+/// How many have arrived, and whether those of each key came in order.
+#[derive(Debug)]
+pub(crate) struct Arrived {
+    count: AtomicUsize,
+    wanted: usize,
+    done: Notify,
+    /// The last position of each key, and how many messages did not follow it.
+    last: Mutex<(Vec<i64>, usize)>,
+}
+
+impl Arrived {
+    pub(crate) fn new(wanted: usize) -> Arc<Self> {
+        let last = Mutex::new((vec![0; KEYS], 0));
+        Arc::new(Self { count: AtomicUsize::new(0), wanted, done: Notify::new(), last })
+    }
+
+    fn tell(&self, messages: &[Envelope]) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let (last, disorder) = &mut *last;
+        for message in messages {
+            let key = message.key.as_deref().unwrap_or_default();
+            let key: usize = key.trim_start_matches("key ").parse().unwrap_or(0);
+            let before = std::mem::replace(&mut last[key % KEYS], message.position.0);
+            *disorder += usize::from(before >= message.position.0);
+        }
+        let before = self.count.fetch_add(messages.len(), Ordering::Relaxed);
+        if before + messages.len() >= self.wanted {
+            self.done.notify_one();
+        }
+    }
+
+    /// Waits for the last one.
+    pub(crate) async fn wait(&self) -> anyhow::Result<()> {
+        let arrived = || self.count.load(Ordering::Relaxed);
+        while arrived() < self.wanted {
+            let done = tokio::time::timeout(LIMIT, self.done.notified()).await;
+            done.with_context(|| format!("{} of {} arrived", arrived(), self.wanted))?;
+        }
+        self.in_order()
+    }
+
+    /// Fails unless those of each key came in order, each once.
+    pub(crate) fn in_order(&self) -> anyhow::Result<()> {
+        let disorder = self.last.lock().unwrap_or_else(PoisonError::into_inner).1;
+        ensure!(disorder == 0, "{disorder} messages came before or beside another of their key");
+        Ok(())
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+}
+
+fn item(message: &Envelope) -> (i64, &str, &[u8]) {
+    (message.position.0, message.key.as_deref().unwrap_or_default(), &message.data)
+}
+
+/// Upserts a batch, set-based.
+pub(crate) struct BySet(pub(crate) Arc<Arrived>);
 
 #[async_trait]
-impl BatchHandler<Postgres> for Upsert {
+impl<DB: Floor> BatchHandler<DB> for BySet {
     async fn handle(
         &self,
-        tx: &mut Transaction<'_, Postgres>,
+        tx: &mut Transaction<'_, DB>,
         messages: &[Envelope],
     ) -> Result<Verdict, HandlerError> {
-        sqlx::query(
-            "INSERT INTO applied (key, position, data)
-             SELECT DISTINCT ON (key) key, position, data
-             FROM unnest($1::text[], $2::bigint[], $3::bytea[]) AS m (key, position, data)
-             ORDER BY key, position DESC
-             ON CONFLICT (key) DO UPDATE SET position = excluded.position, data = excluded.data",
-        )
-        .bind(messages.iter().map(|m| m.key.as_deref()).collect::<Vec<_>>())
-        .bind(messages.iter().map(|m| m.position.0).collect::<Vec<_>>())
-        .bind(messages.iter().map(|m| &m.data[..]).collect::<Vec<_>>())
-        .execute(&mut **tx)
-        .await?;
-        let sent = messages.first().and_then(|m| m.headers.get("sent")?.parse().ok());
-        self.0.send((messages.len(), sent)).map_err(|_| "the measurement has ended")?;
+        let items: Vec<_> = messages.iter().map(item).collect();
+        DB::apply_all(tx, &items).await?;
+        // What shows afterwards that each was applied once.
+        DB::progress(tx, items.last().map_or(0, |item| item.0), items.len() as i64).await?;
+        self.0.tell(messages);
         Ok(Verdict::Done)
     }
 }
 
-/// A running pipeline.
-struct Pipeline {
-    relay: RelayHandle,
-    applied: mpsc::UnboundedReceiver<(usize, Option<i64>)>,
-    stop: CancellationToken,
+/// Upserts one message.
+pub(crate) struct ByRow(pub(crate) Arc<Arrived>);
+
+#[async_trait]
+impl<DB: Floor> Handler<DB> for ByRow {
+    async fn handle(
+        &self,
+        tx: &mut Transaction<'_, DB>,
+        message: &Envelope,
+    ) -> Result<Verdict, HandlerError> {
+        DB::apply(tx, item(message)).await?;
+        self.0.tell(std::slice::from_ref(message));
+        Ok(Verdict::Done)
+    }
 }
 
-async fn start(from: &PgPool, to: &PgPool) -> anyhow::Result<Pipeline> {
-    let (sender, applied) = mpsc::unbounded_channel();
-    let consumer = Consumer::builder("bench", to.clone()).batch_handler("*", Upsert(sender));
-    let consumer: Arc<dyn Receive> = Arc::new(consumer.build()?);
-    let principal = Principal::new(SOURCE, "all", [Secret::parse(SECRET)?])?;
-    let setup = |receiver| PushReceiver::new(receiver).principal(principal);
-    let listener = PushListener::bind("127.0.0.1:0", setup).await?;
-    let publisher =
-        PushPublisher::builder(listener.url()).secret(Secret::parse(SECRET)?).build()?;
-    let stop = CancellationToken::new();
-    tokio::spawn(Box::new(listener).run(consumer, stop.clone()));
+/// How a consumer of ours applies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    Set,
+    Row,
+}
+
+/// A consumer that applies into `to`.
+pub(crate) fn consumer<DB: Floor>(
+    to: &Pool<DB>,
+    way: Way,
+    start: Start,
+    arrived: &Arc<Arrived>,
+) -> anyhow::Result<Arc<dyn Receive>> {
+    let builder = Consumer::builder("bench", to.clone()).start_at(start);
+    let builder = match way {
+        Way::Set => builder.batch_handler("*", BySet(Arc::clone(arrived))),
+        Way::Row => builder.handler("*", ByRow(Arc::clone(arrived))),
+    };
+    Ok(Arc::new(builder.build()?))
+}
+
+/// A relay with one route.
+pub(crate) async fn relay<DB: Floor>(
+    from: &Pool<DB>,
+    (route, start): (&str, Start),
+    publisher: impl Publisher,
+) -> anyhow::Result<RelayHandle> {
     let relay = Relay::builder(SOURCE, from.clone())
-        .stream(Stream::new("all").topic("*"))
-        .route(Route::new("bench", "all", publisher))
-        .options(|options| options.batch_messages = 5_000)
-        .start()
-        .await?;
-    Ok(Pipeline { relay, applied, stop })
+        .stream(Stream::new(STREAM).topic("*"))
+        .route(Route::new(route, STREAM, publisher).start(start));
+    Ok(relay.start().await?)
 }
 
-/// Moves a backlog.
-pub(crate) async fn throughput(from: &PgPool, to: &PgPool, scale: Scale) -> anyhow::Result<()> {
-    drain::fill(from, scale.backlog, false).await?;
+/// Moves the whole log in this process; messages a second. `route` must be new.
+pub(crate) async fn in_process<DB: Floor>(
+    from: &Pool<DB>,
+    to: &Pool<DB>,
+    (route, way): (&str, Way),
+    count: usize,
+) -> anyhow::Result<f64> {
+    DB::reset(to).await?;
+    let arrived = Arrived::new(count);
+    let stop = CancellationToken::new();
+    let (publisher, subscriber) = in_process::channel(16);
+    let consumer = consumer(to, way, Start::Beginning, &arrived)?;
+    let taking = tokio::spawn(Box::new(subscriber).run(consumer, stop.clone()));
     let began = Instant::now();
-    let mut pipeline = start(from, to).await?;
-    let (mut count, mut batches) = (0, 0);
-    while count < scale.backlog {
-        let applied =
-            tokio::time::timeout(Duration::from_secs(60), pipeline.applied.recv()).await?;
-        count += applied.map_or(0, |(messages, _)| messages);
-        batches += 1;
-    }
+    let relay = relay(from, (route, Start::Beginning), publisher).await?;
+    arrived.wait().await?;
     let rate = count as f64 / began.elapsed().as_secs_f64();
-    println!(
-        "end to end over HTTP, one process: {rate:.0} messages/s, {count} messages in {batches} batches"
-    );
-    pipeline.relay.stop().await;
-    pipeline.stop.cancel();
-    Ok(())
+    relay.stop().await;
+    stop.cancel();
+    taking.await??;
+    checked(to, count, way).await?;
+    Ok(rate)
 }
 
-/// Sends single messages, 200 a second, and takes the time from their commit to their handler's
-/// end. One process, one clock.
-pub(crate) async fn delay(from: &PgPool, to: &PgPool, scale: Scale) -> anyhow::Result<()> {
-    let mut pipeline = start(from, to).await?;
-    let (epoch, pool) = (Instant::now(), from.clone());
-    let total = 200 * scale.seconds * 5;
-    let writer = tokio::spawn(async move {
-        let mut ticks = tokio::time::interval(Duration::from_millis(5));
-        for n in 0..total {
-            ticks.tick().await;
-            let mut tx = pool.begin().await?;
-            let sent = epoch.elapsed().as_micros().to_string();
-            let message =
-                Message::json("bench.delay", &n)?.key(format!("{n}")).header("sent", sent);
-            let receipt = enqueue(&mut tx, &message).await?;
-            tx.commit().await?;
-            receipt.committed();
+/// The same by hand: page after page, each applied in one transaction with how far it got.
+pub(crate) async fn by_hand<DB: Floor>(
+    from: &Pool<DB>,
+    to: &Pool<DB>,
+    way: Way,
+    count: usize,
+) -> anyhow::Result<f64> {
+    DB::reset(to).await?;
+    let began = Instant::now();
+    let (mut after, mut done) = (0, 0);
+    while done < count {
+        let page = DB::page(from, after, PAGE as i64).await?;
+        let last = page.last().context("the plain table ended too early")?.place;
+        let items: Vec<_> =
+            page.iter().map(|item| (item.place, &item.key[..], &item.data[..])).collect();
+        let mut tx = syncline::begin(to).await?;
+        match way {
+            Way::Set => DB::apply_all(&mut tx, &items).await?,
+            Way::Row => {
+                for item in &items {
+                    DB::apply(&mut tx, *item).await?;
+                }
+            }
         }
-        anyhow::Ok(())
-    });
-    let (mut delays, mut count) = (Vec::new(), 0);
-    while count < total {
-        let applied =
-            tokio::time::timeout(Duration::from_secs(30), pipeline.applied.recv()).await?;
-        let Some((messages, Some(sent))) = applied else { continue };
-        count += messages as u64;
-        let now = i64::try_from(epoch.elapsed().as_micros())?;
-        delays.push((now - sent) as f64 / 1_000.0);
+        DB::progress(&mut tx, last, items.len() as i64).await?;
+        tx.commit().await?;
+        (after, done) = (last, done + items.len());
     }
-    writer.await??;
-    let at = |percent| report::percentile(&delays, percent);
-    println!(
-        "delay at 200/s, from before the INSERT and its commit to the end of the handler: p50 \
-         {:.1} ms, p99 {:.1} ms, of {} batches with {count} messages",
-        at(50),
-        at(99),
-        delays.len()
-    );
-    pipeline.relay.stop().await;
-    pipeline.stop.cancel();
-    Ok(())
+    let rate = done as f64 / began.elapsed().as_secs_f64();
+    checked(to, count, Way::Set).await?;
+    Ok(rate)
+}
+
+/// Fails unless every message was applied once.
+pub(crate) async fn checked<DB: Floor>(
+    to: &Pool<DB>,
+    count: usize,
+    way: Way,
+) -> anyhow::Result<()> {
+    // The last handler's transaction may be committing.
+    let until = Instant::now() + Duration::from_secs(30);
+    loop {
+        let (applied, keys) = DB::applied(to).await?;
+        let (wanted, keys_wanted) = (count as i64, count.min(KEYS) as i64);
+        if (applied == wanted || way == Way::Row) && keys == keys_wanted {
+            return Ok(());
+        }
+        ensure!(
+            Instant::now() < until,
+            "{applied} messages of {wanted} and {keys} keys of {keys_wanted} were applied"
+        );
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// What every suite that applies has checked.
+pub(crate) const CHECKED: &str =
+    "every message was applied once (a sum that commits with it), those of a key in order";
+
+/// Takes everything and does nothing.
+pub(crate) struct Null(pub(crate) Arc<Arrived>);
+
+#[async_trait]
+impl Publisher for Null {
+    async fn publish(&self, batch: &Batch) -> Result<Ack, PublishError> {
+        self.0.tell(&batch.messages);
+        Ok(Ack { watermark: batch.through, last: batch.last, outcome: Outcome::Complete })
+    }
 }

@@ -14,13 +14,14 @@ pub struct Migration {
     pub down: &'static str,
 }
 
+// A file's name begins with four digits: zeros, and the version.
 macro_rules! migrations {
-    ($dir:literal: $($version:literal $name:literal),+ $(,)?) => {
+    ($dir:literal: $($zeros:literal $version:literal $name:literal),+ $(,)?) => {
         &[$(Migration {
             version: $version,
             name: $name,
-            up: include_str!(concat!("../", $dir, "/000", $version, "_", $name, ".up.sql")),
-            down: include_str!(concat!("../", $dir, "/000", $version, "_", $name, ".down.sql")),
+            up: include_str!(concat!("../", $dir, "/", $zeros, $version, "_", $name, ".up.sql")),
+            down: include_str!(concat!("../", $dir, "/", $zeros, $version, "_", $name, ".down.sql")),
         }),+]
     };
 }
@@ -28,20 +29,20 @@ macro_rules! migrations {
 /// For MariaDB 10.6, MySQL 8.0.16, or newer. DDL commits by itself there: each statement ends with
 /// `;` and an empty line, and is run and noted on its own.
 pub const MYSQL: &[Migration] = migrations!(
-    "mysql": 1 "log", 2 "routes", 3 "inbox", 4 "shards", 5 "ahead", 6 "incarnation", 7 "retention", 8 "source",
-        9 "saga"
+    "mysql": "000" 1 "log", "000" 2 "routes", "000" 3 "inbox", "000" 4 "shards", "000" 5 "ahead",
+        "000" 6 "incarnation", "000" 7 "retention", "000" 8 "source", "000" 9 "saga", "00" 10 "checks"
 );
 
 /// For PostgreSQL 14 or newer.
 pub const POSTGRES: &[Migration] = migrations!(
-    "postgres": 1 "log", 2 "routes", 3 "inbox", 4 "shards", 5 "ahead", 6 "incarnation", 7 "retention", 8 "source",
-        9 "saga"
+    "postgres": "000" 1 "log", "000" 2 "routes", "000" 3 "inbox", "000" 4 "shards", "000" 5 "ahead",
+        "000" 6 "incarnation", "000" 7 "retention", "000" 8 "source", "000" 9 "saga", "00" 10 "checks"
 );
 
 /// For SQLite 3.42 or newer.
 pub const SQLITE: &[Migration] = migrations!(
-    "sqlite": 1 "log", 2 "routes", 3 "inbox", 4 "shards", 5 "ahead", 6 "incarnation", 7 "retention", 8 "source",
-        9 "saga"
+    "sqlite": "000" 1 "log", "000" 2 "routes", "000" 3 "inbox", "000" 4 "shards", "000" 5 "ahead",
+        "000" 6 "incarnation", "000" 7 "retention", "000" 8 "source", "000" 9 "saga", "00" 10 "checks"
 );
 
 #[cfg(test)]
