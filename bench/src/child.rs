@@ -29,6 +29,7 @@ use crate::{
     floor::Floor,
     machine,
     pipeline::{Arrived, Null, SOURCE, STREAM, Way, consumer},
+    service::{self, Part},
 };
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -47,6 +48,8 @@ pub(crate) enum Task {
     Serve { url: String },
     /// A relay with so many routes to null sinks.
     Drain { url: String, count: usize, routes: usize, name: String },
+    /// A service that has nothing to do.
+    Rest { url: String, parts: Vec<Part> },
 }
 
 /// What a child says first.
@@ -60,6 +63,8 @@ pub(crate) struct Ready {
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Done {
     pub(crate) seconds: f64,
+    /// Microseconds for each message but the first ones; see [`Arrived::each`].
+    pub(crate) each: f64,
     pub(crate) peak_mib: f64,
 }
 
@@ -126,7 +131,8 @@ pub(crate) async fn run(task: &str) -> anyhow::Result<()> {
     | Task::Pull { url, .. }
     | Task::Push { url, .. }
     | Task::Serve { url }
-    | Task::Drain { url, .. }) = &task;
+    | Task::Drain { url, .. }
+    | Task::Rest { url, .. }) = &task;
     match url.split_once(':').map_or("", |(scheme, _)| scheme) {
         "postgres" => work::<Postgres>(task).await,
         "mysql" => work::<MySql>(task).await,
@@ -144,6 +150,10 @@ async fn work<DB: Floor>(task: Task) -> anyhow::Result<()> {
         Task::Push { url, target, route } => push::<DB>(&url, &target, &route).await,
         Task::Serve { url } => serve::<DB>(&url).await,
         Task::Drain { url, count, routes, name } => drain::<DB>(&url, count, routes, &name).await,
+        Task::Rest { url, parts } => {
+            say(&Ready { address: None })?;
+            service::run::<DB>(&url, &parts, async { told().await.map(drop) }).await
+        }
     }
 }
 
@@ -159,9 +169,9 @@ async fn told() -> anyhow::Result<Option<String>> {
     Ok(line.transpose()?)
 }
 
-fn done(began: Instant) -> anyhow::Result<()> {
+fn done(began: Instant, each: f64) -> anyhow::Result<()> {
     let peak_mib = machine::peak_mib(std::process::id()).unwrap_or(f64::NAN);
-    say(&Done { seconds: began.elapsed().as_secs_f64(), peak_mib })
+    say(&Done { seconds: began.elapsed().as_secs_f64(), each, peak_mib })
 }
 
 /// Waits until all has arrived, says so, and then until the input ends.
@@ -169,7 +179,7 @@ async fn applied(arrived: &Arrived, began: Instant) -> anyhow::Result<()> {
     tokio::select! {
         all = arrived.wait() => {
             all?;
-            done(began)?;
+            done(began, arrived.each())?;
             told().await?;
         }
         ended = told() => drop(ended?),
@@ -272,10 +282,12 @@ async fn drain<DB: Floor>(
         relay = relay.route(Route::new(format!("{name}-{n}"), STREAM, Null(Arc::clone(arrived))));
     }
     let relay = relay.start().await?;
+    let mut each: f64 = 0.0;
     for arrived in arrived {
         arrived.wait().await?;
+        each = each.max(arrived.each());
     }
-    done(began)?;
+    done(began, each)?;
     told().await?;
     relay.stop().await;
     Ok(())

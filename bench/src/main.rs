@@ -8,6 +8,7 @@ mod machine;
 mod pipeline;
 mod report;
 mod results;
+mod service;
 mod stats;
 mod suites;
 mod svg;

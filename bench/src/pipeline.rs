@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -68,6 +68,8 @@ pub(crate) struct Arrived {
     count: AtomicUsize,
     wanted: usize,
     done: Notify,
+    /// When the first ones came, and how many those were.
+    first: OnceLock<(Instant, usize)>,
     /// The last position of each key, and how many messages did not follow it.
     last: Mutex<(Vec<i64>, usize)>,
 }
@@ -75,10 +77,17 @@ pub(crate) struct Arrived {
 impl Arrived {
     pub(crate) fn new(wanted: usize) -> Arc<Self> {
         let last = Mutex::new((vec![0; KEYS], 0));
-        Arc::new(Self { count: AtomicUsize::new(0), wanted, done: Notify::new(), last })
+        Arc::new(Self {
+            count: AtomicUsize::new(0),
+            wanted,
+            done: Notify::new(),
+            first: OnceLock::new(),
+            last,
+        })
     }
 
     fn tell(&self, messages: &[Envelope]) {
+        self.first.get_or_init(|| (Instant::now(), messages.len()));
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let (last, disorder) = &mut *last;
         for message in messages {
@@ -108,6 +117,14 @@ impl Arrived {
         let disorder = self.last.lock().unwrap_or_else(PoisonError::into_inner).1;
         ensure!(disorder == 0, "{disorder} messages came before or beside another of their key");
         Ok(())
+    }
+
+    /// Microseconds for each message since the first ones came, without those: what it takes to
+    /// start is not in it.
+    pub(crate) fn each(&self) -> f64 {
+        self.first.get().map_or(f64::NAN, |(at, first)| {
+            1e6 * at.elapsed().as_secs_f64() / (self.count().saturating_sub(*first)) as f64
+        })
     }
 
     pub(crate) fn count(&self) -> usize {

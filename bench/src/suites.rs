@@ -2,6 +2,7 @@
 
 mod apply;
 mod delay;
+mod delay_by_clock;
 mod drain;
 mod end_to_end;
 mod held_xmin;

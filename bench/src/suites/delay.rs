@@ -87,7 +87,11 @@ impl Place {
         // The link is up when a first message is through.
         send(&self.from, over, 0).await?;
         self.applied(1).await?;
-        let count = send_paced(&self.from, over, rate, time).await?;
+        let send = |n| {
+            let from = self.from.clone();
+            async move { send(&from, over, n).await }
+        };
+        let count = paced(rate, time, send).await?;
         self.applied(count as i64 + 1).await?;
         link.stop().await?;
         let written = commits(&self.from, "business").await?;
@@ -151,7 +155,14 @@ async fn send(pool: &PgPool, over: Over, n: usize) -> anyhow::Result<()> {
 }
 
 /// Starts transactions at a fixed pace, whether those before have ended or not; how many.
-async fn send_paced(pool: &PgPool, over: Over, rate: f64, time: Duration) -> anyhow::Result<usize> {
+pub(super) async fn paced<F>(
+    rate: f64,
+    time: Duration,
+    send: impl Fn(usize) -> F,
+) -> anyhow::Result<usize>
+where
+    F: Future<Output = anyhow::Result<()>> + Send + 'static,
+{
     let count = (rate * time.as_secs_f64()) as usize;
     let mut ticks = interval(Duration::from_secs_f64(1.0 / rate));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
@@ -160,9 +171,9 @@ async fn send_paced(pool: &PgPool, over: Over, rate: f64, time: Duration) -> any
     for n in 1..=count {
         ticks.tick().await;
         let permit = Arc::clone(&room).acquire_owned().await?;
-        let pool = pool.clone();
+        let sending = send(n);
         under_way.push(tokio::spawn(async move {
-            let sent = send(&pool, over, n).await;
+            let sent = sending.await;
             drop(permit);
             sent
         }));

@@ -16,6 +16,7 @@ use crate::{
     floor::Floor,
     pipeline::{Arrived, Way, consumer, relay},
     results::{Goal, Plot},
+    stats::median,
     work::message,
 };
 
@@ -36,54 +37,106 @@ const STEP: Duration = Duration::from_secs(1);
 async fn run(bench: &mut Bench) -> anyhow::Result<()> {
     let time = Duration::from_secs(bench.pick(8, 60));
     let (mut held, mut free, mut dead) = (Vec::new(), Vec::new(), Vec::new());
-    let mut series = Vec::new();
-    for round in bench.rounds() {
+    for _ in bench.rounds() {
         for old in [true, false] {
-            let (from, _) = bench.database::<Postgres>(20).await?;
-            let (to, _) = bench.database::<Postgres>(20).await?;
-            bench.results.server = Postgres::settings(&from).await?;
-            let mut reader = from.acquire().await?;
+            let Flow { rate, dead: of_log, .. } = disturbed(bench, old, time).await?;
             if old {
-                reader.execute("BEGIN ISOLATION LEVEL REPEATABLE READ").await?;
-                reader.execute("SELECT count(*) FROM syncline_outbox").await?;
-            }
-            let (rate, points) = flow(&from, &to, time).await?;
-            if old {
-                reader.execute("COMMIT").await?;
-                dead.push(dead_rows(&from).await?);
+                dead.push(of_log);
                 held.push(rate);
             } else {
                 free.push(rate);
             }
-            if round == 0 {
-                let name = if old { "with an old snapshot" } else { "without" };
-                series.push((name.to_owned(), points));
-            }
-            drop(reader);
-            from.close().await;
-            to.close().await;
         }
     }
     bench.line("rate", "messages/s", (held, free), Some(Goal::RatioAtLeast(0.95)));
     bench.line("dead rows in the log", "rows", (dead, Vec::new()), Some(Goal::AtMost(0.0)));
-    bench.plot(Plot {
-        name: "rate".to_owned(),
-        title: "Messages a second while an old snapshot is held".to_owned(),
-        x: "seconds".to_owned(),
-        y: "messages/s".to_owned(),
-        log_x: false,
-        log_y: false,
-        series,
-    });
+    long(bench).await?;
     bench.check("messages of a key came in order", true)
 }
 
+/// One that stays open for long: what grows meanwhile, and what that costs.
+async fn long(bench: &mut Bench) -> anyhow::Result<()> {
+    let time = Duration::from_secs(bench.pick(40, 600));
+    let (mut rates, mut dead, mut last) = (Vec::new(), Vec::new(), Vec::new());
+    for (old, name) in [(true, "with an old snapshot"), (false, "without")] {
+        let flow = disturbed(bench, old, time).await?;
+        let end = &flow.points[flow.points.len() - flow.points.len() / 4..];
+        last.push(end.iter().map(|look| look.rate).collect::<Vec<_>>());
+        let at =
+            |of: fn(&Look) -> f64| flow.points.iter().map(|look| (look.at, of(look))).collect();
+        rates.push((name.to_owned(), at(|look| look.rate)));
+        dead.push((name.to_owned(), at(|look| look.dead)));
+        if old {
+            for (table, rows) in flow.tables {
+                bench.note(format!("{rows:.0} dead rows in {table} after {} s.", time.as_secs()));
+            }
+        }
+    }
+    let what = format!("rate second by second, last quarter of {} s", time.as_secs());
+    let (free, held) = (last.pop().unwrap_or_default(), last.pop().unwrap_or_default());
+    // No pairs: those of one run have nothing to do with those of the other.
+    let (held, free) = (vec![median(&held)], vec![median(&free)]);
+    bench.line(what, "messages/s", (held, free), Some(Goal::RatioAtLeast(0.95)));
+    for (name, title, y, series) in [
+        ("rate", "Messages a second while an old snapshot is held", "messages/s", rates),
+        ("dead", "Dead rows of all our tables at the source", "rows", dead),
+    ] {
+        bench.plot(Plot {
+            name: name.to_owned(),
+            title: title.to_owned(),
+            x: "seconds".to_owned(),
+            y: y.to_owned(),
+            log_x: false,
+            log_y: false,
+            series,
+        });
+    }
+    Ok(())
+}
+
+/// What came through.
+struct Flow {
+    rate: f64,
+    points: Vec<Look>,
+    /// Dead rows of the log in the end.
+    dead: f64,
+    /// And of every other table of ours that has any.
+    tables: Vec<(String, f64)>,
+}
+
+/// One second of it.
+struct Look {
+    at: f64,
+    rate: f64,
+    /// Dead rows of all our tables.
+    dead: f64,
+}
+
+/// Two new databases, with an old snapshot at the source or without.
+async fn disturbed(bench: &mut Bench, old: bool, time: Duration) -> anyhow::Result<Flow> {
+    let (from, _) = bench.database::<Postgres>(20).await?;
+    let (to, _) = bench.database::<Postgres>(20).await?;
+    bench.results.server = Postgres::settings(&from).await?;
+    let mut reader = from.acquire().await?;
+    if old {
+        reader.execute("BEGIN ISOLATION LEVEL REPEATABLE READ").await?;
+        reader.execute("SELECT count(*) FROM syncline_outbox").await?;
+    }
+    let (rate, points) = flow(&from, &to, time).await?;
+    let tables = "SELECT relname::text, n_dead_tup::float8 FROM pg_stat_user_tables
+        WHERE relname LIKE 'syncline%' AND n_dead_tup > 0 ORDER BY 2 DESC";
+    let tables = sqlx::query_as(tables).fetch_all(&from).await?;
+    if old {
+        reader.execute("COMMIT").await?;
+    }
+    let dead = dead_rows(&from).await?;
+    drop(reader);
+    from.close().await;
+    to.close().await;
+    Ok(Flow { rate, points, dead, tables })
+}
 /// Writes as fast as it goes; messages a second that arrive, in all and second by second.
-async fn flow(
-    from: &PgPool,
-    to: &PgPool,
-    time: Duration,
-) -> anyhow::Result<(f64, Vec<(f64, f64)>)> {
+async fn flow(from: &PgPool, to: &PgPool, time: Duration) -> anyhow::Result<(f64, Vec<Look>)> {
     let arrived = Arrived::new(usize::MAX);
     let stop = CancellationToken::new();
     let (publisher, subscriber) = in_process::channel(16);
@@ -113,12 +166,16 @@ async fn flow(
         })
     };
     let writers: Vec<_> = (0..WRITERS).map(writer).collect();
-    let (mut points, mut before) = (Vec::new(), 0);
+    let (mut points, mut before, mut since) = (Vec::new(), 0, 0.0);
     while began.elapsed() < time {
         tokio::time::sleep(STEP).await;
         let now = arrived.count();
-        points.push((began.elapsed().as_secs_f64(), (now - before) as f64 / STEP.as_secs_f64()));
-        before = now;
+        let sql = "SELECT coalesce(sum(n_dead_tup), 0)::float8 FROM pg_stat_user_tables
+            WHERE relname LIKE 'syncline%'";
+        let dead = sqlx::query_scalar(sql).fetch_one(from).await?;
+        let at = began.elapsed().as_secs_f64();
+        points.push(Look { at, rate: (now - before) as f64 / (at - since), dead });
+        (before, since) = (now, at);
     }
     let mut written = 0;
     for writer in writers {

@@ -11,60 +11,84 @@ use crate::{
     floor::Floor,
     machine::cpu_seconds,
     results::Goal,
+    service::Part,
 };
 
 pub(crate) const SUITE: Suite = Suite {
     name: "idle",
-    title: "two services that have nothing to do, connected by HTTP push",
+    title: "services that have nothing to do: what they ask of their database, and their processor \
+            time",
     floor: "nothing",
     run: |bench| async move { run(bench).await }.boxed(),
 };
 
-/// Start-up is over then, and every pause has grown to its longest.
-const SETTLING: Duration = Duration::from_secs(12);
+/// Start-up is over then, and the pauses of every part have grown to their longest; those of
+/// retention grow further.
+const SETTLING: Duration = Duration::from_secs(40);
+
+const SERVICES: [(&str, &[Part]); 4] = [
+    ("a relay with one route", &[Part::Relay]),
+    ("a consumer", &[Part::Consumer]),
+    ("an engine of sagas", &[Part::Sagas]),
+    ("all three in one service", &[Part::Relay, Part::Consumer, Part::Sagas]),
+];
+
+/// A service that runs, and what was counted of it.
+struct Idle {
+    name: &'static str,
+    pool: PgPool,
+    process: Process,
+    statements: Vec<f64>,
+    cpu: Vec<f64>,
+    calls: Vec<(String, f64, f64)>,
+}
 
 async fn run(bench: &mut Bench) -> anyhow::Result<()> {
-    let (from, from_url) = bench.database::<Postgres>(4).await?;
-    let (to, to_url) = bench.database::<Postgres>(4).await?;
-    bench.results.server = Postgres::settings(&from).await?;
-    let task = Task::Listen { url: to_url, count: usize::MAX, from_now: false };
-    let mut consumer = Process::start(&task)?;
-    let target = consumer.hear::<Ready>().await?.address.unwrap_or_default();
-    let mut relay =
-        Process::start(&Task::Push { url: from_url, target, route: "idle".to_owned() })?;
-    relay.hear::<Ready>().await?;
-    relay.tell("go")?;
+    let mut services = Vec::new();
+    for (name, parts) in SERVICES {
+        let (pool, url) = bench.database::<Postgres>(2).await?;
+        bench.results.server = Postgres::settings(&pool).await?;
+        let mut process = Process::start(&Task::Rest { url, parts: parts.to_vec() })?;
+        process.hear::<Ready>().await?;
+        let (statements, cpu, calls) = (Vec::new(), Vec::new(), Vec::new());
+        services.push(Idle { name, pool, process, statements, cpu, calls });
+    }
     tokio::time::sleep(SETTLING).await;
     let time = Duration::from_secs(bench.pick(20, 60));
-    let (mut source, mut target) = (Vec::new(), Vec::new());
-    let (mut relay_cpu, mut consumer_cpu) = (Vec::new(), Vec::new());
-    let cpu = |process: &Process| cpu_seconds(process.pid()).unwrap_or(f64::NAN);
-    let mut calls = Vec::new();
-    for _ in 0..bench.pick(2, 5) {
-        let began = Instant::now();
-        let before = (calls_of(&from).await?, calls_of(&to).await?);
-        let used = (cpu(&relay), cpu(&consumer));
+    for _ in 0..bench.pick(3, 10) {
+        let mut before = Vec::new();
+        for service in &services {
+            before.push((Instant::now(), service.looked().await?));
+        }
         tokio::time::sleep(time).await;
-        let after = (calls_of(&from).await?, calls_of(&to).await?);
-        let seconds = began.elapsed().as_secs_f64();
-        source.push((total(&after.0) - total(&before.0)) / seconds);
-        target.push((total(&after.1) - total(&before.1)) / seconds);
-        relay_cpu.push(100.0 * (cpu(&relay) - used.0) / seconds);
-        consumer_cpu.push(100.0 * (cpu(&consumer) - used.1) / seconds);
-        calls = difference(&before.0, &after.0, seconds);
-        calls.extend(difference(&before.1, &after.1, seconds));
+        for (service, (began, (calls, cpu))) in services.iter_mut().zip(before) {
+            let (now, used) = service.looked().await?;
+            let seconds = began.elapsed().as_secs_f64();
+            service.statements.push((total(&now) - total(&calls)) / seconds);
+            service.cpu.push(100.0 * (used - cpu) / seconds);
+            service.calls = difference(&calls, &now, seconds);
+        }
     }
-    relay.end().await?;
-    consumer.end().await?;
     let goal = Some(Goal::AtMost(1.0));
-    bench.line("statements in the source's database", "/s", (source, Vec::new()), goal);
-    bench.line("statements in the consumer's database", "/s", (target, Vec::new()), goal);
-    bench.line("processor, the source's process", "%", (relay_cpu, Vec::new()), goal);
-    bench.line("processor, the consumer's process", "%", (consumer_cpu, Vec::new()), goal);
-    for (query, rate, micros) in calls {
-        bench.note(format!("{rate:.2}/s, {micros:.0} µs each: `{query}`"));
+    for Idle { name, process, statements, cpu, calls, .. } in services {
+        process.end().await?;
+        bench.line(format!("statements, {name}"), "/s", (statements, Vec::new()), goal);
+        bench.line(format!("processor, {name}"), "%", (cpu, Vec::new()), goal);
+        if name == SERVICES[SERVICES.len() - 1].0 {
+            for (query, rate, micros) in calls {
+                bench.note(format!("{rate:.2}/s, {micros:.0} µs each: `{query}`"));
+            }
+        }
     }
     Ok(())
+}
+
+impl Idle {
+    /// Its database's statements and its process's seconds, up to now.
+    async fn looked(&self) -> anyhow::Result<(Calls, f64)> {
+        let cpu = cpu_seconds(self.process.pid()).unwrap_or(f64::NAN);
+        Ok((calls_of(&self.pool).await?, cpu))
+    }
 }
 
 type Calls = Vec<(i64, String, f64, f64)>;

@@ -7,13 +7,17 @@ use crate::{
     bench::{Bench, Suite},
     child::{Done, Process, Ready, Task},
     floor::Floor,
+    machine::peak_mib,
+    pipeline::{CHECKED, Way, checked},
     results::{Goal, Plot},
+    stats::median,
 };
 
 pub(crate) const SUITE: Suite = Suite {
     name: "scale",
     title: "microseconds a message, and memory of the process: a relay with null publishers in a \
-            process of its own, from the beginning of a log to its end",
+            process of its own, and one that pushes to a consumer in another, from the beginning of \
+            a log to its end; what it takes to start is not in it",
     floor: "the smallest of the same series",
     run: |bench| async move { run(bench).await }.boxed(),
 };
@@ -24,19 +28,38 @@ async fn run(bench: &mut Bench) -> anyhow::Result<()> {
         false => &[10_000, 100_000, 1_000_000, 10_000_000],
     };
     let mut memory: f64 = 0.0;
-    let mut points = Vec::new();
-    let mut first = Vec::new();
+    let (mut points, mut first) = (Vec::new(), Vec::new());
+    let (to, to_url) = bench.database::<Postgres>(4).await?;
+    let (mut applied_points, mut applied_first) = (Vec::new(), Vec::new());
+    let mut consumers = Vec::new();
     for (at, &backlog) in backlogs.iter().enumerate() {
         let (pool, url) = bench.database::<Postgres>(4).await?;
         bench.results.server = Postgres::settings(&pool).await?;
         filled(&pool, backlog, 10_000).await?;
         let costs = costs(&url, backlog, 1, "backlog", bench.pick(3, 5), &mut memory).await?;
-        points.push((backlog as f64, crate::stats::median(&costs)));
+        points.push((backlog as f64, median(&costs)));
         if at == 0 {
             first = costs.clone();
         }
         let goal = (at + 1 == backlogs.len()).then_some(Goal::RatioAtMost(1.2));
         bench.line(format!("a backlog of {backlog}"), "µs", (costs, first.clone()), goal);
+        // The log is sealed by now.
+        let (mut costs, mut most) = (Vec::new(), 0.0_f64);
+        for run in 0..bench.pick(3, 5) {
+            Postgres::reset(&to).await?;
+            let (relay, consumer) = pushed(&url, &to_url, &format!("push-{run}"), backlog).await?;
+            checked(&to, backlog, Way::Set).await?;
+            memory = memory.max(relay);
+            most = most.max(consumer.peak_mib);
+            costs.push(consumer.each);
+        }
+        consumers.push(most);
+        applied_points.push((backlog as f64, median(&costs)));
+        if at == 0 {
+            applied_first = costs.clone();
+        }
+        let what = format!("a backlog of {backlog}, applied over HTTP");
+        bench.line(what, "µs", (costs, applied_first.clone()), goal);
         pool.close().await;
     }
     bench.plot(Plot {
@@ -46,7 +69,10 @@ async fn run(bench: &mut Bench) -> anyhow::Result<()> {
         y: "µs a message".to_owned(),
         log_x: true,
         log_y: false,
-        series: vec![("relay".to_owned(), points)],
+        series: vec![
+            ("relay, null sink".to_owned(), points),
+            ("applied over HTTP".to_owned(), applied_points),
+        ],
     });
     let backlog = bench.pick(50_000, 500_000);
     let (pool, url) = bench.database::<Postgres>(4).await?;
@@ -73,13 +99,17 @@ async fn run(bench: &mut Bench) -> anyhow::Result<()> {
         pool.close().await;
     }
     let goal = Some(Goal::AtMost(128.0));
+    let what = "memory of the consumer's process, the most of all";
+    let most = consumers.into_iter().fold(0.0, f64::max);
+    bench.line(what, "MiB", (vec![most], Vec::new()), goal);
     bench.line(
         "memory of the relay's process, the most of all",
         "MiB",
         (vec![memory], Vec::new()),
         goal,
     );
-    bench.check("each route got every message", true)
+    bench.check("each route got every message", true)?;
+    bench.check(CHECKED, true)
 }
 
 /// Messages written by SQL, as a service in another language does.
@@ -101,6 +131,22 @@ async fn filled(pool: &PgPool, count: usize, keys: usize) -> anyhow::Result<()> 
     Ok(())
 }
 
+/// One process pushes, the other applies; the most memory of the first, and what the other found.
+async fn pushed(from: &str, to: &str, route: &str, count: usize) -> anyhow::Result<(f64, Done)> {
+    let url = to.to_owned();
+    let mut consumer = Process::start(&Task::Listen { url, count, from_now: false })?;
+    let target = consumer.hear::<Ready>().await?.address.unwrap_or_default();
+    let (url, route) = (from.to_owned(), route.to_owned());
+    let mut relay = Process::start(&Task::Push { url, target, route })?;
+    relay.hear::<Ready>().await?;
+    relay.tell("go")?;
+    let done = consumer.hear().await?;
+    let memory = peak_mib(relay.pid()).unwrap_or(f64::NAN);
+    relay.end().await?;
+    consumer.end().await?;
+    Ok((memory, done))
+}
+
 /// Microseconds a message, run by run; the first one, which seals, is not counted.
 async fn costs(
     url: &str,
@@ -120,7 +166,7 @@ async fn costs(
         let done: Done = relay.hear().await?;
         relay.end().await?;
         if run > 0 {
-            costs.push(1e6 * done.seconds / count as f64);
+            costs.push(done.each);
         }
         *memory = memory.max(done.peak_mib);
     }

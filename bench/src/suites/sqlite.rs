@@ -3,7 +3,7 @@
 use futures::FutureExt;
 use sqlx::Sqlite;
 
-use super::{apply, drain, end_to_end, write};
+use super::{apply, delay_by_clock, drain, end_to_end, write};
 use crate::{
     bench::{Bench, Suite},
     floor::Floor,
@@ -11,7 +11,7 @@ use crate::{
 
 pub(crate) const SUITE: Suite = Suite {
     name: "sqlite",
-    title: "write, drain, apply and end to end on SQLite",
+    title: "write, drain, apply, end to end and delay on SQLite",
     floor: "those of these suites, in SQLite's own SQL",
     run: |bench| async move { run(bench).await }.boxed(),
 };
@@ -32,5 +32,7 @@ async fn run(bench: &mut Bench) -> anyhow::Result<()> {
     apply::rates(bench, (&from, &to), "apply: ", count, (None, None)).await?;
     from.close().await;
     let (from, from_url) = bench.database::<Sqlite>(20).await?;
-    end_to_end::rates(bench, (&from, &from_url), (&to, &to_url), "end to end: ", count, None).await
+    end_to_end::rates(bench, (&from, &from_url), (&to, &to_url), "end to end: ", count, None)
+        .await?;
+    delay_by_clock::rates(bench, (&from, &to), false).await
 }
