@@ -80,10 +80,9 @@ mod tests {
 
     #[test]
     fn the_pause_stays_short_against_the_ages_that_are_asked_for() {
-        let mut retention = Retention::default();
-        retention.keep_for = Duration::from_secs(500);
-        assert_eq!(pauses(&retention, &[(Found::Rest, false); 4]), [5, 10, 10, 10]);
-        retention.keep_for = Duration::ZERO;
-        assert_eq!(pauses(&retention, &[(Found::Rest, false); 4]), [5, 5, 5, 5]);
+        let kept = |keep_for| Retention { keep_for, ..Retention::default() };
+        let rests = [(Found::Rest, false); 4];
+        assert_eq!(pauses(&kept(Duration::from_secs(500)), &rests), [5, 10, 10, 10]);
+        assert_eq!(pauses(&kept(Duration::ZERO), &rests), [5, 5, 5, 5]);
     }
 }
