@@ -141,15 +141,24 @@ impl<DB: Storage> Head<DB> {
                 None => std::future::pending().await,
             }
         };
-        let mut told = false;
-        tokio::select! {
-            wake = self.wakes.next() => {
-                self.pause = EXPECTING;
-                told = wake == Wake::Committed;
+        tokio::pin!(watched);
+        let (mut told, mut until) = (false, Instant::now() + self.pause);
+        while !told {
+            tokio::select! {
+                wake = self.wakes.next() => {
+                    self.pause = EXPECTING;
+                    told = wake == Wake::Committed;
+                    // What was just enqueued is not committed yet: a look now would find nothing,
+                    // and be in the way of the one after the commit.
+                    until = until.min(Instant::now() + EXPECTING);
+                }
+                () = &mut watched => break,
+                () = sleep_until(until) => {
+                    self.pause = (self.pause * 2).min(self.shared.options.idle);
+                    break;
+                }
+                () = sleep_until(self.renew_at) => break,
             }
-            () = watched => {}
-            () = sleep(self.pause) => self.pause = (self.pause * 2).min(self.shared.options.idle),
-            () = sleep_until(self.renew_at) => {}
         }
         if told && self.lease.is_none() {
             // Another process seals: tell it, many commits at once.
