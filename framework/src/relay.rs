@@ -9,6 +9,7 @@ mod handle;
 mod head;
 mod life;
 mod mover;
+mod pace;
 mod pages;
 mod position;
 mod retain;

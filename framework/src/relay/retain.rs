@@ -7,7 +7,11 @@ use sqlx::Pool;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
-use super::{Shared, carried::Carried};
+use super::{
+    Shared,
+    carried::Carried,
+    pace::{Found, Pace, gap},
+};
 use crate::{
     Result, Storage,
     message::{Link, Position, key_hash},
@@ -55,7 +59,8 @@ pub struct Retention {
     pub partition_messages: u32,
     /// How many rows are removed in one step, where rows are removed one by one (500).
     pub step_rows: u32,
-    /// How often is looked what can be trimmed (5 s).
+    /// How often is looked what can be trimmed (5 s). While the log rests and every route has sent
+    /// it, ever more rarely: down to a fiftieth of what it is kept for, or every ten minutes.
     pub every: Duration,
 }
 
@@ -233,19 +238,33 @@ pub(super) async fn run<DB: Storage>(shared: Arc<Shared<DB>>) {
     }
     let mut task = Task { lease: None, marked: None, said: None, shared };
     let stop = task.shared.stop.clone();
+    let mut pace = Pace::new(&task.shared.options.retention, PAUSE);
+    let (mut head, mut before) = (task.shared.head.subscribe(), None);
     while !stop.is_cancelled() {
-        let every = task.shared.options.retention.every.max(PAUSE);
+        let at = *head.borrow_and_update();
+        let moved = before.replace(at) != Some(at);
         // Safe to drop: every step is a transaction of its own.
         let pause = match stop.run_until_cancelled(task.tick()).await {
-            Some(Ok(true)) => PAUSE,
-            Some(Ok(false)) => every,
+            Some(Ok(Found::More)) => PAUSE,
+            Some(Ok(found)) => pace.after(found, moved),
             Some(Err(error)) => {
                 tracing::warn!(%error, "the log could not be trimmed; trying again");
-                every.max(Duration::from_secs(1))
+                pace.every().max(Duration::from_secs(1))
             }
             None => break,
         };
-        stop.run_until_cancelled(sleep(pause)).await;
+        // However long the pause: once the log moves, it is looked at as if it had always moved.
+        let moving = async {
+            let _ = head.wait_for(|head| *head != at).await;
+            sleep(pace.every()).await;
+        };
+        let next = async {
+            tokio::select! {
+                () = sleep(pause) => {}
+                () = moving => {}
+            }
+        };
+        stop.run_until_cancelled(next).await;
     }
     if let Some(lease) = task.lease.take() {
         drop(DB::release(&task.shared.pool, &lease).await);
@@ -262,14 +281,14 @@ struct Task<DB: Storage> {
 }
 
 impl<DB: Storage> Task<DB> {
-    /// One look at everything; true when there is more to do at once.
-    async fn tick(&mut self) -> Result<bool> {
+    /// One look at everything.
+    async fn tick(&mut self) -> Result<Found> {
         let shared = Arc::clone(&self.shared);
         let (pool, retention) = (&shared.pool, &shared.options.retention);
         let ttl = shared.options.lease.max(retention.every * 3);
         self.lease = DB::acquire(pool, RETAIN, shared.holder, ttl).await?;
         if self.lease.is_none() {
-            return Ok(false);
+            return Ok(Found::Open);
         }
         DB::extend(pool, i64::from(retention.partition_messages.max(1))).await?;
         self.mark().await?;
@@ -297,14 +316,18 @@ impl<DB: Storage> Task<DB> {
             more |= DB::purge(pool, what, age, rows).await? >= rows.unsigned_abs();
         }
         self.say().await?;
-        Ok(more)
+        if more {
+            return Ok(Found::More);
+        }
+        // A route that is behind holds the log, or alarms: it is looked at again soon.
+        let slowest = DB::slowest(pool).await?;
+        let rests = slowest.is_none_or(|slowest| slowest >= *shared.head.borrow());
+        Ok(if rests { Found::Rest } else { Found::Open })
     }
 
     /// Notes where the log ends, often enough for the ages that are asked for.
     async fn mark(&mut self) -> Result<()> {
-        let retention = &self.shared.options.retention;
-        let shortest = retention.keep_for.min(retention.lost_after / 2);
-        let gap = (shortest / 50).clamp(Duration::from_millis(50), Duration::from_secs(600));
+        let gap = gap(&self.shared.options.retention);
         if self.marked.is_some_and(|marked| marked.elapsed() < gap) {
             return Ok(());
         }
