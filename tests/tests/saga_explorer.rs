@@ -23,7 +23,7 @@ use participants::{customers, shipping, warehouse};
 fn explorer(saga: Saga<Sqlite>, orchestrator: Service, input: &impl serde::Serialize) -> Explorer {
     let explorer = Explorer::new(saga, orchestrator, input).expect("the input is JSON");
     match std::env::var_os("SYNCLINE_TEST_FULL") {
-        Some(_) => explorer.orders(300).chances(2_000),
+        Some(_) => explorer.orders(2_000).chances(5_000),
         None => explorer.courses(3).orders(3).chances(25),
     }
 }
