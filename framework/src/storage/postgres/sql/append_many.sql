@@ -4,4 +4,4 @@ FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::text[], $
             $7::text[], $8::bytea[])
      WITH ORDINALITY AS m (id, topic, key, time, content_type, schema_version, headers, data, n)
 ORDER BY n
-RETURNING seq, xid::text
+RETURNING seq, xid
