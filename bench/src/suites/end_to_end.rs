@@ -22,7 +22,7 @@ pub(crate) const SUITE: Suite = Suite {
 };
 
 async fn run(bench: &mut Bench) -> anyhow::Result<()> {
-    let count = bench.pick(100_000, 300_000);
+    let count = bench.pick(100_000, 200_000);
     let (from, from_url) = bench.database::<Postgres>(20).await?;
     bench.results.server = Postgres::settings(&from).await?;
     let (to, to_url) = bench.database::<Postgres>(20).await?;
