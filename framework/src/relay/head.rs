@@ -148,6 +148,7 @@ impl<DB: Storage> Head<DB> {
 
     /// Waits until it is worth looking again.
     async fn wait(&mut self) {
+        let (blind, watch_at) = (self.watch.is_none(), self.watch_at);
         let watched = async {
             match &mut self.watch {
                 Some(watch) => watch.changed().await,
@@ -169,6 +170,7 @@ impl<DB: Storage> Head<DB> {
                     until = until.min(Instant::now() + EXPECTING);
                 }
                 () = &mut watched => break,
+                () = sleep_until(watch_at), if blind => break,
                 () = sleep_until(until), if self.pause < idle => {
                     self.pause = (self.pause * 2).min(idle);
                     break;

@@ -22,8 +22,7 @@ use crate::{
     consumer::{ConsumerBuilder, REJECTED},
     held::redrive,
     message::{Batch, Link, Position},
-    relay::RelayOptions,
-    relay::RouteState,
+    relay::{RelayOptions, RouteState},
     storage::Lease,
     transport::{Ack, Outcome, PublishError, Publisher, Receive},
 };
