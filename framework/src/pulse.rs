@@ -259,7 +259,8 @@ impl<DB: Storage> Drop for Ear<DB> {
     }
 }
 
-#[cfg(all(test, feature = "sqlite"))]
+#[cfg(test)]
+#[cfg(feature = "sqlite")]
 mod tests {
     use sqlx::{Sqlite, SqlitePool, sqlite::SqlitePoolOptions};
 

@@ -134,13 +134,15 @@ impl<DB: Storage> Share<DB> {
             .clamp(Duration::from_millis(20), Duration::from_millis(500))
     }
 
-    /// How soon the leases are renewed: together with a pulse, of which there is one in `idle`.
-    fn renew_pause(&self) -> Duration {
+    /// How soon after they were `asked` for the leases are renewed: just before a pulse, which is
+    /// saved by that. There is one in `idle`.
+    fn renew_pause(&self, asked: Instant) -> Duration {
         let (third, idle) = (self.shared.options.lease / 3, self.shared.options.idle);
-        match third.as_nanos().checked_div(idle.as_nanos()) {
+        let pause = match third.as_nanos().checked_div(idle.as_nanos()) {
             None | Some(0) => third,
-            Some(pulses) => idle * u32::try_from(pulses).unwrap_or(u32::MAX),
-        }
+            Some(pulses) => idle * u32::try_from(pulses).unwrap_or(u32::MAX) - idle / 100,
+        };
+        pause.saturating_sub(asked.elapsed())
     }
 
     /// Renews what this process has. While nothing has changed on which shares depend, that is all.
@@ -182,12 +184,12 @@ impl<DB: Storage> Share<DB> {
         }
         self.keep(asked, own);
         if beat.seen == self.seen && !stopping {
-            return Ok(self.renew_pause());
+            return Ok(self.renew_pause(asked));
         }
         self.seen.clear();
         if self.take().await? {
             self.seen = beat.seen;
-            return Ok(self.renew_pause());
+            return Ok(self.renew_pause(asked));
         }
         Ok(self.retry_pause())
     }
