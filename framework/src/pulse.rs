@@ -259,8 +259,8 @@ impl<DB: Storage> Drop for Ear<DB> {
     }
 }
 
-#[cfg(test)]
 #[cfg(feature = "sqlite")]
+#[cfg(test)]
 mod tests {
     use sqlx::{Sqlite, SqlitePool, sqlite::SqlitePoolOptions};
 
