@@ -32,6 +32,7 @@ pub mod inboxes;
 pub mod incarnation;
 pub mod message;
 pub mod outbox;
+mod pulse;
 pub mod relay;
 pub mod routes;
 pub mod saga;

@@ -27,13 +27,17 @@ use std::{
 };
 
 use sqlx::Pool;
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
 use crate::{
     Error, Result, Start, Storage, Stream, backoff,
     message::{Position, check_source, check_stream},
+    pulse::Pulse,
     storage::{PageLimit, check_schema},
     transport::Publisher,
 };
@@ -44,7 +48,7 @@ use life::Life;
 use pages::Pages;
 pub use retain::{Plan, Retention, trim, trim_telling};
 use saver::Saver;
-use share::{Line, Share};
+use share::{Kept, Line, Share};
 use status::Board;
 pub use status::{RouteState, RouteStatus};
 
@@ -243,10 +247,13 @@ impl<DB: Storage> RelayBuilder<DB> {
         let (head, _) = watch::channel(DB::head(&self.pool).await?);
         let shared = Arc::new(Shared {
             pool: DB::relay_pool(&self.pool, connections, life.met()),
+            pulse: Pulse::of(&self.pool),
             life,
             holder: Uuid::now_v7(),
             options: self.options,
             head,
+            kept: watch::channel(Kept::nothing()).0,
+            renew: Notify::new(),
             pages: Pages::new(self.options.page(), self.options.cache_bytes),
             saver: Saver::default(),
             progress: Mutex::new(Instant::now()),
@@ -321,11 +328,16 @@ impl<DB: Storage> RelayBuilder<DB> {
 /// What the tasks of one relay share.
 struct Shared<DB: Storage> {
     pool: Pool<DB>,
+    pulse: Arc<Pulse<DB>>,
     life: Life,
     holder: Uuid,
     options: RelayOptions,
     /// The last position given out, as far as this process knows.
     head: watch::Sender<Position>,
+    /// The leases that are the process's own, not a route's.
+    kept: watch::Sender<Kept>,
+    /// The leases are to be renewed at once.
+    renew: Notify,
     pages: Pages,
     saver: Saver,
     /// When progress was told last, or will be.

@@ -15,6 +15,7 @@ mod migrate;
 mod mysql;
 #[cfg(feature = "postgres")]
 mod postgres;
+mod pulse;
 mod reapply;
 mod retention;
 mod route;
@@ -47,6 +48,7 @@ pub use migrate::{
     AppliedMigration, MigrationState, MigrationStatus, Steps, check_schema, migrate, migrate_down,
     plan, status,
 };
+pub use pulse::{Awaited, Beat, Beating, Found, PulseStore};
 pub use reapply::{Inbox, ReapplyStore};
 pub use retention::{Aged, Anchor, Kept, Patience, RetentionStore, Swept};
 pub use route::{
@@ -75,6 +77,7 @@ storage!(
     RouteStore,
     StreamStore,
     MemberStore,
+    PulseStore,
     IncarnationStore,
     RetentionStore,
     InboxStore,
@@ -257,7 +260,8 @@ pub enum Signal {
 /// Notices that another process may have committed messages.
 #[async_trait]
 pub trait Watch: Send {
-    /// Returns when something may have changed; never, when it cannot tell. Safe to drop.
+    /// Returns when something may have changed; never, when it cannot tell or has noticed nothing
+    /// for long. Safe to drop.
     async fn changed(&mut self);
 }
 

@@ -4,9 +4,12 @@
 //! They only make them look sooner: a lost one costs a poll, never a message. So one hub
 //! serves all databases of the process.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{
+    Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
 
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 
 static CHANGED: Notify = Notify::const_new();
 static ENQUEUED: AtomicU64 = AtomicU64::new(0);
@@ -14,6 +17,9 @@ static COMMITTED: AtomicU64 = AtomicU64::new(0);
 static TO_DECIDE: Notify = Notify::const_new();
 static STORED: AtomicU64 = AtomicU64::new(0);
 static DECIDABLE: AtomicU64 = AtomicU64::new(0);
+static TIMED: Notify = Notify::const_new();
+/// When the next delayed message is due of those that were enqueued here.
+static SOONEST: Mutex<Option<Instant>> = Mutex::new(None);
 
 /// Messages were enqueued; their transaction may commit soon.
 pub(crate) fn enqueued() {
@@ -25,6 +31,43 @@ pub(crate) fn enqueued() {
 pub(crate) fn committed() {
     COMMITTED.fetch_add(1, Ordering::Relaxed);
     CHANGED.notify_waiters();
+}
+
+/// A delayed message was enqueued, which is due then if its transaction commits before.
+pub(crate) fn timed(due: Instant) {
+    let mut soonest = soonest();
+    // One that has passed was seen, or is found by the next look.
+    let coming = soonest.filter(|soonest| *soonest > Instant::now());
+    *soonest = Some(coming.map_or(due, |coming| coming.min(due)));
+    drop(soonest);
+    TIMED.notify_waiters();
+}
+
+fn soonest() -> MutexGuard<'static, Option<Instant>> {
+    SOONEST.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A mover's view of the hub.
+#[derive(Debug, Default)]
+pub(crate) struct Timed(Option<Instant>);
+
+impl Timed {
+    /// Waits for another time at which a delayed message may be due. Safe to drop.
+    pub(crate) async fn next(&mut self) -> Instant {
+        loop {
+            let told = TIMED.notified();
+            tokio::pin!(told);
+            // Registered before the time is read, so that nothing falls between.
+            told.as_mut().enable();
+            let soonest = *soonest();
+            if let Some(due) =
+                soonest.filter(|_| soonest != std::mem::replace(&mut self.0, soonest))
+            {
+                return due;
+            }
+            told.await;
+        }
+    }
 }
 
 /// Events of sagas were stored; their transaction may commit soon.

@@ -8,6 +8,7 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::{Inner, OnGap, apply::Part, builder::Order, start::beginning, stop::Stop};
@@ -15,6 +16,7 @@ use crate::{
     Error, Result, Storage, begin,
     inbox::{News, compare},
     message::{Batch, Link, Origin, decode_envelope},
+    pulse::{self, Pulse, Wish},
     storage::InboxRow,
     transport::{Ack, Outcome, ReceiveError},
 };
@@ -291,15 +293,26 @@ enum Held {
     Follows,
 }
 
-/// Closes gaps when one is noticed, when what was missing has come, and now and then.
+/// Closes gaps when one is noticed, when what was missing has come, and now and then while there is
+/// one or anything is held.
 pub(super) async fn run<DB: Storage>(consumer: Arc<Inner<DB>>, stop: CancellationToken) {
+    let wish = Wish::Ahead(consumer.name.clone());
+    let mut ear = Pulse::of(&consumer.pool).ear(consumer.pool.clone(), wish, pulse::EVERY);
     loop {
         if let Err(error) = consumer.close_gaps(&stop).await {
             tracing::warn!(consumer = consumer.name, %error, "gaps could not be looked for");
         }
-        let noticed = tokio::time::timeout(LOOK, consumer.gap.notified());
-        if stop.run_until_cancelled(noticed).await.is_none() {
-            return;
+        let looked = Instant::now();
+        let now_and_then = async {
+            sleep(LOOK).await;
+            if consumer.known_gaps().is_empty() {
+                ear.due(looked).await;
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = consumer.gap.notified() => {}
+            () = now_and_then => {}
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -15,12 +15,12 @@ use crate::{
     Error, Result, Storage, begin,
     message::{Envelope, decode_envelope},
     outbox::enqueue,
+    pulse::{self, Pulse, Wish},
     storage::HeldMessage,
     wake,
 };
 
-/// How often due keys are looked for when none is known to be due before; also the pause after
-/// the database failed.
+/// How far ahead due keys are looked for; also the pause after the database failed.
 const LOOK: Duration = Duration::from_millis(1_200);
 /// How many due keys are read at a look.
 const KEYS: i64 = 100;
@@ -32,13 +32,15 @@ pub(super) async fn run<DB: Storage>(consumer: Arc<Inner<DB>>, stop: Cancellatio
         tracing::warn!(consumer = consumer.name, %error, "unknown messages wait a little longer");
     }
     let (mut running, mut busy) = (JoinSet::new(), HashSet::new());
+    let wish = Wish::Parked(consumer.name.clone());
+    let mut ear = Pulse::of(&consumer.pool).ear(consumer.pool.clone(), wish, pulse::EVERY);
     while !stop.is_cancelled() {
-        let mut next = LOOK;
+        let (mut next, looked) = (None, Instant::now());
         match DB::due_keys(&consumer.pool, &consumer.name, LOOK, KEYS).await {
             Ok(due) => {
                 for due in due {
                     if !due.due_in.is_zero() {
-                        next = next.min(due.due_in);
+                        next = Some(due.due_in);
                         break;
                     }
                     let key = (due.source, due.key);
@@ -49,8 +51,15 @@ pub(super) async fn run<DB: Storage>(consumer: Arc<Inner<DB>>, stop: Cancellatio
             }
             Err(error) => {
                 tracing::warn!(consumer = consumer.name, %error, "due keys could not be read");
+                next = Some(LOOK);
             }
         }
+        let due = async {
+            match next {
+                Some(next) => tokio::time::sleep(next).await,
+                None => ear.due(looked).await,
+            }
+        };
         tokio::select! {
             () = stop.cancelled() => {}
             Some(done) = running.join_next() => match done {
@@ -58,7 +67,7 @@ pub(super) async fn run<DB: Storage>(consumer: Arc<Inner<DB>>, stop: Cancellatio
                 Err(_) => busy.clear(),
             },
             () = consumer.parked.notified() => {}
-            () = tokio::time::sleep(next) => {}
+            () = due => {}
         }
     }
     while running.join_next().await.is_some() {}

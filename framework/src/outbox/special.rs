@@ -1,16 +1,22 @@
 //! Messages under an idempotency key, and delayed ones.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
+use chrono::Utc;
 use sha2::{Digest, Sha256};
 use sqlx::Transaction;
+use tokio::time::Instant;
 
 use super::Receipt;
 use crate::{
     Error, Result,
-    message::{Message, MessageError},
+    message::{Due, Message, MessageError},
     storage::{Known, OutboxStore},
+    wake,
 };
+
+/// Nobody waits for longer at once.
+const FAR: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Writes messages of which some are under a key or delayed; one receipt each.
 pub(super) async fn enqueue<DB: OutboxStore>(
@@ -32,6 +38,7 @@ pub(super) async fn enqueue<DB: OutboxStore>(
     for message in new.into_iter().map(|index| &messages[index]) {
         if let Some(due) = message.due {
             DB::delay(tx, message, due).await?;
+            wake::timed(in_this_process(due));
         }
     }
     for (index, key, digest) in taken {
@@ -45,6 +52,15 @@ pub(super) async fn enqueue<DB: OutboxStore>(
         receipts[index] = Receipt { repeated: true, ..receipts[first] };
     }
     Ok(receipts)
+}
+
+/// About when that is: the database's clock decides.
+fn in_this_process(due: Due) -> Instant {
+    let after = match due {
+        Due::After(after) => after,
+        Due::At(time) => (time - Utc::now()).to_std().unwrap_or_default(),
+    };
+    Instant::now() + after.min(FAR)
 }
 
 /// What became of the keys of messages, which are told by their index.

@@ -2,18 +2,22 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, sleep_until},
+};
 
-use super::Shared;
+use super::{Shared, share::Kept};
 use crate::{
     Result, Storage,
     message::Position,
-    storage::{Lease, Signal, Watch},
+    pulse::{Ear, Wish},
+    storage::{Found, Lease, Signal, Watch},
     wake::{Wake, Wakes},
 };
 
 /// The lease of the process that seals.
-const SEAL: &str = "seal";
+pub(super) const SEAL: &str = "seal";
 /// How long a look that is under way may take when the relay stops.
 const STOPPING: Duration = Duration::from_secs(2);
 /// The pause between two looks while a transaction with messages is about to commit; it
@@ -23,29 +27,39 @@ const EXPECTING: Duration = Duration::from_millis(2);
 pub(super) async fn run<DB: Storage>(shared: Arc<Shared<DB>>) {
     let mut head = Head {
         lease: None,
-        renew_at: Instant::now(),
+        kept: shared.kept.subscribe(),
+        void: Instant::now(),
+        ear: shared.pulse.ear(shared.pool.clone(), Wish::Log, shared.options.idle),
+        looked: Instant::now(),
+        lives: shared.life.subscribe(),
         life: 0,
         noted: None,
         watch: None,
+        watch_at: Instant::now(),
         wakes: Wakes::default(),
         pause: EXPECTING,
         shared,
     };
     head.run().await;
-    if let Some(lease) = head.lease.take() {
-        drop(DB::release(&head.shared.pool, &lease).await);
-    }
 }
 
 struct Head<DB: Storage> {
     shared: Arc<Shared<DB>>,
     lease: Option<Lease>,
-    renew_at: Instant,
+    kept: watch::Receiver<Kept>,
+    /// A lease from before then is asked for anew.
+    void: Instant,
+    ear: Ear<DB>,
+    /// When the last look began.
+    looked: Instant,
+    lives: watch::Receiver<u64>,
     /// The life of the server that the head was read in.
     life: u64,
     /// The epoch of the lease whose beginning was noted.
     noted: Option<i64>,
     watch: Option<Box<dyn Watch>>,
+    /// When it is tried to watch, if nothing does.
+    watch_at: Instant,
     wakes: Wakes,
     pause: Duration,
 }
@@ -58,7 +72,6 @@ impl<DB: Storage> Head<DB> {
             sleep(STOPPING).await;
         };
         while !stop.is_cancelled() {
-            // Finished also when the relay stops: a lease that is just being taken is given back.
             let looked = tokio::select! {
                 looked = self.look() => looked,
                 () = late() => return,
@@ -69,7 +82,8 @@ impl<DB: Storage> Head<DB> {
                 Err(error) => {
                     tracing::warn!(%error, "the log could not be sealed; trying again");
                     // Nothing is sealed before the lease is renewed.
-                    self.renew_at = Instant::now();
+                    self.void = Instant::now();
+                    self.shared.renew.notify_one();
                     self.shared.options.idle
                 }
             };
@@ -83,15 +97,14 @@ impl<DB: Storage> Head<DB> {
 
     /// Seals one batch, or asks how far the sealing process got; true when there may be more.
     async fn look(&mut self) -> Result<bool> {
-        let Shared { pool, options, holder, .. } = &*self.shared;
-        if Instant::now() >= self.renew_at {
-            self.lease = DB::acquire(pool, SEAL, *holder, options.lease).await?;
-            self.renew_at = Instant::now() + options.lease / 3;
-            if self.watch.is_none() {
-                self.watch = DB::watch(pool, Signal::Outbox).await.ok();
-            }
+        let Shared { pool, options, .. } = &*self.shared;
+        self.looked = Instant::now();
+        if self.watch.is_none() && self.looked >= self.watch_at {
+            self.watch = DB::watch(pool, Signal::Outbox).await.ok();
+            self.watch_at = Instant::now() + options.lease / 3;
         }
-        let life = self.shared.life.now();
+        self.lease = self.kept.borrow_and_update().seal_since(self.void);
+        let life = *self.lives.borrow_and_update();
         if life != self.life {
             // The log may end earlier than it did.
             let head = DB::head(pool).await?;
@@ -135,6 +148,7 @@ impl<DB: Storage> Head<DB> {
 
     /// Waits until it is worth looking again.
     async fn wait(&mut self) {
+        let (blind, watch_at) = (self.watch.is_none(), self.watch_at);
         let watched = async {
             match &mut self.watch {
                 Some(watch) => watch.changed().await,
@@ -143,6 +157,9 @@ impl<DB: Storage> Head<DB> {
         };
         tokio::pin!(watched);
         let (mut told, mut until) = (false, Instant::now() + self.pause);
+        let idle = self.shared.options.idle;
+        let known = *self.shared.head.borrow();
+        let moved = |found: &Found| found.head.is_some_and(|head| head != known);
         while !told {
             tokio::select! {
                 wake = self.wakes.next() => {
@@ -153,11 +170,21 @@ impl<DB: Storage> Head<DB> {
                     until = until.min(Instant::now() + EXPECTING);
                 }
                 () = &mut watched => break,
-                () = sleep_until(until) => {
-                    self.pause = (self.pause * 2).min(self.shared.options.idle);
+                () = sleep_until(watch_at), if blind => break,
+                () = sleep_until(until), if self.pause < idle => {
+                    self.pause = (self.pause * 2).min(idle);
                     break;
                 }
-                () = sleep_until(self.renew_at) => break,
+                // Nothing has happened for long: the process's pulse finds what there is.
+                () = self.ear.due_or(self.looked, moved), if self.pause >= idle => break,
+                _ = self.lives.changed() => break,
+                _ = self.kept.changed() => {
+                    let epoch = |lease: &Lease| lease.epoch;
+                    let lease = self.kept.borrow_and_update().seal_since(self.void);
+                    if lease.as_ref().map(epoch) != self.lease.as_ref().map(epoch) {
+                        break;
+                    }
+                }
             }
         }
         if told && self.lease.is_none() {

@@ -2,30 +2,44 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::{Instant, sleep};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, sleep_until},
+};
 
-use super::Shared;
-use crate::{Result, Storage, storage::Lease, wake};
+use super::{Shared, share::Kept};
+use crate::{
+    Result, Storage,
+    pulse::{Ear, Wish},
+    wake::{self, Timed},
+};
 
 /// The lease of the process that moves delayed messages.
-const DELAYED: &str = "delayed";
+pub(super) const DELAYED: &str = "delayed";
 /// The most that one transaction moves.
 const BATCH: i64 = 1_000;
+/// It is looked again after so long at the latest.
+const FAR: Duration = Duration::from_secs(60 * 60);
 /// How long a step that is under way may take when the relay stops.
 const STOPPING: Duration = Duration::from_secs(2);
 
 pub(super) async fn run<DB: Storage>(shared: Arc<Shared<DB>>) {
-    let mut mover = Mover { lease: None, renew_at: Instant::now(), shared };
-    mover.run().await;
-    if let Some(lease) = mover.lease.take() {
-        drop(DB::release(&mover.shared.pool, &lease).await);
-    }
+    let ear = shared.pulse.ear(shared.pool.clone(), Wish::Delayed, shared.options.idle);
+    let (kept, timed, looked) = (shared.kept.subscribe(), Timed::default(), Instant::now());
+    Mover { kept, ear, timed, looked, void: looked, epoch: None, shared }.run().await;
 }
 
 struct Mover<DB: Storage> {
     shared: Arc<Shared<DB>>,
-    lease: Option<Lease>,
-    renew_at: Instant,
+    kept: watch::Receiver<Kept>,
+    ear: Ear<DB>,
+    timed: Timed,
+    /// When the last look began.
+    looked: Instant,
+    /// A lease from before then is asked for anew.
+    void: Instant,
+    /// The epoch of the lease under which was looked.
+    epoch: Option<i64>,
 }
 
 impl<DB: Storage> Mover<DB> {
@@ -36,42 +50,62 @@ impl<DB: Storage> Mover<DB> {
             sleep(STOPPING).await;
         };
         while !stop.is_cancelled() {
-            // Finished also when the relay stops: a lease that is just being taken is given back.
             let stepped = tokio::select! {
                 stepped = self.step() => stepped,
                 () = late() => return,
             };
-            let pause = stepped.unwrap_or_else(|error| {
-                tracing::warn!(%error, "delayed messages could not be moved; trying again");
-                self.renew_at = Instant::now();
-                self.shared.options.idle
-            });
-            stop.run_until_cancelled(sleep(pause)).await;
+            match stepped {
+                Ok(due) => stop.run_until_cancelled(self.wait(due)).await,
+                Err(error) => {
+                    tracing::warn!(%error, "delayed messages could not be moved; trying again");
+                    self.renew();
+                    stop.run_until_cancelled(sleep(self.shared.options.idle)).await
+                }
+            };
         }
     }
 
-    /// Moves what is due, or says how long to wait.
-    async fn step(&mut self) -> Result<Duration> {
-        let Shared { pool, options, holder, .. } = &*self.shared;
-        if Instant::now() >= self.renew_at {
-            self.lease = DB::acquire(pool, DELAYED, *holder, options.lease).await?;
-            self.renew_at = Instant::now() + options.lease / 3;
-        }
-        let Some(lease) = &self.lease else {
-            return Ok(self.renew_at.saturating_duration_since(Instant::now()));
-        };
-        // Somebody else may set an earlier timer meanwhile: never asleep for long.
+    /// Moves what is due, and says how long it is until the next one is, if there is one.
+    async fn step(&mut self) -> Result<Option<Duration>> {
+        self.looked = Instant::now();
+        let lease = self.kept.borrow_and_update().delayed_since(self.void);
+        self.epoch = lease.as_ref().map(|lease| lease.epoch);
+        let Some(lease) = lease else { return Ok(None) };
+        let Shared { pool, options, .. } = &*self.shared;
         match DB::next_due(pool).await? {
-            None => Ok(options.idle),
-            Some(wait) if !wait.is_zero() => Ok(wait.min(options.idle)),
-            Some(_) if DB::move_due(pool, lease, BATCH).await? > 0 => {
-                wake::committed();
-                Ok(Duration::ZERO)
-            }
-            // Due, and not moved: the lease is another's, or somebody is just cancelling.
-            Some(_) => {
-                self.renew_at = Instant::now();
-                Ok(options.idle / 10)
+            Some(wait) if wait.is_zero() => {}
+            due => return Ok(due),
+        }
+        if DB::move_due(pool, &lease, BATCH).await? > 0 {
+            wake::committed();
+            return Ok(Some(Duration::ZERO));
+        }
+        // Due, and not moved: the lease is another's, or somebody is just cancelling.
+        let pause = options.idle / 10;
+        self.renew();
+        Ok(Some(pause))
+    }
+
+    fn renew(&mut self) {
+        self.void = Instant::now();
+        self.shared.renew.notify_one();
+    }
+
+    /// Waits until one may be due: the next one that is known, one that was set here, or one of
+    /// which only the database knows.
+    async fn wait(&mut self, due: Option<Duration>) {
+        let mut until = Instant::now() + due.unwrap_or(FAR).min(FAR);
+        loop {
+            tokio::select! {
+                () = sleep_until(until) => return,
+                () = self.ear.due(self.looked) => return,
+                set = self.timed.next() => until = until.min(set),
+                _ = self.kept.changed() => {
+                    let lease = self.kept.borrow_and_update().delayed_since(self.void);
+                    if lease.map(|lease| lease.epoch) != self.epoch {
+                        return;
+                    }
+                }
             }
         }
     }

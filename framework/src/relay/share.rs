@@ -18,12 +18,14 @@ use super::{
     assign::{Members, owner},
     carried::Carried,
     define::Defined,
+    head::SEAL,
+    mover::DELAYED,
     retain,
     route::{End, Hold, Sender},
 };
 use crate::{
     Result, Storage,
-    storage::{Lease, RouteRow, ShardKey},
+    storage::{Beating, Lease, RouteRow, ShardKey},
 };
 
 /// A route and its stream.
@@ -40,12 +42,40 @@ struct Running {
     hold: watch::Sender<Hold>,
 }
 
+/// The leases that are a process's own, and when they were asked for.
+#[derive(Debug)]
+pub(super) struct Kept {
+    asked: Instant,
+    seal: Option<Lease>,
+    delayed: Option<Lease>,
+}
+
+impl Kept {
+    pub(super) fn nothing() -> Self {
+        Self { asked: Instant::now(), seal: None, delayed: None }
+    }
+
+    /// The lease to seal, if it was asked for after `void`.
+    pub(super) fn seal_since(&self, void: Instant) -> Option<Lease> {
+        self.seal.clone().filter(|_| self.asked >= void)
+    }
+
+    /// The lease to move delayed messages, if it was asked for after `void`.
+    pub(super) fn delayed_since(&self, void: Instant) -> Option<Lease> {
+        self.delayed.clone().filter(|_| self.asked >= void)
+    }
+}
+
 pub(super) struct Share<DB: Storage> {
     shared: Arc<Shared<DB>>,
     source: String,
     incarnation: Uuid,
     lines: Vec<Line>,
     running: HashMap<ShardKey, Running>,
+    /// The routes that this process can carry.
+    routes: Vec<String>,
+    /// What its share was found from; nothing when that is to be found anew.
+    seen: Vec<String>,
     ended: mpsc::UnboundedReceiver<(ShardKey, End)>,
     ends: mpsc::UnboundedSender<(ShardKey, End)>,
 }
@@ -58,7 +88,8 @@ impl<DB: Storage> Share<DB> {
         lines: Vec<Line>,
     ) -> Self {
         let (ends, ended) = mpsc::unbounded_channel();
-        Self { shared, source, incarnation, lines, running: HashMap::new(), ended, ends }
+        let (running, routes, seen) = Default::default();
+        Self { shared, source, incarnation, lines, running, routes, seen, ended, ends }
     }
 
     /// Works until the relay stops and every sender has come to its end.
@@ -74,17 +105,22 @@ impl<DB: Storage> Share<DB> {
                 }
             };
             let stopping = stop.is_cancelled();
-            if stopping && self.running.is_empty() {
-                break;
+            if stopping {
+                self.give_back().await;
+                if self.running.is_empty() {
+                    break;
+                }
             }
             tokio::select! {
                 () = sleep(pause) => {}
                 Some(end) = self.ended.recv() => {
+                    self.seen.clear();
                     self.end(end).await;
                     while let Ok(end) = self.ended.try_recv() {
                         self.end(end).await;
                     }
                 }
+                () = self.shared.renew.notified() => {}
                 () = stop.cancelled(), if !stopping => {}
             }
         }
@@ -98,9 +134,76 @@ impl<DB: Storage> Share<DB> {
             .clamp(Duration::from_millis(20), Duration::from_millis(500))
     }
 
-    /// Announces this process, renews its leases, takes what is its share, and says how long to
-    /// wait.
+    /// How soon after they were `asked` for the leases are renewed: just before a pulse, which is
+    /// saved by that. There is one in `idle`.
+    fn renew_pause(&self, asked: Instant) -> Duration {
+        let (third, idle) = (self.shared.options.lease / 3, self.shared.options.idle);
+        let pause = match third.as_nanos().checked_div(idle.as_nanos()) {
+            None | Some(0) => third,
+            Some(pulses) => idle * u32::try_from(pulses).unwrap_or(u32::MAX) - idle / 100,
+        };
+        pause.saturating_sub(asked.elapsed())
+    }
+
+    /// Renews what this process has. While nothing has changed on which shares depend, that is all.
+    /// Says how long to wait.
     async fn tick(&mut self) -> Result<Duration> {
+        let shared = Arc::clone(&self.shared);
+        let stopping = shared.stop.is_cancelled();
+        let keys: Vec<ShardKey> = self.running.keys().cloned().collect();
+        let mut names: Vec<String> = keys.iter().map(ShardKey::lease_name).collect();
+        if stopping {
+            self.routes.clear();
+        } else {
+            names.extend([SEAL.to_owned(), DELAYED.to_owned()]);
+        }
+        let (holder, ttl) = (shared.holder, shared.options.lease);
+        let of = Beating { holder, leases: &names, routes: &self.routes, ttl };
+        let asked = Instant::now();
+        let mut beat = match shared.pulse.beat(&shared.pool, of).await {
+            Ok(beat) => beat,
+            Err(error) => {
+                // A route's lease that somebody has locked must not keep the log from being sealed.
+                let names = names.get(keys.len()..).unwrap_or_default();
+                let asked = Instant::now();
+                self.keep(asked, DB::acquire_all(&shared.pool, names, holder, ttl).await?);
+                return Err(error);
+            }
+        };
+        let own = beat.leases.split_off(keys.len());
+        for (key, granted) in keys.iter().zip(beat.leases) {
+            let Some(running) = self.running.get_mut(key) else { continue };
+            match granted {
+                Some(granted) if granted.epoch == running.lease.epoch => {
+                    running.until = asked + ttl;
+                }
+                _ => {
+                    running.hold.send_replace(Hold::Lost);
+                }
+            }
+        }
+        self.keep(asked, own);
+        if beat.seen == self.seen && !stopping {
+            return Ok(self.renew_pause(asked));
+        }
+        self.seen.clear();
+        if self.take().await? {
+            self.seen = beat.seen;
+            return Ok(self.renew_pause(asked));
+        }
+        Ok(self.retry_pause())
+    }
+
+    /// The leases to seal and to move delayed messages; none when the relay stops.
+    fn keep(&self, asked: Instant, own: Vec<Option<Lease>>) {
+        if let Ok([seal, delayed]) = <[_; 2]>::try_from(own) {
+            self.shared.kept.send_replace(Kept { asked, seal, delayed });
+        }
+    }
+
+    /// Finds this process's share of the shards, takes what is missing of it and gives back the
+    /// rest. False when another process still has some of it.
+    async fn take(&mut self) -> Result<bool> {
         let shared = Arc::clone(&self.shared);
         let (pool, lease) = (&shared.pool, shared.options.lease);
         let incarnation = DB::incarnation(pool).await?;
@@ -116,33 +219,34 @@ impl<DB: Storage> Share<DB> {
                 running.hold.send_replace(Hold::GiveBack);
             }
         }
-        let missing: Vec<&ShardKey> =
-            wanted.keys().filter(|key| !self.running.contains_key(*key)).collect();
-        let keys: Vec<ShardKey> = self.running.keys().chain(missing).cloned().collect();
+        let missing: Vec<ShardKey> =
+            wanted.keys().filter(|key| !self.running.contains_key(*key)).cloned().collect();
         let asked = Instant::now();
-        let names: Vec<String> = keys.iter().map(ShardKey::lease_name).collect();
+        let names: Vec<String> = missing.iter().map(ShardKey::lease_name).collect();
         let leases = match names.is_empty() {
             true => Vec::new(),
             false => DB::acquire_all(pool, &names, shared.holder, lease).await?,
         };
-        let mut short = false;
-        for (key, granted) in keys.into_iter().zip(leases) {
-            match (self.running.get_mut(&key), granted) {
-                (Some(running), Some(granted)) if granted.epoch == running.lease.epoch => {
-                    running.until = asked + lease;
-                }
-                (Some(running), _) => {
-                    running.hold.send_replace(Hold::Lost);
-                }
-                (None, Some(granted)) => self.start(key, &wanted, granted, asked + lease),
-                (None, None) => short = true,
+        let mut all = true;
+        for (key, granted) in missing.into_iter().zip(leases) {
+            match granted {
+                Some(granted) => self.start(key, &wanted, granted, asked + lease),
+                None => all = false,
             }
         }
-        Ok(if short { self.retry_pause() } else { lease / 3 })
+        Ok(all)
+    }
+
+    /// What is this process's own is the next one's.
+    async fn give_back(&self) {
+        let kept = self.shared.kept.send_replace(Kept::nothing());
+        for lease in [kept.seal, kept.delayed].into_iter().flatten() {
+            drop(DB::release(&self.shared.pool, &lease).await);
+        }
     }
 
     /// The shards that are this process's to send now.
-    async fn wanted(&self) -> Result<HashMap<ShardKey, Carried>> {
+    async fn wanted(&mut self) -> Result<HashMap<ShardKey, Carried>> {
         let Shared { pool, holder, options, board, .. } = &*self.shared;
         let rows = DB::shards(pool).await?;
         let stored = DB::streams(pool).await?;
@@ -153,14 +257,10 @@ impl<DB: Storage> Share<DB> {
             let newest = newest.get(line.route.stream.as_str()).copied().unwrap_or(ours);
             (!line.defined.current || newest > ours).then_some(newest)
         };
-        let routes: Vec<String> = self
-            .lines
-            .iter()
-            .filter(|line| outdated(line).is_none())
-            .map(|line| line.route.name.clone())
-            .collect();
+        let current = self.lines.iter().filter(|line| outdated(line).is_none());
+        self.routes = current.map(|line| line.route.name.clone()).collect();
         let mut members = Members::new();
-        for (route, member) in DB::announce(pool, *holder, &routes, options.lease).await? {
+        for (route, member) in DB::announce(pool, *holder, &self.routes, options.lease).await? {
             members.entry(route).or_default().push(member);
         }
         let mut wanted = HashMap::new();

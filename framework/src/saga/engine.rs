@@ -26,6 +26,7 @@ use super::definition::Saga;
 use crate::{
     Error, Result, Storage,
     message::check_source,
+    pulse,
     storage::{check_schema, saga_owner},
 };
 
@@ -35,7 +36,7 @@ pub use start::{StartError, Started};
 /// How long ended instances are kept.
 const RETENTION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// How often is looked for work that nobody has told of.
-const POLL: Duration = Duration::from_millis(500);
+const POLL: Duration = pulse::EVERY;
 /// How many instances are decided in one transaction.
 const BATCH: u32 = 64;
 
@@ -159,7 +160,7 @@ impl<DB: Storage> SagasBuilder<DB> {
         self
     }
 
-    /// How often is looked for work of which this process was not told (500 ms).
+    /// How often is looked for work of which this process was not told (1 s).
     #[must_use]
     pub fn poll(mut self, poll: Duration) -> Self {
         self.poll = poll;

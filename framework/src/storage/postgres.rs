@@ -5,6 +5,7 @@ mod inspect;
 mod log;
 mod migrate;
 mod outbox;
+mod pulse;
 mod retention;
 mod saga;
 
@@ -18,22 +19,22 @@ use uuid::Uuid;
 use retention::held_back;
 
 use super::shared::{
-    DELAYED, InboxColumns, KnownColumns, LagColumns, ListedInbox, RouteColumns, SagaColumns, TERMS,
-    TIMER, ahead_store, barrier_store, delay_millis, delay_store, from_millis, headers_text,
-    held_store, hex, idempotency_store, in_order, inbox_row, incarnation_store, inserted, json,
-    json_parts, lease_store, leases, listed_inbox, millis, reapply_store, retention_store,
-    route_row, route_stores, saga_inspect, saga_store, saga_summary, save_rows, shared_reads,
-    shared_stores, split_subject, sql, timer_subject,
+    Bound, DELAYED, InboxColumns, KnownColumns, LagColumns, ListedInbox, PulseRow, RouteColumns,
+    SagaColumns, TERMS, TIMER, ahead_store, barrier_store, delay_millis, delay_store, found,
+    from_millis, headers_text, held_store, hex, idempotency_store, in_order, inbox_row,
+    incarnation_store, inserted, json, json_parts, lease_store, leases, listed_inbox, millis,
+    pulse_store, reapply_store, retention_store, route_row, route_stores, saga_inspect, saga_store,
+    saga_summary, save_rows, shared_reads, shared_stores, split_subject, sql, timer_subject,
 };
 use super::{
-    Aged, Ahead, AheadRow, AheadStore, Anchor, Appended, AppliedMigration, BarrierKey,
-    BarrierRecord, BarrierRow, BarrierStep, BarrierStore, Base, Cursor, DelayStore, Delayed,
-    DueKey, Edited, Former, HeldMessage, HeldReason, HeldStore, Holding, IdempotencyStore, Inbox,
-    InboxRow, InboxStore, IncarnationStore, Kept, Known, Lease, LeaseStore, LogStore, MemberStore,
-    Met, NewSaga, NewShard, PageLimit, Patience, Pending, ReapplyStore, RetentionStore, RouteLag,
-    RouteRow, RouteStore, SagaChanges, SagaEvent, SagaFilter, SagaInspect, SagaLock, SagaLogRow,
-    SagaRow, SagaStore, SagaSummary, SagaTimer, Save, Server, ShardKey, Steps, StreamStore,
-    StreamVersion, Swept, Term,
+    Aged, Ahead, AheadRow, AheadStore, Anchor, Appended, AppliedMigration, Awaited, BarrierKey,
+    BarrierRecord, BarrierRow, BarrierStep, BarrierStore, Base, Beat, Beating, Cursor, DelayStore,
+    Delayed, DueKey, Edited, Former, Found, HeldMessage, HeldReason, HeldStore, Holding,
+    IdempotencyStore, Inbox, InboxRow, InboxStore, IncarnationStore, Kept, Known, Lease,
+    LeaseStore, LogStore, MemberStore, Met, NewSaga, NewShard, PageLimit, Patience, Pending,
+    PulseStore, ReapplyStore, RetentionStore, RouteLag, RouteRow, RouteStore, SagaChanges,
+    SagaEvent, SagaFilter, SagaInspect, SagaLock, SagaLogRow, SagaRow, SagaStore, SagaSummary,
+    SagaTimer, Save, Server, ShardKey, Steps, StreamStore, StreamVersion, Swept, Term,
 };
 use crate::{
     Error, Result, begin,
@@ -51,6 +52,7 @@ ahead_store!(Postgres, "postgres");
 reapply_store!(Postgres, "postgres");
 saga_inspect!(Postgres, "postgres");
 saga_store!(Postgres, "postgres", saga::create, saga::save);
+pulse_store!(Postgres, "postgres", pulse::beat, log consumers sagas within);
 barrier_store!(Postgres, "postgres");
 incarnation_store!(
     Postgres,

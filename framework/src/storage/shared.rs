@@ -194,6 +194,7 @@ mod ahead;
 mod barrier;
 mod held;
 mod incarnation;
+mod pulse;
 mod reads;
 mod reapply;
 mod retention;
@@ -205,6 +206,9 @@ pub(super) use ahead::ahead_store;
 pub(super) use barrier::barrier_store;
 pub(super) use held::held_store;
 pub(super) use incarnation::{TERMS, incarnation_store};
+#[cfg(any(feature = "mysql", feature = "sqlite"))]
+pub(super) use pulse::beat_apart;
+pub(super) use pulse::{Bound, PulseRow, found, pulse_store};
 pub(super) use reads::{LagColumns, shared_reads};
 pub(super) use reapply::{ListedInbox, listed_inbox, reapply_store};
 #[cfg(feature = "postgres")]

@@ -17,22 +17,23 @@ use sqlx::{
 use uuid::Uuid;
 
 use super::shared::{
-    DELAYED, InboxColumns, KnownColumns, LagColumns, ListedInbox, RouteColumns, SagaColumns, TERMS,
-    TIMER, ahead_store, barrier_store, delay_millis, delay_store, ended, from_millis, headers_text,
-    held_store, hex, idempotency_store, in_order, inbox_row, incarnation_store, inserted, json,
-    json_parts, lease_store, leases, listed_inbox, millis, move_due, reapply_store,
-    retention_store, route_row, route_stores, saga_apart, saga_inspect, saga_store, saga_summary,
-    save_rows, shared_reads, shared_stores, split_subject, sql, step, timer_subject,
+    Bound, DELAYED, InboxColumns, KnownColumns, LagColumns, ListedInbox, PulseRow, RouteColumns,
+    SagaColumns, TERMS, TIMER, ahead_store, barrier_store, beat_apart, delay_millis, delay_store,
+    ended, found, from_millis, headers_text, held_store, hex, idempotency_store, in_order,
+    inbox_row, incarnation_store, inserted, json, json_parts, lease_store, leases, listed_inbox,
+    millis, move_due, pulse_store, reapply_store, retention_store, route_row, route_stores,
+    saga_apart, saga_inspect, saga_store, saga_summary, save_rows, shared_reads, shared_stores,
+    split_subject, sql, step, timer_subject,
 };
 use super::{
-    Aged, Ahead, AheadRow, AheadStore, Anchor, Appended, AppliedMigration, BarrierKey,
-    BarrierRecord, BarrierRow, BarrierStep, BarrierStore, Base, Cursor, DelayStore, Delayed,
-    DueKey, Edited, Former, HeldMessage, HeldReason, HeldStore, Holding, IdempotencyStore, Inbox,
-    InboxRow, InboxStore, IncarnationStore, Kept, Known, Lease, LeaseStore, LogStore, MemberStore,
-    Met, NewSaga, NewShard, PageLimit, Patience, Pending, ReapplyStore, RetentionStore, RouteLag,
-    RouteRow, RouteStore, SagaChanges, SagaEvent, SagaFilter, SagaInspect, SagaLock, SagaLogRow,
-    SagaRow, SagaStore, SagaSummary, SagaTimer, Save, Server, ShardKey, Steps, StreamStore,
-    StreamVersion, Swept, Term, saga_owner,
+    Aged, Ahead, AheadRow, AheadStore, Anchor, Appended, AppliedMigration, Awaited, BarrierKey,
+    BarrierRecord, BarrierRow, BarrierStep, BarrierStore, Base, Beat, Beating, Cursor, DelayStore,
+    Delayed, DueKey, Edited, Former, Found, HeldMessage, HeldReason, HeldStore, Holding,
+    IdempotencyStore, Inbox, InboxRow, InboxStore, IncarnationStore, Kept, Known, Lease,
+    LeaseStore, LogStore, MemberStore, Met, NewSaga, NewShard, PageLimit, Patience, Pending,
+    PulseStore, ReapplyStore, RetentionStore, RouteLag, RouteRow, RouteStore, SagaChanges,
+    SagaEvent, SagaFilter, SagaInspect, SagaLock, SagaLogRow, SagaRow, SagaStore, SagaSummary,
+    SagaTimer, Save, Server, ShardKey, Steps, StreamStore, StreamVersion, Swept, Term, saga_owner,
 };
 use crate::{
     Error, Result, begin,
@@ -52,6 +53,8 @@ reapply_store!(Sqlite, "sqlite");
 saga_inspect!(Sqlite, "sqlite");
 saga_apart!(Sqlite, "sqlite");
 saga_store!(Sqlite, "sqlite", create_saga, save_sagas);
+beat_apart!(Sqlite, "sqlite");
+pulse_store!(Sqlite, "sqlite", beat, log consumers sagas within);
 barrier_store!(Sqlite, "sqlite");
 incarnation_store!(Sqlite, "sqlite");
 retention_store!(

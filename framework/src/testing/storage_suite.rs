@@ -22,6 +22,7 @@ mod leases;
 mod log;
 mod members;
 mod participant;
+mod pulse;
 mod reapply;
 mod retention;
 mod saga;
@@ -74,6 +75,10 @@ where
         shards::a_rewound_shard_is_no_longer_its_holders,
         shards::a_new_version_begins_at_the_head_and_fences_the_old_one,
         members::a_member_is_known_until_its_time_runs_out_or_it_withdraws,
+        pulse::the_pulse_tells_of_everything_that_waits,
+        pulse::one_beat_renews_all_and_tells_what_has_changed,
+        pulse::a_delayed_message_of_this_process_needs_no_poll,
+        pulse::what_another_process_sets_without_a_word_is_found,
         source::a_repeated_key_gives_the_first_receipt_and_writes_nothing,
         source::a_key_of_another_content_is_an_error_and_the_transaction_goes_on,
         source::who_takes_a_key_second_waits_for_the_first,
@@ -128,6 +133,7 @@ where
         saga::a_refusal_compensates_what_was_applied_in_reverse,
         saga::a_local_step_is_tried_again_and_then_given_up,
         saga::one_key_is_one_instance,
+        saga::the_pulse_tells_of_a_start_that_nobody_has_told_of,
         saga::a_locked_entity_is_free_when_its_saga_has_ended,
         saga::a_start_that_is_rolled_back_is_none,
         saga::replies_twice_late_or_of_nobody_change_nothing,

@@ -23,6 +23,7 @@ use crate::{
     Error, Receipt, Storage,
     backoff::Backoff,
     outbox::enqueue_all,
+    pulse::{Pulse, Wish},
     saga::Event,
     storage::{Pending, SagaChanges, SagaRow, Signal, begin_limited},
     wake::Decidable,
@@ -66,17 +67,20 @@ pub(super) async fn run<DB: Storage>(engine: Arc<Inner<DB>>, stop: CancellationT
     let pool = DB::engine_pool(&engine.pool);
     let (mut decidable, mut told, mut pause) = (Decidable::default(), false, SHORTEST);
     let (mut watch, mut watch_at) = (None, Instant::now());
+    let wish = Wish::Sagas(engine.owners.clone());
+    let mut ear = Pulse::of(&engine.pool).ear(engine.pool.clone(), wish, engine.poll);
     while !stop.is_cancelled() {
         if watch.is_none() && Instant::now() >= watch_at {
             watch = DB::watch(&engine.pool, Signal::Sagas).await.ok();
             watch_at = Instant::now() + LONGEST;
         }
+        let looking = tokio::time::Instant::now();
         let looked = engine.look(&pool, &mut learnt, told, &stop).await;
         let wait = match &looked {
-            Ok(Looked::Worked) => Duration::ZERO,
+            Ok(Looked::Worked) => Some(Duration::ZERO),
             Ok(Looked::Nothing(due)) => *due,
-            Ok(Looked::Locked) => pause,
-            Err(_) => backoff.failed(),
+            Ok(Looked::Locked) => Some(pause),
+            Err(_) => Some(backoff.failed()),
         };
         pause = match looked {
             Ok(Looked::Locked) => (pause * 2).min(engine.poll),
@@ -98,12 +102,18 @@ pub(super) async fn run<DB: Storage>(engine: Arc<Inner<DB>>, stop: CancellationT
                 None => std::future::pending().await,
             }
         };
+        let due = async {
+            match wait {
+                Some(wait) => tokio::time::sleep(wait).await,
+                None => ear.due(looking).await,
+            }
+        };
         told = tokio::select! {
             biased;
             () = stop.cancelled() => false,
             () = decidable.next() => true,
             () = signalled => true,
-            () = tokio::time::sleep(wait) => false,
+            () = due => false,
         };
     }
 }
@@ -126,8 +136,8 @@ struct Round {
 /// What a look at the database came to.
 enum Looked {
     Worked,
-    /// There is nothing to decide; a timer may be due after this time.
-    Nothing(Duration),
+    /// There is nothing to decide; a timer may be due after this time, if one is soon.
+    Nothing(Option<Duration>),
     /// What there is, others have locked.
     Locked,
 }
@@ -145,10 +155,10 @@ impl<DB: Storage> Inner<DB> {
             return Ok(Looked::Worked);
         }
         Ok(match DB::saga_due(&self.pool, &self.owners, self.poll).await? {
-            Some(due) if !due.is_zero() => Looked::Nothing(due),
+            Some(due) if !due.is_zero() => Looked::Nothing(Some(due)),
             Some(_) if self.work(pool, learnt, stop).await? => Looked::Worked,
             Some(_) => Looked::Locked,
-            None => Looked::Nothing(self.poll),
+            None => Looked::Nothing(None),
         })
     }
 

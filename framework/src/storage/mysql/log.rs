@@ -18,7 +18,8 @@ use crate::{
     },
 };
 
-/// How often another process's commits are looked for: it doubles while nothing happens.
+/// How often another process's commits are looked for: it doubles while nothing happens, and then
+/// the process's pulse is left to find them.
 const POLL: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
 #[async_trait]
@@ -172,7 +173,10 @@ struct Changes {
 #[async_trait]
 impl Watch for Changes {
     async fn changed(&mut self) {
-        loop {
+        if self.pause >= POLL.1 {
+            self.pause = POLL.0;
+        }
+        while self.pause < POLL.1 {
             // First: whoever waits for something else, too, drops this early most of the time.
             tokio::time::sleep(self.pause).await;
             let now = sqlx::query_as(include_str!("sql/changes.sql")).fetch_one(&self.pool).await;
@@ -185,5 +189,6 @@ impl Watch for Changes {
                 Err(_) => self.pause = POLL.1,
             }
         }
+        std::future::pending().await
     }
 }

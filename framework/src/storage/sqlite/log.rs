@@ -17,7 +17,8 @@ use crate::{
     },
 };
 
-/// How often another process's commits are looked for: it doubles while nothing happens.
+/// How often another process's commits are looked for: it doubles while nothing happens, and then
+/// the process's pulse is left to find them.
 const POLL: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
 
 #[async_trait]
@@ -102,7 +103,10 @@ struct DataVersion {
 #[async_trait]
 impl Watch for DataVersion {
     async fn changed(&mut self) {
-        loop {
+        if self.pause >= POLL.1 {
+            self.pause = POLL.0;
+        }
+        while self.pause < POLL.1 {
             match self.look().await {
                 Ok(true) => {
                     self.pause = POLL.0;
@@ -113,6 +117,7 @@ impl Watch for DataVersion {
             }
             tokio::time::sleep(self.pause).await;
         }
+        std::future::pending().await
     }
 }
 

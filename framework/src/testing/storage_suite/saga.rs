@@ -17,7 +17,7 @@ use crate::{
         operate::{self, Act, By},
         wire::{Reply, Said},
     },
-    storage::SagaTimer,
+    storage::{Awaited, SagaTimer},
 };
 use world::{Does, SOURCE, World, engine};
 
@@ -69,6 +69,18 @@ pub(super) async fn one_key_is_one_instance<DB: Storage>(pool: Pool<DB>) {
     world.until(started[0].id, &["completed"]).await;
     assert_eq!(world.effects(started[0].id).await, HAPPY);
     handle.stop().await;
+}
+
+pub(super) async fn the_pulse_tells_of_a_start_that_nobody_has_told_of<DB: Storage>(
+    pool: Pool<DB>,
+) {
+    let world = World::idle(pool.clone()).await;
+    let sagas = ["nobody/1".to_owned(), "order/1".to_owned()].into();
+    let awaited = Awaited { sagas, within: Duration::from_secs(1), ..Awaited::default() };
+    let found = async || DB::pulse(&pool, &awaited).await.expect("the pulse").sagas;
+    assert_eq!(found().await, None);
+    let _ = world.try_start("order", "key", "", 1).await.expect("started");
+    assert_eq!(found().await, Some(Duration::ZERO));
 }
 
 pub(super) async fn a_locked_entity_is_free_when_its_saga_has_ended<DB: Storage>(pool: Pool<DB>) {

@@ -22,7 +22,7 @@ use crate::{
     consumer::{ConsumerBuilder, REJECTED},
     held::redrive,
     message::{Batch, Link, Position},
-    relay::RouteState,
+    relay::{RelayOptions, RouteState},
     storage::Lease,
     transport::{Ack, Outcome, PublishError, Publisher, Receive},
 };
@@ -54,12 +54,21 @@ pub(super) async fn receive<DB: Storage>(consumer: &Consumer<DB>, batch: &Batch)
 }
 
 pub(super) async fn relay<DB: Storage>(pool: &Pool<DB>, publisher: impl Publisher) -> RelayHandle {
+    relay_with(pool, publisher, |_| ()).await
+}
+
+pub(super) async fn relay_with<DB: Storage>(
+    pool: &Pool<DB>,
+    publisher: impl Publisher,
+    change: impl FnOnce(&mut RelayOptions),
+) -> RelayHandle {
     Relay::builder("/suite", pool.clone())
         .stream(Stream::new("s").topic("in"))
         .route(Route::new("r", "s", publisher))
         .options(|options| {
             options.lease = Duration::from_millis(900);
             options.max_backoff = Duration::from_millis(50);
+            change(options);
         })
         .start()
         .await
