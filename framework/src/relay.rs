@@ -95,7 +95,7 @@ pub struct RelayOptions {
     pub batch_messages: u32,
     /// The most payload in one batch, in bytes (4 MiB); a single larger message still goes.
     pub batch_bytes: usize,
-    /// How many batches of a route may be under way at once (4).
+    /// How many batches of a shard may be under way at once (4); ones that are not full, two.
     pub window: usize,
     /// The most messages that one seal closes (10,000).
     pub seal_messages: u32,
@@ -239,7 +239,7 @@ impl<DB: Storage> RelayBuilder<DB> {
         }
         defining.close().await;
         // Connections of its own: a service that exhausts its pool does not stop the relay.
-        let connections = 4 + 2 * shards.min(8) + feed::READERS;
+        let connections = 3 + 2 * shards.min(8) + feed::READERS;
         let (head, _) = watch::channel(DB::head(&self.pool).await?);
         let shared = Arc::new(Shared {
             pool: DB::relay_pool(&self.pool, connections, life.met()),
@@ -247,7 +247,7 @@ impl<DB: Storage> RelayBuilder<DB> {
             holder: Uuid::now_v7(),
             options: self.options,
             head,
-            pages: Pages::new(self.options.page(), self.options.cache_bytes),
+            pages: Arc::new(Pages::new(self.options.page(), self.options.cache_bytes)),
             saver: Saver::default(),
             progress: Mutex::new(Instant::now()),
             stop: CancellationToken::new(),
@@ -262,7 +262,8 @@ impl<DB: Storage> RelayBuilder<DB> {
             }
         }
         let tasks = TaskTracker::new();
-        tasks.spawn(head::run(Arc::clone(&shared)));
+        let sealing = DB::relay_pool(&self.pool, 1, shared.life.met());
+        tasks.spawn(head::run(Arc::clone(&shared), sealing));
         tasks.spawn(retain::run(Arc::clone(&shared)));
         tasks.spawn(mover::run(Arc::clone(&shared)));
         let names = self.streams.iter().map(|stream| stream.name().to_owned()).collect();
@@ -326,7 +327,7 @@ struct Shared<DB: Storage> {
     options: RelayOptions,
     /// The last position given out, as far as this process knows.
     head: watch::Sender<Position>,
-    pages: Pages,
+    pages: Arc<Pages>,
     saver: Saver,
     /// When progress was told last, or will be.
     progress: Mutex<Instant>,

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use sqlx::Pool;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Shared;
@@ -17,10 +18,11 @@ const SEAL: &str = "seal";
 /// How long a look that is under way may take when the relay stops.
 const STOPPING: Duration = Duration::from_secs(2);
 /// The pause between two looks while a transaction with messages is about to commit; it
-/// doubles up to the idle pause.
-const EXPECTING: Duration = Duration::from_millis(2);
+/// doubles up to the idle pause. Longer than most commits take: a look before one finds nothing,
+/// and is in the way of the one after it.
+const EXPECTING: Duration = Duration::from_millis(5);
 
-pub(super) async fn run<DB: Storage>(shared: Arc<Shared<DB>>) {
+pub(super) async fn run<DB: Storage>(shared: Arc<Shared<DB>>, pool: Pool<DB>) {
     let mut head = Head {
         lease: None,
         renew_at: Instant::now(),
@@ -29,16 +31,19 @@ pub(super) async fn run<DB: Storage>(shared: Arc<Shared<DB>>) {
         watch: None,
         wakes: Wakes::default(),
         pause: EXPECTING,
+        pool,
         shared,
     };
     head.run().await;
     if let Some(lease) = head.lease.take() {
-        drop(DB::release(&head.shared.pool, &lease).await);
+        drop(DB::release(&head.pool, &lease).await);
     }
 }
 
 struct Head<DB: Storage> {
     shared: Arc<Shared<DB>>,
+    /// Of one connection, which has prepared what is asked again and again.
+    pool: Pool<DB>,
     lease: Option<Lease>,
     renew_at: Instant,
     /// The life of the server that the head was read in.
@@ -65,16 +70,19 @@ impl<DB: Storage> Head<DB> {
             };
             let pause = match looked {
                 Ok(true) => continue,
-                Ok(false) => Duration::ZERO,
+                Ok(false) => None,
                 Err(error) => {
                     tracing::warn!(%error, "the log could not be sealed; trying again");
                     // Nothing is sealed before the lease is renewed.
                     self.renew_at = Instant::now();
-                    self.shared.options.idle
+                    Some(self.shared.options.idle)
                 }
             };
             let next = async {
-                sleep(pause).await;
+                // Not even a pause of nothing else: the timer's shortest takes a millisecond.
+                if let Some(pause) = pause {
+                    sleep(pause).await;
+                }
                 self.wait().await;
             };
             stop.run_until_cancelled(next).await;
@@ -83,12 +91,13 @@ impl<DB: Storage> Head<DB> {
 
     /// Seals one batch, or asks how far the sealing process got; true when there may be more.
     async fn look(&mut self) -> Result<bool> {
-        let Shared { pool, options, holder, .. } = &*self.shared;
+        let Shared { options, holder, .. } = &*self.shared;
+        let pool = &self.pool;
         if Instant::now() >= self.renew_at {
             self.lease = DB::acquire(pool, SEAL, *holder, options.lease).await?;
             self.renew_at = Instant::now() + options.lease / 3;
             if self.watch.is_none() {
-                self.watch = DB::watch(pool, Signal::Outbox).await.ok();
+                self.watch = DB::watch(&self.shared.pool, Signal::Outbox).await.ok();
             }
         }
         let life = self.shared.life.now();

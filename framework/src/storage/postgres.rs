@@ -23,7 +23,7 @@ use super::shared::{
     held_store, hex, idempotency_store, in_order, inbox_row, incarnation_store, inserted, json,
     json_parts, lease_store, leases, listed_inbox, millis, reapply_store, retention_store,
     route_row, route_stores, saga_inspect, saga_store, saga_summary, save_rows, shared_reads,
-    shared_stores, split_subject, sql, timer_subject,
+    shared_stores, split_subject, sql, timer_subject, trusting,
 };
 use super::{
     Aged, Ahead, AheadRow, AheadStore, Anchor, Appended, AppliedMigration, BarrierKey,
@@ -99,7 +99,7 @@ impl Base for Postgres {
             ("idle_in_transaction_session_timeout", "4s"),
             ("lock_timeout", "5s"),
         ]);
-        PgPoolOptions::new()
+        trusting(PgPoolOptions::new())
             .max_connections(connections)
             .acquire_timeout(pool.options().get_acquire_timeout())
             .after_connect(move |connection, _| {
