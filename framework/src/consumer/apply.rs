@@ -116,9 +116,12 @@ impl<DB: Storage> Inner<DB> {
         let mut applied = turn.watermark.subscribe();
         let until = Instant::now() + EARLY;
         while *applied.borrow() < prev && Instant::now() < until {
-            let row = DB::inbox(&self.pool, &self.name, &batch.origin).await;
-            if row.is_ok_and(|row| row.is_some_and(|row| row.watermark >= prev)) {
-                return;
+            // What is applied here tells of itself: only of others is to be asked.
+            if turn.applying.try_lock().is_ok() {
+                let row = DB::inbox(&self.pool, &self.name, &batch.origin).await;
+                if row.is_ok_and(|row| row.is_some_and(|row| row.watermark >= prev)) {
+                    return;
+                }
             }
             // Late is as good.
             let early = applied.wait_for(|applied| *applied >= prev);
