@@ -1,6 +1,7 @@
 //! PostgreSQL 14 or newer.
 
 mod delayed;
+mod inbox;
 mod inspect;
 mod log;
 mod migrate;
@@ -41,7 +42,18 @@ use crate::{
 };
 
 lease_store!(Postgres, "postgres");
-shared_stores!(Postgres, "postgres");
+shared_stores!(
+    Postgres,
+    "postgres",
+    async fn lock_inbox_asking(
+        tx: &mut Transaction<'_, Postgres>,
+        consumer: &str,
+        origin: &Origin,
+        first: InboxRow,
+    ) -> Result<(InboxRow, Option<bool>)> {
+        inbox::lock_asking(tx, consumer, origin, first).await
+    }
+);
 shared_reads!(Postgres, "postgres");
 route_stores!(Postgres, "postgres");
 idempotency_store!(Postgres, "postgres");

@@ -70,9 +70,11 @@ pub(super) fn leases(
 
 /// Implements the inbox store for `$db` over `storage/$dir/sql`.
 macro_rules! shared_stores {
-    ($db:ty, $dir:literal) => {
+    ($db:ty, $dir:literal $(, $own:item)*) => {
         #[async_trait]
         impl InboxStore for $db {
+            $($own)*
+
             async fn inbox(
                 pool: &Pool<Self>,
                 consumer: &str,
