@@ -25,6 +25,8 @@ pub(crate) struct Suite {
 /// One run of one suite.
 pub(crate) struct Bench {
     pub(crate) quick: bool,
+    /// What the parts that are measured have in their names, where not all are.
+    only: Option<String>,
     pub(crate) results: Results,
     pub(crate) servers: Servers,
     made: Vec<String>,
@@ -41,13 +43,23 @@ pub(crate) struct Servers {
 }
 
 impl Bench {
-    pub(crate) fn new(quick: bool, servers: Servers, results: Results) -> Self {
-        Self { quick, results, servers, made: Vec::new() }
+    pub(crate) fn new(
+        quick: bool,
+        only: Option<String>,
+        servers: Servers,
+        results: Results,
+    ) -> Self {
+        Self { quick, only, results, servers, made: Vec::new() }
     }
 
     /// `quick` for a look, `full` for a figure.
     pub(crate) fn pick<T>(&self, quick: T, full: T) -> T {
         if self.quick { quick } else { full }
+    }
+
+    /// Whether the part `name` of the suite is to be measured.
+    pub(crate) fn wants(&self, name: &str) -> bool {
+        self.only.as_ref().is_none_or(|only| name.contains(only.as_str()))
     }
 
     /// The rounds in which ours and the floor take turns.

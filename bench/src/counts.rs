@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
+use sqlx::{Connection, Executor, PgConnection, postgres::PgConnectOptions};
 use tokio::time::{Instant, sleep};
 
 /// How long sessions may take to end.
@@ -108,6 +108,8 @@ impl Counts {
 /// The statements of all databases that took longest, as lines of text.
 pub(crate) async fn longest(url: &str) -> anyhow::Result<String> {
     let mut connection = PgConnection::connect(url).await?;
+    // The databases of the suites, which had it, are gone.
+    connection.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements").await?;
     let sql =
         "SELECT format('%s calls, %s ms in all, %s ms each, %s rows, %s WAL bytes: %s', calls,
             round(total_exec_time), round(mean_exec_time::numeric, 3), rows, wal_bytes,

@@ -43,6 +43,9 @@ enum Command {
         /// Shorter, for a look.
         #[arg(long)]
         quick: bool,
+        /// Only the parts of the suites whose names contain this; no results are written.
+        #[arg(long)]
+        only: Option<String>,
         /// Where the results go.
         #[arg(long, default_value = "bench/results")]
         into: PathBuf,
@@ -74,10 +77,10 @@ enum Command {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
-        Command::Run { suites, quick, into, statements, postgres, mariadb, files } => {
+        Command::Run { suites, quick, only, into, statements, postgres, mariadb, files } => {
             let servers = Servers { postgres, mariadb, files };
             for suite in wanted(&suites)? {
-                run(suite, quick, &servers, &into).await?;
+                run(suite, (quick, only.clone()), &servers, &into).await?;
             }
             if let Some((file, url)) = statements.zip(servers.postgres) {
                 fs::write(file, counts::longest(&url).await?)?;
@@ -106,7 +109,12 @@ fn wanted(names: &[String]) -> anyhow::Result<Vec<&'static Suite>> {
     names.iter().map(find).collect()
 }
 
-async fn run(suite: &Suite, quick: bool, servers: &Servers, into: &Path) -> anyhow::Result<()> {
+async fn run(
+    suite: &Suite,
+    (quick, only): (bool, Option<String>),
+    servers: &Servers,
+    into: &Path,
+) -> anyhow::Result<()> {
     eprintln!("{}: {}", suite.name, suite.title);
     let (began, watch) = (Instant::now(), Watch::start());
     let results = Results {
@@ -127,7 +135,7 @@ async fn run(suite: &Suite, quick: bool, servers: &Servers, into: &Path) -> anyh
         checks: Vec::new(),
         notes: Vec::new(),
     };
-    let mut bench = Bench::new(quick, servers.clone(), results);
+    let mut bench = Bench::new(quick, only.clone(), servers.clone(), results);
     let done = (suite.run)(&mut bench).await;
     bench.clean().await;
     done.with_context(|| format!("suite {}", suite.name))?;
@@ -135,6 +143,9 @@ async fn run(suite: &Suite, quick: bool, servers: &Servers, into: &Path) -> anyh
     results.load = watch.end();
     results.seconds = began.elapsed().as_secs_f64().round();
     println!("{}", report::section(&results));
+    if only.is_some() {
+        return Ok(());
+    }
     // A look never takes the place of a figure.
     let name = format!("{}{}.json", suite.name, if quick { ".quick" } else { "" });
     fs::create_dir_all(into)?;

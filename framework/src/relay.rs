@@ -99,7 +99,7 @@ pub struct RelayOptions {
     pub batch_messages: u32,
     /// The most payload in one batch, in bytes (4 MiB); a single larger message still goes.
     pub batch_bytes: usize,
-    /// How many batches of a route may be under way at once (4).
+    /// How many batches of a shard may be under way at once (4); ones that are not full, two.
     pub window: usize,
     /// The most messages that one seal closes (10,000).
     pub seal_messages: u32,
@@ -243,7 +243,7 @@ impl<DB: Storage> RelayBuilder<DB> {
         }
         defining.close().await;
         // Connections of its own: a service that exhausts its pool does not stop the relay.
-        let connections = 4 + 2 * shards.min(8) + feed::READERS;
+        let connections = 3 + 2 * shards.min(8) + feed::READERS;
         let (head, _) = watch::channel(DB::head(&self.pool).await?);
         let shared = Arc::new(Shared {
             pool: DB::relay_pool(&self.pool, connections, life.met()),
@@ -254,7 +254,7 @@ impl<DB: Storage> RelayBuilder<DB> {
             head,
             kept: watch::channel(Kept::nothing()).0,
             renew: Notify::new(),
-            pages: Pages::new(self.options.page(), self.options.cache_bytes),
+            pages: Arc::new(Pages::new(self.options.page(), self.options.cache_bytes)),
             saver: Saver::default(),
             progress: Mutex::new(Instant::now()),
             stop: CancellationToken::new(),
@@ -269,7 +269,8 @@ impl<DB: Storage> RelayBuilder<DB> {
             }
         }
         let tasks = TaskTracker::new();
-        tasks.spawn(head::run(Arc::clone(&shared)));
+        let sealing = DB::relay_pool(&self.pool, 1, shared.life.met());
+        tasks.spawn(head::run(Arc::clone(&shared), sealing));
         tasks.spawn(retain::run(Arc::clone(&shared)));
         tasks.spawn(mover::run(Arc::clone(&shared)));
         let names = self.streams.iter().map(|stream| stream.name().to_owned()).collect();
@@ -338,7 +339,7 @@ struct Shared<DB: Storage> {
     kept: watch::Sender<Kept>,
     /// The leases are to be renewed at once.
     renew: Notify,
-    pages: Pages,
+    pages: Arc<Pages>,
     saver: Saver,
     /// When progress was told last, or will be.
     progress: Mutex<Instant>,

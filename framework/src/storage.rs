@@ -344,6 +344,18 @@ pub trait InboxStore: Base {
         first: InboxRow,
     ) -> Result<InboxRow>;
 
+    /// As [`InboxStore::lock_inbox`], and whether no key of the origin's source is parked, where
+    /// the database can tell that in the same round trip: none when it cannot, or when somebody has
+    /// moved the row since the statement began.
+    async fn lock_inbox_asking(
+        tx: &mut Transaction<'_, Self>,
+        consumer: &str,
+        origin: &Origin,
+        first: InboxRow,
+    ) -> Result<(InboxRow, Option<bool>)> {
+        Ok((Self::lock_inbox(tx, consumer, origin, first).await?, None))
+    }
+
     /// Locks and reads the rows of all shards of the origin's version that there are, with the
     /// shard of each.
     async fn lock_version(

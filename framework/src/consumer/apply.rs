@@ -87,6 +87,8 @@ impl<'a> Part<'a> {
 pub(super) struct Taken<'a> {
     pub(super) fresh: Cow<'a, [Envelope]>,
     after: InboxRow,
+    /// Whether it is known that no key of the source is parked.
+    free: bool,
 }
 
 impl<DB: Storage> Inner<DB> {
@@ -116,9 +118,12 @@ impl<DB: Storage> Inner<DB> {
         let mut applied = turn.watermark.subscribe();
         let until = Instant::now() + EARLY;
         while *applied.borrow() < prev && Instant::now() < until {
-            let row = DB::inbox(&self.pool, &self.name, &batch.origin).await;
-            if row.is_ok_and(|row| row.is_some_and(|row| row.watermark >= prev)) {
-                return;
+            // What is applied here tells of itself: only of others is to be asked.
+            if turn.applying.try_lock().is_ok() {
+                let row = DB::inbox(&self.pool, &self.name, &batch.origin).await;
+                if row.is_ok_and(|row| row.is_some_and(|row| row.watermark >= prev)) {
+                    return;
+                }
             }
             // Late is as good.
             let early = applied.wait_for(|applied| *applied >= prev);
@@ -234,7 +239,10 @@ impl<DB: Storage> Inner<DB> {
         let mut tx = begin(&self.pool).await?;
         let taken = self.take(&mut tx, part).await?;
         let fresh = &taken.fresh[..];
-        let parked = self.lock_parked_keys(&mut tx, part.origin, fresh).await?;
+        let parked = match taken.free {
+            true => HashSet::new(),
+            false => self.lock_parked_keys(&mut tx, part.origin, fresh).await?,
+        };
         if parked.is_empty() {
             let known = part.messages.len() - fresh.len();
             self.invoke_all(&mut tx, fresh).await.map_err(|stop| match part.mode {
@@ -273,17 +281,14 @@ impl<DB: Storage> Inner<DB> {
         part: Part<'a>,
     ) -> Result<Taken<'a>, Stop> {
         match part.mode {
-            Mode::Ordered => match self.open(tx, part).await? {
-                (_, News::Apply(fresh, after)) => Ok(Taken { fresh, after }),
-                (row, News::Gap) => Err(Stop::Gap(row)),
-            },
+            Mode::Ordered => self.open(tx, part).await,
             Mode::Ahead => {
                 let (fresh, after) = self.take_ahead(tx, part).await?;
-                Ok(Taken { fresh: Cow::Owned(fresh), after })
+                Ok(Taken { fresh: Cow::Owned(fresh), after, free: false })
             }
             Mode::Foreign => {
                 let (fresh, after) = self.take_foreign(tx, part).await?;
-                Ok(Taken { fresh: Cow::Owned(fresh), after })
+                Ok(Taken { fresh: Cow::Owned(fresh), after, free: false })
             }
         }
     }
@@ -309,55 +314,25 @@ impl<DB: Storage> Inner<DB> {
     }
 
     /// Locks the inbox row and compares the part with it.
-    pub(super) async fn open<'a>(
+    async fn open<'a>(
         &self,
         tx: &mut Transaction<'_, DB>,
         part: Part<'a>,
-    ) -> Result<(InboxRow, News<'a>), Stop> {
+    ) -> Result<Taken<'a>, Stop> {
         let first = self.first_row(part);
-        let row = DB::lock_inbox(tx, &self.name, part.origin, first).await?;
+        let (row, free) = DB::lock_inbox_asking(tx, &self.name, part.origin, first).await?;
         row.check_incarnation(part.origin)?;
         let row = row.at_its_beginning(part);
         check_end(&row, part)?;
-        let news = match compare(&row, part.messages, part.through, part.last) {
+        // Lanes park keys without this row, and a version before this one may until it has ended.
+        let alone = self.order == Order::Strict && part.origin.version == 1;
+        let free = alone && free == Some(true);
+        match compare(&row, part.messages, part.through, part.last) {
             News::Apply(fresh, after) => {
-                News::Apply(self.hand_over(tx, part, &row, fresh).await?, after)
+                Ok(Taken { fresh: self.hand_over(tx, part, &row, fresh).await?, after, free })
             }
-            News::Gap => News::Gap,
-        };
-        Ok((row, news))
-    }
-
-    /// The keys of `messages` that are parked, locked until the transaction ends.
-    async fn lock_parked_keys(
-        &self,
-        tx: &mut Transaction<'_, DB>,
-        origin: &Origin,
-        messages: &[Envelope],
-    ) -> Result<HashSet<String>, Stop> {
-        let mut locked = HashSet::new();
-        if messages.is_empty() {
-            return Ok(locked);
+            News::Gap => Err(Stop::Gap(row)),
         }
-        let parked: HashSet<String> =
-            DB::parked_keys(tx, &self.name, &origin.source, self.max_parked + 1)
-                .await?
-                .into_iter()
-                .collect();
-        if parked.is_empty() {
-            return Ok(locked);
-        }
-        // In one order, so that two transactions cannot wait for each other.
-        let mut keys: Vec<String> =
-            messages.iter().map(|m| self.key_of(m)).filter(|key| parked.contains(key)).collect();
-        keys.sort_unstable();
-        keys.dedup();
-        for key in keys {
-            if DB::lock_parked(tx, &self.name, &origin.source, &key).await? {
-                locked.insert(key);
-            }
-        }
-        Ok(locked)
     }
 }
 

@@ -1,7 +1,7 @@
 //! What becomes of a message that failed on its own, in a transaction of its own: its key
 //! is parked, or its rejection goes back to the source.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use sqlx::Transaction;
 
@@ -14,6 +14,7 @@ use super::{
 use crate::{
     Error, Storage, begin,
     error::short,
+    message::{Envelope, Origin},
     outbox::enqueue,
     storage::{HeldReason, Holding, InboxRow},
 };
@@ -67,6 +68,38 @@ impl<DB: Storage> Inner<DB> {
         }
         self.parked.notify_one();
         Ok(after)
+    }
+
+    /// The keys of `messages` that are parked, locked until the transaction ends.
+    pub(super) async fn lock_parked_keys(
+        &self,
+        tx: &mut Transaction<'_, DB>,
+        origin: &Origin,
+        messages: &[Envelope],
+    ) -> Result<HashSet<String>, Stop> {
+        let mut locked = HashSet::new();
+        if messages.is_empty() {
+            return Ok(locked);
+        }
+        let parked: HashSet<String> =
+            DB::parked_keys(tx, &self.name, &origin.source, self.max_parked + 1)
+                .await?
+                .into_iter()
+                .collect();
+        if parked.is_empty() {
+            return Ok(locked);
+        }
+        // In one order, so that two transactions cannot wait for each other.
+        let mut keys: Vec<String> =
+            messages.iter().map(|m| self.key_of(m)).filter(|key| parked.contains(key)).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        for key in keys {
+            if DB::lock_parked(tx, &self.name, &origin.source, &key).await? {
+                locked.insert(key);
+            }
+        }
+        Ok(locked)
     }
 
     /// Whether `more` messages may be held.

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use sqlx::Pool;
 use tokio::{
     sync::watch,
     time::{Instant, sleep, sleep_until},
@@ -21,10 +22,11 @@ pub(super) const SEAL: &str = "seal";
 /// How long a look that is under way may take when the relay stops.
 const STOPPING: Duration = Duration::from_secs(2);
 /// The pause between two looks while a transaction with messages is about to commit; it
-/// doubles up to the idle pause.
-const EXPECTING: Duration = Duration::from_millis(2);
+/// doubles up to the idle pause. Longer than most commits take: a look before one finds nothing,
+/// and is in the way of the one after it.
+const EXPECTING: Duration = Duration::from_millis(5);
 
-pub(super) async fn run<DB: Storage>(shared: Arc<Shared<DB>>) {
+pub(super) async fn run<DB: Storage>(shared: Arc<Shared<DB>>, pool: Pool<DB>) {
     let mut head = Head {
         lease: None,
         kept: shared.kept.subscribe(),
@@ -38,6 +40,7 @@ pub(super) async fn run<DB: Storage>(shared: Arc<Shared<DB>>) {
         watch_at: Instant::now(),
         wakes: Wakes::default(),
         pause: EXPECTING,
+        pool,
         shared,
     };
     head.run().await;
@@ -45,6 +48,8 @@ pub(super) async fn run<DB: Storage>(shared: Arc<Shared<DB>>) {
 
 struct Head<DB: Storage> {
     shared: Arc<Shared<DB>>,
+    /// Of one connection, which has prepared what is asked again and again.
+    pool: Pool<DB>,
     lease: Option<Lease>,
     kept: watch::Receiver<Kept>,
     /// A lease from before then is asked for anew.
@@ -78,17 +83,20 @@ impl<DB: Storage> Head<DB> {
             };
             let pause = match looked {
                 Ok(true) => continue,
-                Ok(false) => Duration::ZERO,
+                Ok(false) => None,
                 Err(error) => {
                     tracing::warn!(%error, "the log could not be sealed; trying again");
                     // Nothing is sealed before the lease is renewed.
                     self.void = Instant::now();
                     self.shared.renew.notify_one();
-                    self.shared.options.idle
+                    Some(self.shared.options.idle)
                 }
             };
             let next = async {
-                sleep(pause).await;
+                // Not even a pause of nothing else: the timer's shortest takes a millisecond.
+                if let Some(pause) = pause {
+                    sleep(pause).await;
+                }
                 self.wait().await;
             };
             stop.run_until_cancelled(next).await;
@@ -97,10 +105,11 @@ impl<DB: Storage> Head<DB> {
 
     /// Seals one batch, or asks how far the sealing process got; true when there may be more.
     async fn look(&mut self) -> Result<bool> {
-        let Shared { pool, options, .. } = &*self.shared;
+        let Shared { options, .. } = &*self.shared;
+        let pool = &self.pool;
         self.looked = Instant::now();
         if self.watch.is_none() && self.looked >= self.watch_at {
-            self.watch = DB::watch(pool, Signal::Outbox).await.ok();
+            self.watch = DB::watch(&self.shared.pool, Signal::Outbox).await.ok();
             self.watch_at = Instant::now() + options.lease / 3;
         }
         self.lease = self.kept.borrow_and_update().seal_since(self.void);

@@ -5,11 +5,12 @@ use std::{
     collections::{BTreeMap, VecDeque},
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
 };
 
 use sqlx::Pool;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     Result, Storage,
@@ -28,6 +29,8 @@ pub(super) struct Page {
     /// The cursor of a reader that has read all of it.
     pub(super) end: Cursor,
     hashes: OnceLock<Vec<u64>>,
+    /// Whether somebody has begun to read the one after it.
+    followed: AtomicBool,
 }
 
 impl Page {
@@ -106,9 +109,32 @@ impl Pages {
             // No row stands between here and the head any more.
             None => DB::locate(pool, head).await?,
         };
-        let page = Arc::new(Page { rows, end, hashes: OnceLock::new() });
+        let page =
+            Arc::new(Page { rows, end, hashes: OnceLock::new(), followed: AtomicBool::new(false) });
         self.keep(life, after.position, &page);
         Ok(page)
+    }
+
+    /// Begins to read the page after `page`, where a full one waits there: the database works on it
+    /// while this one is sent. One page for one reader, and only where the cache has room for both.
+    pub(super) fn read_ahead<DB: Storage>(
+        self: &Arc<Self>,
+        pool: &Pool<DB>,
+        life: u64,
+        page: &Page,
+        head: Position,
+    ) -> Option<AbortOnDropHandle<()>> {
+        let after = page.end;
+        let most = self.limit.bytes + ROW * usize::try_from(self.limit.rows).unwrap_or(usize::MAX);
+        let waits = head.0 - after.position.0 >= self.limit.rows;
+        if !waits || self.most / 2 < most || page.followed.swap(true, Ordering::Relaxed) {
+            return None;
+        }
+        let (pages, pool) = (Arc::clone(self), pool.clone());
+        Some(AbortOnDropHandle::new(tokio::spawn(async move {
+            // Who comes for the page reads it again, and tells what is wrong.
+            drop(pages.read(&pool, life, after, head).await);
+        })))
     }
 
     fn find(&self, life: u64, after: Position) -> Option<Arc<Page>> {

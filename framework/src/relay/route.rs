@@ -10,6 +10,7 @@ use tokio::{
     sync::{oneshot, watch},
     time::{Instant, sleep, sleep_until},
 };
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     RouteState, Shared,
@@ -24,6 +25,10 @@ use crate::{
     storage::{Checkpoint, Lease, Save, ShardKey},
     transport::Publisher,
 };
+
+/// So many batches are under way without a wait for more messages: one at the consumer and one
+/// at its door. Only full ones fill the rest of the window.
+const AT_ONCE: usize = 2;
 
 /// What a sender is to do about its lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,6 +134,7 @@ impl<DB: Storage> Sender<DB> {
             continues: None,
             progress_at: None,
             window: Window::default(),
+            ahead: None,
             life,
             sender: self,
         };
@@ -187,6 +193,8 @@ struct Run<'a, DB: Storage> {
     /// When progress is told to the consumer.
     progress_at: Option<Instant>,
     window: Window,
+    /// A page that is read before it is asked for.
+    ahead: Option<AbortOnDropHandle<()>>,
     /// The life of the database server that all of this was read in.
     life: u64,
 }
@@ -208,7 +216,8 @@ impl<DB: Storage> Run<'_, DB> {
             }
             let leaving = held == Hold::GiveBack || stop.is_cancelled();
             let room = self.window.len() < self.window_size() && !leaving;
-            if room && self.fill().await? {
+            let least = self.least();
+            if room && self.fill(least).await? {
                 continue;
             }
             self.save_soon();
@@ -230,7 +239,7 @@ impl<DB: Storage> Run<'_, DB> {
             let event = tokio::select! {
                 flight = self.window.landed() => Event::Landed(flight),
                 saved = answered(&mut self.saving) => Event::Saved(saved),
-                _ = head.wait_for(|head| *head > read), if more => Event::Look,
+                _ = head.wait_for(|head| head.0 - read.0 >= least), if more => Event::Look,
                 () = sleep_until(self.progress_at.unwrap_or_else(Instant::now)),
                     if idle && self.progress_at.is_some() => Event::Look,
                 _ = hold.changed() => Event::Look,
@@ -266,22 +275,37 @@ impl<DB: Storage> Run<'_, DB> {
         }
     }
 
+    /// How many positions there must be before more is read. While the consumer has one batch in
+    /// its hands and the next one at its door, what arrives meanwhile goes together: else each
+    /// message would cost a transaction of its own, and a queue build up before the consumer.
+    fn least(&self) -> i64 {
+        let Sender { shared, carried, .. } = &*self.sender;
+        let full = i64::from(shared.options.batch_messages) * i64::from(carried.pages());
+        let ends = carried.until.map(|until| until.0 - self.read.cursor.position.0);
+        match self.window.under_way() < AT_ONCE {
+            true => 1,
+            false => ends.map_or(full, |ends| full.min(ends)).max(1),
+        }
+    }
+
     fn tell(&self, state: RouteState) {
         let position = Some(self.acked.cursor.position);
         self.sender.shared.board.tell(&self.sender.key, position, state);
     }
 
-    /// Gathers one batch and sends it; false when there is nothing to read.
-    async fn fill(&mut self) -> Result<bool> {
+    /// Gathers one batch and sends it; false when there are less than `least` positions to read.
+    async fn fill(&mut self, least: i64) -> Result<bool> {
         let Sender { shared, publisher, carried, .. } = &*self.sender;
         let head = (*shared.head.borrow()).min(carried.until.unwrap_or(Position(i64::MAX)));
-        if head <= self.read.cursor.position {
+        if head.0 - self.read.cursor.position.0 < least {
             return Ok(false);
         }
         let mut batch = Gather::new(carried, self.read, shared.options.page());
         // A shard finds little in a page: it looks at so many that a batch is worth sending.
         for _ in 0..carried.pages() {
             let page = shared.pages.read(&shared.pool, self.life, batch.end.cursor, head).await?;
+            let ahead = shared.pages.read_ahead(&shared.pool, self.life, &page, head);
+            self.ahead = ahead.or(self.ahead.take());
             if !batch.take(&page) || batch.end.cursor.position >= head {
                 break;
             }

@@ -44,6 +44,11 @@ impl Window {
         self.0.len()
     }
 
+    /// How many batches wait for an answer.
+    pub(super) fn under_way(&self) -> usize {
+        self.0.iter().filter(|flight| flight.answer.is_some()).count()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -21,6 +21,7 @@ use super::shared::{
     incarnation_store, inserted, json, json_parts, listed_inbox, millis, move_due, pulse_store,
     reapply_store, retention_store, route_row, route_stores, saga_apart, saga_inspect, saga_store,
     saga_summary, save_rows, shared_reads, shared_stores, split_subject, sql, step, timer_subject,
+    trusting,
 };
 use super::{
     Aged, Ahead, AheadRow, AheadStore, Anchor, Appended, AppliedMigration, Awaited, BarrierKey,
@@ -123,7 +124,7 @@ impl Base for MySql {
     }
 
     fn relay_pool(pool: &MySqlPool, connections: u32, met: Met) -> MySqlPool {
-        MySqlPoolOptions::new()
+        trusting(MySqlPoolOptions::new())
             .max_connections(connections)
             .acquire_timeout(pool.options().get_acquire_timeout())
             .after_connect(move |connection, _| {

@@ -1,6 +1,7 @@
 //! PostgreSQL 14 or newer.
 
 mod delayed;
+mod inbox;
 mod inspect;
 mod log;
 mod migrate;
@@ -25,6 +26,7 @@ use super::shared::{
     incarnation_store, inserted, json, json_parts, lease_store, leases, listed_inbox, millis,
     pulse_store, reapply_store, retention_store, route_row, route_stores, saga_inspect, saga_store,
     saga_summary, save_rows, shared_reads, shared_stores, split_subject, sql, timer_subject,
+    trusting,
 };
 use super::{
     Aged, Ahead, AheadRow, AheadStore, Anchor, Appended, AppliedMigration, Awaited, BarrierKey,
@@ -42,7 +44,18 @@ use crate::{
 };
 
 lease_store!(Postgres, "postgres");
-shared_stores!(Postgres, "postgres");
+shared_stores!(
+    Postgres,
+    "postgres",
+    async fn lock_inbox_asking(
+        tx: &mut Transaction<'_, Postgres>,
+        consumer: &str,
+        origin: &Origin,
+        first: InboxRow,
+    ) -> Result<(InboxRow, Option<bool>)> {
+        inbox::lock_asking(tx, consumer, origin, first).await
+    }
+);
 shared_reads!(Postgres, "postgres");
 route_stores!(Postgres, "postgres");
 idempotency_store!(Postgres, "postgres");
@@ -101,7 +114,7 @@ impl Base for Postgres {
             ("idle_in_transaction_session_timeout", "4s"),
             ("lock_timeout", "5s"),
         ]);
-        PgPoolOptions::new()
+        trusting(PgPoolOptions::new())
             .max_connections(connections)
             .acquire_timeout(pool.options().get_acquire_timeout())
             .after_connect(move |connection, _| {

@@ -23,7 +23,7 @@ use super::shared::{
     inbox_row, incarnation_store, inserted, json, json_parts, lease_store, leases, listed_inbox,
     millis, move_due, pulse_store, reapply_store, retention_store, route_row, route_stores,
     saga_apart, saga_inspect, saga_store, saga_summary, save_rows, shared_reads, shared_stores,
-    split_subject, sql, step, timer_subject,
+    split_subject, sql, step, timer_subject, trusting,
 };
 use super::{
     Aged, Ahead, AheadRow, AheadStore, Anchor, Appended, AppliedMigration, Awaited, BarrierKey,
@@ -124,7 +124,7 @@ impl Base for Sqlite {
 
     fn relay_pool(pool: &SqlitePool, connections: u32, met: Met) -> SqlitePool {
         let file = pool.connect_options().get_filename().to_owned();
-        SqlitePoolOptions::new()
+        trusting(SqlitePoolOptions::new())
             .max_connections(connections)
             .acquire_timeout(pool.options().get_acquire_timeout())
             .after_connect(move |_, _| {

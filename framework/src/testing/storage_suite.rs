@@ -14,6 +14,7 @@
 //! ```
 
 mod barrier;
+mod flow;
 mod foreign;
 mod gaps;
 mod held;
@@ -147,6 +148,8 @@ where
         saga::a_deadline_and_an_answer_at_once_have_one_end,
         saga::an_instance_that_no_engine_can_decide_is_ended_by_force,
         way::every_message_is_applied_once_in_order,
+        flow::what_comes_while_two_batches_are_under_way_goes_together,
+        flow::one_page_is_read_ahead_of_what_is_sent,
         way::a_duplicate_batch_has_no_effect_and_a_gap_is_answered,
         way::a_failing_message_parks_its_key_and_the_others_flow,
         way::a_dead_letter_blocks_its_key_until_it_is_redriven,
