@@ -29,6 +29,7 @@ use crate::{
     floor::Floor,
     machine,
     pipeline::{Arrived, Null, SOURCE, STREAM, Way, consumer},
+    sagas,
     service::{self, Part},
 };
 
@@ -48,6 +49,8 @@ pub(crate) enum Task {
     Serve { url: String },
     /// A relay with so many routes to null sinks.
     Drain { url: String, count: usize, routes: usize, name: String },
+    /// A service that takes part in the sagas of the one that listens at `to`.
+    TakePart { url: String, to: String },
     /// A service that has nothing to do.
     Rest { url: String, parts: Vec<Part> },
 }
@@ -132,6 +135,7 @@ pub(crate) async fn run(task: &str) -> anyhow::Result<()> {
     | Task::Push { url, .. }
     | Task::Serve { url }
     | Task::Drain { url, .. }
+    | Task::TakePart { url, .. }
     | Task::Rest { url, .. }) = &task;
     match url.split_once(':').map_or("", |(scheme, _)| scheme) {
         "postgres" => work::<Postgres>(task).await,
@@ -150,6 +154,10 @@ async fn work<DB: Floor>(task: Task) -> anyhow::Result<()> {
         Task::Push { url, target, route } => push::<DB>(&url, &target, &route).await,
         Task::Serve { url } => serve::<DB>(&url).await,
         Task::Drain { url, count, routes, name } => drain::<DB>(&url, count, routes, &name).await,
+        Task::TakePart { url, to } => {
+            let ready = |address| say(&Ready { address: Some(address) });
+            sagas::take_part(&url, &to, ready, async { told().await.map(drop) }).await
+        }
         Task::Rest { url, parts } => {
             say(&Ready { address: None })?;
             service::run::<DB>(&url, &parts, async { told().await.map(drop) }).await
@@ -187,9 +195,9 @@ async fn applied(arrived: &Arrived, began: Instant) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What a consumer's listener needs.
-pub(crate) async fn listener() -> anyhow::Result<PushListener> {
-    let principal = Principal::new(SOURCE, STREAM, [Secret::parse(SECRET)?])?;
+/// A consumer's listener for a stream of `source`.
+pub(crate) async fn listener(source: &str, stream: &str) -> anyhow::Result<PushListener> {
+    let principal = Principal::new(source, stream, [Secret::parse(SECRET)?])?;
     let setup = |receiver| PushReceiver::new(receiver).principal(principal);
     Ok(PushListener::bind("127.0.0.1:0", setup).await?)
 }
@@ -202,7 +210,7 @@ pub(crate) fn publisher(target: &str) -> anyhow::Result<PushPublisher> {
 async fn listen<DB: Floor>(url: &str, count: usize, start: Start) -> anyhow::Result<()> {
     let pool = DB::open(url, 10).await?;
     let arrived = Arrived::new(count);
-    let (listener, stop) = (listener().await?, CancellationToken::new());
+    let (listener, stop) = (listener(SOURCE, STREAM).await?, CancellationToken::new());
     let address = Some(listener.url());
     let consumer = consumer(&pool, Way::Set, start, &arrived)?;
     let serving = tokio::spawn(Box::new(listener).run(consumer, stop.clone()));

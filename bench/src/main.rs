@@ -8,6 +8,7 @@ mod machine;
 mod pipeline;
 mod report;
 mod results;
+mod sagas;
 mod service;
 mod stats;
 mod suites;

@@ -9,6 +9,7 @@ mod held_xmin;
 mod idle;
 mod mysql;
 mod open_transaction;
+mod saga;
 mod scale;
 mod sqlite;
 mod write;
@@ -24,6 +25,7 @@ pub(crate) const ALL: &[Suite] = &[
     open_transaction::SUITE,
     held_xmin::SUITE,
     scale::SUITE,
+    saga::SUITE,
     idle::SUITE,
     mysql::SUITE,
     sqlite::SUITE,

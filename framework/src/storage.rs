@@ -133,6 +133,9 @@ pub trait Base: sqlx::Database<Connection: sqlx::migrate::Migrate> {
     /// the server behind each new connection before that is used.
     fn relay_pool(pool: &Pool<Self>, connections: u32, met: Met) -> Pool<Self>;
 
+    /// How many transactions of an engine of sagas may be under way at once.
+    const ENGINE_AT_ONCE: u32 = 1;
+
     /// The pool of an engine of sagas: the service's, with its settings, or one like it where a
     /// transaction alone cannot have limits.
     fn engine_pool(pool: &Pool<Self>) -> Pool<Self> {

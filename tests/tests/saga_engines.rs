@@ -1,5 +1,5 @@
 //! Several engines of one database: one that is frozen in its transaction is taken over from, and
-//! one of another process is woken.
+//! one of another process is woken. And one engine with several transactions at once.
 
 use std::{
     sync::{
@@ -22,6 +22,7 @@ use syncline_tests::{
     relays::eventually,
     servers::{mariadb_database, postgres_database},
 };
+use tokio::sync::Notify;
 
 const SAGA: &str = "one-step";
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -128,6 +129,68 @@ async fn an_engine_that_is_frozen_in_its_transaction_is_taken_over_from_on_postg
 async fn an_engine_that_is_frozen_in_its_transaction_is_taken_over_from_on_mariadb() {
     let Some(url) = mariadb_database().await else { return };
     takes_over::<MySql>(url).await;
+}
+
+/// The first instance stands still in its step until the second one is over, which the same engine
+/// decides meanwhile, in another transaction; then many come at once.
+async fn decides_several_at_once<DB: Kit>(url: String) {
+    let pool = DB::connect(&url, 8).await.expect("connect");
+    syncline::migrate(&pool).await.expect("migrate");
+    DB::prepare(&pool).await.expect("prepare");
+    let (begun, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let mut saga = SagaBuilder::<DB, i64>::new(SAGA, 1);
+    let (says, waits) = (Arc::clone(&begun), Arc::clone(&go));
+    saga.local("note", (), move |tx, call| {
+        let (says, waits) = (Arc::clone(&says), Arc::clone(&waits));
+        async move {
+            DB::note(tx, "noted", call.input).await?;
+            if call.input == 1 {
+                says.notify_one();
+                waits.notified().await;
+            }
+            Ok(Outcome::Done(()))
+        }
+        .boxed()
+    })
+    .deadline(PATIENCE * 3)
+    .pivot()
+    .add();
+    let saga = saga.build().expect("a sound definition");
+    let sagas = Sagas::builder("/one", pool.clone()).saga(saga).at_once(3).batch(4);
+    let sagas = sagas.build().expect("an engine");
+    let running = sagas.run().await.expect("it starts");
+    let first = start(&pool, &sagas, 1).await;
+    let id = first.id;
+    first.committed();
+    tokio::time::timeout(PATIENCE, begun.notified()).await.expect("its step begins");
+    let second = start(&pool, &sagas, 2).await;
+    let other = second.id;
+    second.committed();
+    completed(&pool, other).await;
+    let shown = operate::show(&pool, id).await.expect("ask").expect("it is there");
+    assert_ne!(shown.summary.status, "completed", "it stands still");
+    go.notify_one();
+    completed(&pool, id).await;
+    let mut ids = Vec::new();
+    for n in 3..=60 {
+        let started = start(&pool, &sagas, n).await;
+        ids.push(started.id);
+        started.committed();
+    }
+    for id in ids {
+        completed(&pool, id).await;
+    }
+    running.stop().await;
+    let mut noted = DB::applied(&pool).await.expect("read");
+    noted.sort_unstable();
+    let once: Vec<_> = (1..=60).map(|n| ("noted".to_owned(), n)).collect();
+    assert_eq!(noted, once, "each of them once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_decides_in_several_transactions_at_once_on_postgres() {
+    let Some(url) = postgres_database().await else { return };
+    decides_several_at_once::<Postgres>(url).await;
 }
 
 /// One that would not find it by polling for an hour.

@@ -3,8 +3,10 @@
 
 mod changes;
 mod keep;
+mod learnt;
 mod local;
 mod replies;
+mod round;
 mod start;
 mod tell;
 mod turn;
@@ -37,6 +39,8 @@ pub use start::{StartError, Started};
 const RETENTION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// How often is looked for work that nobody has told of.
 const POLL: Duration = pulse::EVERY;
+/// How many transactions are under way at once.
+const AT_ONCE: u32 = 4;
 /// How many instances are decided in one transaction.
 const BATCH: u32 = 64;
 
@@ -59,6 +63,7 @@ struct Inner<DB: Storage> {
     retention: Duration,
     poll: Duration,
     batch: u32,
+    at_once: u32,
     /// How many engines run in this process.
     running: AtomicUsize,
     /// A signal to other processes is under way.
@@ -91,6 +96,7 @@ pub struct SagasBuilder<DB: Storage> {
     retention: Duration,
     poll: Duration,
     batch: u32,
+    at_once: u32,
 }
 
 impl<DB: Storage> Sagas<DB> {
@@ -98,7 +104,8 @@ impl<DB: Storage> Sagas<DB> {
     /// the one that its relay sends as.
     pub fn builder(source: impl Into<String>, pool: Pool<DB>) -> SagasBuilder<DB> {
         let (retention, poll, batch) = (RETENTION, POLL, BATCH);
-        SagasBuilder { source: source.into(), pool, sagas: Vec::new(), retention, poll, batch }
+        let (source, sagas, at_once) = (source.into(), Vec::new(), AT_ONCE);
+        SagasBuilder { source, pool, sagas, retention, poll, batch, at_once }
     }
 
     /// Begins to work. A process that only starts sagas need not.
@@ -174,13 +181,23 @@ impl<DB: Storage> SagasBuilder<DB> {
         self
     }
 
+    /// How many transactions at the most decide at the same time, each other instances (4 on
+    /// PostgreSQL; elsewhere it is 1, whatever is said), and never more than half of the pool's
+    /// connections, of which each takes one. Where local steps of different instances write the
+    /// same rows, one may be better: after a deadlock it is one for a minute.
+    #[must_use]
+    pub fn at_once(mut self, transactions: u32) -> Self {
+        self.at_once = transactions;
+        self
+    }
+
     /// Checks it.
     ///
     /// # Errors
     /// [`Error::Definition`]: the source is not of the allowed form, there is no definition, one is
     /// there twice, or a number is nought.
     pub fn build(self) -> Result<Sagas<DB>> {
-        let Self { source, pool, sagas, retention, poll, batch } = self;
+        let Self { source, pool, sagas, retention, poll, batch, at_once } = self;
         let fail = |problem: String| {
             Err(Error::Definition { what: "saga engine", name: source.clone(), problem })
         };
@@ -190,9 +207,12 @@ impl<DB: Storage> SagasBuilder<DB> {
         if sagas.is_empty() {
             return fail("it has no definition: add one with `saga`".to_owned());
         }
-        if poll.is_zero() || batch == 0 {
-            return fail("`poll` and `batch` must be more than nought".to_owned());
+        if poll.is_zero() || batch == 0 || at_once == 0 {
+            return fail("`poll`, `batch` and `at_once` must be more than nought".to_owned());
         }
+        // The service needs some, too.
+        let half = (pool.options().get_max_connections() / 2).max(1);
+        let at_once = at_once.min(half).min(DB::ENGINE_AT_ONCE);
         let mut owners = Vec::new();
         for Saga { plan, .. } in &sagas {
             owners.push(saga_owner(plan.name(), plan.version()));
@@ -209,6 +229,7 @@ impl<DB: Storage> SagasBuilder<DB> {
             retention,
             poll,
             batch,
+            at_once,
             running,
             signalling,
             status,

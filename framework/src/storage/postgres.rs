@@ -100,6 +100,7 @@ fn keep(time: DateTime<Utc>) -> DateTime<Utc> {
 impl Base for Postgres {
     const LABEL: &'static str = "PostgreSQL";
     const MIGRATIONS: &'static [syncline_migrations::Migration] = syncline_migrations::POSTGRES;
+    const ENGINE_AT_ONCE: u32 = u32::MAX;
 
     async fn begin_write(pool: PgPool) -> sqlx::Result<Transaction<'static, Self>> {
         pool.begin().await

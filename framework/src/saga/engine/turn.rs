@@ -37,6 +37,8 @@ pub(super) struct Turn<'a, DB: Storage> {
     pub(super) ran: Vec<Key>,
     /// What is set (to a time from now) or cleared.
     timers: BTreeMap<Timer, Option<Duration>>,
+    /// Those that may be stored.
+    stored: BTreeSet<Timer>,
     due: BTreeSet<Timer>,
     log: Vec<SagaLogLine>,
     done: Vec<i64>,
@@ -67,6 +69,7 @@ impl<'a, DB: Storage> Turn<'a, DB> {
         if let Err(misfit) = state.fits(&saga.plan) {
             problem.get_or_insert(misfit.to_string());
         }
+        let stored = may_be_stored(&state);
         Self {
             saga,
             row,
@@ -76,6 +79,7 @@ impl<'a, DB: Storage> Turn<'a, DB> {
             commands: Vec::new(),
             ran: Vec::new(),
             timers: BTreeMap::new(),
+            stored,
             due: BTreeSet::new(),
             log: Vec::new(),
             done: Vec::new(),
@@ -85,14 +89,14 @@ impl<'a, DB: Storage> Turn<'a, DB> {
 
     /// The timers that can be set for it.
     pub(super) fn timers(&self) -> Vec<SagaTimer> {
-        let steps = self.state.steps.iter().filter(|(_, step)| step.phase.is_under_way());
-        let steps =
-            steps.flat_map(|(name, _)| [Timer::Deadline(name.clone()), Timer::Retry(name.clone())]);
-        let whole = self.saga.plan.deadline().map(|_| Timer::Saga);
-        steps.chain(whole).map(|timer| self.stored(&timer, None)).collect()
+        let asked = self.stored.iter().filter(|timer| match timer {
+            Timer::Saga => self.saga.plan.deadline().is_some(),
+            Timer::Deadline(_) | Timer::Retry(_) => true,
+        });
+        asked.map(|timer| self.named(timer, None)).collect()
     }
 
-    fn stored(&self, timer: &Timer, after: Option<Duration>) -> SagaTimer {
+    fn named(&self, timer: &Timer, after: Option<Duration>) -> SagaTimer {
         let id = self.row.id.simple();
         let subject = match timer {
             Timer::Deadline(step) => format!("{id} deadline {step}"),
@@ -349,12 +353,24 @@ impl<'a, DB: Storage> Turn<'a, DB> {
         });
         for (timer, after) in &self.timers {
             match after {
-                Some(_) => changes.armed.push(self.stored(timer, *after)),
-                None => changes.cleared.push(self.stored(timer, None)),
+                Some(_) => changes.armed.push(self.named(timer, *after)),
+                None if self.stored.contains(timer) => {
+                    changes.cleared.push(self.named(timer, None));
+                }
+                None => {}
             }
         }
         changes.done.append(&mut self.done);
         changes.log.append(&mut self.log);
         Ok(true)
     }
+}
+
+/// The timers that an instance in `state` can have set: a step that is under way waits for them.
+fn may_be_stored(state: &State) -> BTreeSet<Timer> {
+    let steps = state.steps.iter().filter(|(_, step)| step.phase.is_under_way());
+    let steps =
+        steps.flat_map(|(name, _)| [Timer::Deadline(name.clone()), Timer::Retry(name.clone())]);
+    // A definition may have lost its deadline since.
+    steps.chain((state.status != Status::New).then_some(Timer::Saga)).collect()
 }

@@ -1,8 +1,7 @@
-//! The work loop: claims instances that have something to decide, gives each its turn, and writes
-//! all of it in one transaction.
+//! The work loop: claims instances that have something to decide, and has several transactions
+//! decide at once, each its own ones.
 
 use std::{
-    collections::{BTreeMap, HashMap},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -10,46 +9,28 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures::{StreamExt, stream::FuturesUnordered};
 use sqlx::Pool;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use super::{
     Inner,
-    local::{Blame, Excused, Stop},
-    turn::Turn,
+    learnt::{Learnt, REMEMBERED},
+    local::Stop,
+    round::{Claimed, Round},
 };
 use crate::{
-    Error, Receipt, Storage,
+    Storage,
     backoff::Backoff,
-    outbox::enqueue_all,
     pulse::{Pulse, Wish},
-    saga::Event,
-    storage::{Pending, SagaChanges, SagaRow, Signal, begin_limited},
+    storage::Signal,
     wake::Decidable,
 };
 
 /// The first pause when others have locked what there is.
 const SHORTEST: Duration = Duration::from_millis(1);
-/// How long it is remembered what made a transaction fail.
-const REMEMBERED: Duration = Duration::from_secs(60);
 /// The longest pause after failures.
 const LONGEST: Duration = Duration::from_secs(10);
-
-/// What one engine has learnt from transactions that failed.
-#[derive(Default)]
-struct Learnt {
-    /// Tries of local steps that failed with their transaction.
-    excused: Excused,
-    /// Instances that cannot be decided, and why.
-    broken: HashMap<Uuid, String>,
-    /// When something was learnt last.
-    at: Option<Instant>,
-    /// So many instances are decided one by one.
-    alone: u32,
-    /// Which definition comes first.
-    turn: usize,
-}
 
 /// Counts the engine among those that run, until it is dropped.
 struct Running<'a>(&'a AtomicUsize);
@@ -75,7 +56,7 @@ pub(super) async fn run<DB: Storage>(engine: Arc<Inner<DB>>, stop: CancellationT
             watch_at = Instant::now() + LONGEST;
         }
         let looking = tokio::time::Instant::now();
-        let looked = engine.look(&pool, &mut learnt, told, &stop).await;
+        let looked = engine.look(&pool, &mut learnt, (told, &mut decidable), &stop).await;
         let wait = match &looked {
             Ok(Looked::Worked) => Some(Duration::ZERO),
             Ok(Looked::Nothing(due)) => *due,
@@ -123,14 +104,33 @@ impl<DB: Storage> super::Sagas<DB> {
     /// Decides whatever is stored or due now, and whether there was something: for a test that lets
     /// the engine work when it says so.
     pub(crate) async fn work_off(&self) -> crate::Result<bool> {
-        self.0.work(&self.0.pool, &mut Learnt::default(), &CancellationToken::new()).await
+        let (mut learnt, stop) = (Learnt::default(), CancellationToken::new());
+        self.0.work(&self.0.pool, &mut learnt, None, &stop).await
     }
 }
 
-/// What one transaction has done: how many instances it had, and how many of them it changed.
-struct Round {
-    claimed: usize,
-    changed: usize,
+/// What happens while transactions are under way.
+enum Event<DB: Storage> {
+    /// There may be more to claim.
+    News,
+    Claimed(crate::Result<Option<Claimed<DB>>>),
+    Done(Result<Round, Stop>),
+}
+
+/// Waits for what is there; for ever when nothing is.
+async fn each<F: Future + Unpin>(waited: Option<F>) -> F::Output {
+    match waited {
+        Some(waited) => waited.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits until it is told of something, and not longer than a poll.
+async fn news(told: Option<&mut Decidable>, poll: Duration) {
+    match told {
+        Some(told) => drop(tokio::time::timeout(poll, told.next()).await),
+        None => std::future::pending().await,
+    }
 }
 
 /// What a look at the database came to.
@@ -148,176 +148,99 @@ impl<DB: Storage> Inner<DB> {
         &self,
         pool: &Pool<DB>,
         learnt: &mut Learnt,
-        told: bool,
+        (told, decidable): (bool, &mut Decidable),
         stop: &CancellationToken,
     ) -> crate::Result<Looked> {
-        if told && self.work(pool, learnt, stop).await? {
+        if told && self.work(pool, learnt, Some(&mut *decidable), stop).await? {
             return Ok(Looked::Worked);
         }
         Ok(match DB::saga_due(&self.pool, &self.owners, self.poll).await? {
             Some(due) if !due.is_zero() => Looked::Nothing(Some(due)),
-            Some(_) if self.work(pool, learnt, stop).await? => Looked::Worked,
+            Some(_) if self.work(pool, learnt, Some(decidable), stop).await? => Looked::Worked,
             Some(_) => Looked::Locked,
             None => Looked::Nothing(None),
         })
     }
 
-    /// Decides until nothing is left; whether there was something.
+    /// Decides until nothing is left; whether there was something. Several transactions are under
+    /// way at once: what is `told` of meanwhile is claimed past what they have locked.
     async fn work(
         &self,
         pool: &Pool<DB>,
         learnt: &mut Learnt,
+        mut told: Option<&mut Decidable>,
         stop: &CancellationToken,
     ) -> crate::Result<bool> {
-        let mut worked = false;
-        while !stop.is_cancelled() {
+        let (mut under_way, mut claiming) = (FuturesUnordered::new(), None);
+        // An error that no transaction has disproved since; what is under way is waited for.
+        let (mut worked, mut more, mut failed) = (false, true, None);
+        // A claim has passed over what is locked here: it may have more to decide by its end.
+        let mut passed_over = false;
+        loop {
             let limit = if learnt.alone > 0 { 1 } else { self.batch };
-            match self.round(pool, learnt, limit).await {
-                Ok(Round { claimed, changed }) if changed == 0 || claimed < limit as usize => {
-                    worked |= changed > 0;
-                    learnt.alone = 0;
-                    // What failed may be locked for a moment still: by its own rollback.
-                    if learnt.at.is_none_or(|at| at.elapsed() > REMEMBERED) {
-                        (learnt.excused, learnt.broken) = Default::default();
+            let free = under_way.len() < learnt.at_once(self.at_once);
+            if claiming.is_none() && free && more && !stop.is_cancelled() {
+                let owners = learnt.owners(&self.owners);
+                claiming = Some(Box::pin(self.claim(pool, owners, limit)));
+            }
+            if claiming.is_none() && under_way.is_empty() {
+                break;
+            }
+            let event = tokio::select! {
+                Some(done) = under_way.next() => Event::Done(done),
+                claimed = each(claiming.as_mut()) => Event::Claimed(claimed),
+                () = news(told.as_deref_mut(), self.poll), if !more => Event::News,
+            };
+            match event {
+                Event::News => more = true,
+                Event::Claimed(claimed) => {
+                    claiming = None;
+                    passed_over |= !under_way.is_empty();
+                    match claimed {
+                        Ok(Some(claimed)) => {
+                            more &= claimed.rows.len() >= limit as usize;
+                            let (excused, broken) = (&learnt.excused, &learnt.broken);
+                            under_way.push(self.round(
+                                claimed,
+                                Arc::clone(excused),
+                                Arc::clone(broken),
+                            ));
+                        }
+                        Ok(None) => (more, learnt.alone) = (false, 0),
+                        Err(error) => (more, failed) = (false, Some(error)),
                     }
-                    break;
                 }
-                Ok(_) => {
-                    worked = true;
+                Event::Done(Ok(Round { claimed, changed })) => {
+                    (worked, failed) = (worked || changed > 0, None);
                     learnt.alone = learnt.alone.saturating_sub(1);
+                    learnt.forget(&claimed);
+                    match changed {
+                        // What is claimed in vain is not claimed again at once.
+                        0 => more &= claimed.len() < limit as usize,
+                        _ => more |= std::mem::take(&mut passed_over),
+                    }
                 }
-                Err(Stop::Spoilt(key, error)) => {
-                    learnt.at = Some(Instant::now());
-                    learnt.excused.insert(key, error);
+                Event::Done(Err(Stop::Spoilt(key, error))) => {
+                    learnt.excuse(key, error);
+                    more = true;
                 }
-                Err(Stop::Error(error, Some(blame))) if !error.is_transient() => {
-                    self.blame(learnt, error, *blame)?;
+                Event::Done(Err(Stop::Error(error, Some(blame)))) if !error.is_transient() => {
+                    match learnt.blame(error, *blame) {
+                        Ok(()) => more = true,
+                        Err(error) => (more, failed) = (false, Some(error)),
+                    }
                 }
-                Err(Stop::Error(error, _)) => return Err(error),
+                Event::Done(Err(Stop::Error(error, _))) => {
+                    learnt.contended = Some(Instant::now());
+                    (more, failed) = (false, Some(error));
+                }
             }
         }
-        Ok(worked)
+        learnt.alone = 0;
+        // What failed may be locked for a moment still: by its own rollback.
+        if learnt.at.is_none_or(|at| at.elapsed() > REMEMBERED) {
+            (learnt.excused, learnt.broken) = Default::default();
+        }
+        failed.map_or(Ok(worked), Err)
     }
-
-    /// Finds out, one by one, whose fault it is that a transaction cannot be committed.
-    fn blame(&self, learnt: &mut Learnt, error: Error, blame: Blame) -> crate::Result<()> {
-        learnt.at = Some(Instant::now());
-        match (&blame.instances[..], blame.last) {
-            ([_], Some(key)) if !learnt.excused.contains_key(&key) => {
-                learnt.excused.insert(key, error.to_string());
-            }
-            ([id], _) if !learnt.broken.contains_key(id) => {
-                learnt.broken.insert(*id, error.to_string());
-            }
-            ([_] | [], _) => return Err(error),
-            (all, _) => learnt.alone = u32::try_from(all.len()).unwrap_or(u32::MAX),
-        }
-        Ok(())
-    }
-
-    /// One transaction.
-    async fn round(&self, pool: &Pool<DB>, learnt: &mut Learnt, limit: u32) -> Result<Round, Stop> {
-        let mut owners = self.owners.clone();
-        // Each definition comes first in its turn, so that none hides the others.
-        owners.rotate_left(learnt.turn % self.owners.len());
-        learnt.turn = learnt.turn.wrapping_add(1);
-        let mut tx = begin_limited(pool).await?;
-        let rows = DB::claim_sagas(&mut tx, &owners, limit.into()).await?;
-        if rows.is_empty() {
-            tx.rollback().await.map_err(Error::database("look for sagas"))?;
-            return Ok(Round { claimed: 0, changed: 0 });
-        }
-        let mut turns: Vec<Turn<'_, DB>> = Vec::with_capacity(rows.len());
-        for row in &rows {
-            if let Some(saga) = self.definition(&row.saga, row.version) {
-                turns.push(Turn::new(saga, row, learnt.broken.get(&row.id).cloned()));
-            }
-        }
-        let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
-        let timers: Vec<_> = turns.iter().flat_map(Turn::timers).collect();
-        let pending = DB::pending(&mut tx, &ids, &timers).await?;
-        let done = self.decide_and_write(&mut tx, turns, pending, &learnt.excused).await;
-        let (changed, receipts, last) = match done {
-            Ok(done) => done,
-            Err((Stop::Error(error, _), last)) => {
-                return Err(Stop::Error(error, Some(Box::new(Blame { instances: ids, last }))));
-            }
-            Err((stop, _)) => return Err(stop),
-        };
-        if let Err(error) = tx.commit().await.map_err(Error::database("decide sagas")) {
-            return Err(Stop::Error(error, Some(Box::new(Blame { instances: ids, last }))));
-        }
-        receipts.into_iter().take(1).for_each(Receipt::committed);
-        forget(learnt, &rows);
-        Ok(Round { claimed: rows.len(), changed })
-    }
-}
-
-fn forget(learnt: &mut Learnt, rows: &[SagaRow]) {
-    learnt.excused.retain(|(id, ..), _| rows.iter().all(|row| row.id != *id));
-    learnt.broken.retain(|id, _| rows.iter().all(|row| row.id != *id));
-}
-
-type Wrote = (usize, Vec<Receipt>, Option<super::local::Key>);
-type Unwritten = (Stop, Option<super::local::Key>);
-
-impl<DB: Storage> Inner<DB> {
-    async fn decide_and_write(
-        &self,
-        tx: &mut sqlx::Transaction<'_, DB>,
-        mut turns: Vec<Turn<'_, DB>>,
-        pending: Vec<Pending>,
-        excused: &Excused,
-    ) -> Result<Wrote, Unwritten> {
-        let mut of: BTreeMap<Uuid, Vec<Pending>> = BTreeMap::new();
-        for one in pending {
-            of.entry(one.saga).or_default().push(one);
-        }
-        let (mut changes, mut messages, mut last) = (SagaChanges::default(), Vec::new(), None);
-        for turn in &mut turns {
-            let events = take_in(turn, of.remove(&turn.id()).unwrap_or_default());
-            if turn.problem.is_none() {
-                turn.run(tx, events, excused)
-                    .await
-                    .map_err(|stop| (stop, turn.ran.last().cloned()))?;
-            }
-            last = turn.ran.last().cloned().or(last);
-        }
-        let blame = |error: Error, last: &Option<_>| (Stop::Error(error, None), last.clone());
-        if last.is_some() {
-            DB::still_open(tx).await.map_err(|error| blame(error, &last))?;
-        }
-        let mut changed = 0;
-        for mut turn in turns {
-            messages.append(&mut turn.commands);
-            changed += usize::from(turn.write(&mut changes).map_err(|stop| (stop, last.clone()))?);
-        }
-        let receipts = enqueue_all(tx, &messages).await.map_err(|error| blame(error, &last))?;
-        DB::save_sagas(tx, &changes).await.map_err(|error| blame(error, &last))?;
-        Ok((changed, receipts, last))
-    }
-}
-
-/// The events in order, what an operator says first; takes note of the timers that are due. An
-/// operator may speak of an instance before it has begun.
-fn take_in<DB: Storage>(turn: &mut Turn<'_, DB>, pending: Vec<Pending>) -> Vec<(i64, Event)> {
-    let mut events: Vec<(i64, Event)> = Vec::new();
-    for Pending { id, text, .. } in pending {
-        if id == 0 {
-            turn.is_due(&text);
-            continue;
-        }
-        match serde_json::from_str(&text) {
-            Ok(event) => events.push((id, event)),
-            Err(error) => {
-                turn.problem.get_or_insert(format!("event {id} cannot be read: {error}"));
-            }
-        }
-    }
-    events.sort_by_key(|(_, event)| match event {
-        Event::Started => 0,
-        event if event.is_operators() => 1,
-        _ => 2,
-    });
-    events
 }

@@ -1,0 +1,152 @@
+//! One transaction of the engine: instances are claimed, each has its turn, and all of it is written.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use sqlx::{Pool, Transaction};
+use uuid::Uuid;
+
+use super::{
+    Inner,
+    local::{Blame, Excused, Key, Stop},
+    turn::Turn,
+};
+use crate::{
+    Error, Receipt, Storage,
+    outbox::enqueue_all,
+    saga::Event,
+    storage::{Pending, SagaChanges, SagaRow, begin_limited},
+};
+
+/// Why instances cannot be decided.
+pub(super) type Broken = HashMap<Uuid, String>;
+
+/// Instances that a transaction has locked.
+pub(super) struct Claimed<DB: Storage> {
+    tx: Transaction<'static, DB>,
+    pub(super) rows: Vec<SagaRow>,
+}
+
+/// What one transaction has done.
+pub(super) struct Round {
+    /// The instances that it had.
+    pub(super) claimed: Vec<Uuid>,
+    /// How many of them it changed.
+    pub(super) changed: usize,
+}
+
+impl<DB: Storage> Inner<DB> {
+    /// Locks up to `limit` instances that have something to decide, those of the first of `owners`
+    /// before the others'; none when there are none.
+    pub(super) async fn claim(
+        &self,
+        pool: &Pool<DB>,
+        owners: Vec<String>,
+        limit: u32,
+    ) -> Result<Option<Claimed<DB>>, Error> {
+        let mut tx = begin_limited(pool).await?;
+        let rows = DB::claim_sagas(&mut tx, &owners, limit.into()).await?;
+        if rows.is_empty() {
+            tx.rollback().await.map_err(Error::database("look for sagas"))?;
+            return Ok(None);
+        }
+        Ok(Some(Claimed { tx, rows }))
+    }
+
+    /// Decides what was claimed.
+    pub(super) async fn round(
+        &self,
+        Claimed { mut tx, rows }: Claimed<DB>,
+        excused: Arc<Excused>,
+        broken: Arc<Broken>,
+    ) -> Result<Round, Stop> {
+        let mut turns: Vec<Turn<'_, DB>> = Vec::with_capacity(rows.len());
+        for row in &rows {
+            if let Some(saga) = self.definition(&row.saga, row.version) {
+                turns.push(Turn::new(saga, row, broken.get(&row.id).cloned()));
+            }
+        }
+        let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
+        let timers: Vec<_> = turns.iter().flat_map(Turn::timers).collect();
+        let pending = DB::pending(&mut tx, &ids, &timers).await?;
+        let done = self.decide_and_write(&mut tx, turns, pending, &excused).await;
+        let (changed, receipts, last) = match done {
+            Ok(done) => done,
+            Err((Stop::Error(error, _), last)) => {
+                return Err(Stop::Error(error, Some(Box::new(Blame { instances: ids, last }))));
+            }
+            Err((stop, _)) => return Err(stop),
+        };
+        if let Err(error) = tx.commit().await.map_err(Error::database("decide sagas")) {
+            return Err(Stop::Error(error, Some(Box::new(Blame { instances: ids, last }))));
+        }
+        receipts.into_iter().take(1).for_each(Receipt::committed);
+        Ok(Round { claimed: ids, changed })
+    }
+}
+
+type Wrote = (usize, Vec<Receipt>, Option<Key>);
+type Unwritten = (Stop, Option<Key>);
+
+impl<DB: Storage> Inner<DB> {
+    async fn decide_and_write(
+        &self,
+        tx: &mut Transaction<'_, DB>,
+        mut turns: Vec<Turn<'_, DB>>,
+        pending: Vec<Pending>,
+        excused: &Excused,
+    ) -> Result<Wrote, Unwritten> {
+        let mut of: BTreeMap<Uuid, Vec<Pending>> = BTreeMap::new();
+        for one in pending {
+            of.entry(one.saga).or_default().push(one);
+        }
+        let (mut changes, mut messages, mut last) = (SagaChanges::default(), Vec::new(), None);
+        for turn in &mut turns {
+            let events = take_in(turn, of.remove(&turn.id()).unwrap_or_default());
+            if turn.problem.is_none() {
+                turn.run(tx, events, excused)
+                    .await
+                    .map_err(|stop| (stop, turn.ran.last().cloned()))?;
+            }
+            last = turn.ran.last().cloned().or(last);
+        }
+        let blame = |error: Error, last: &Option<_>| (Stop::Error(error, None), last.clone());
+        if last.is_some() {
+            DB::still_open(tx).await.map_err(|error| blame(error, &last))?;
+        }
+        let mut changed = 0;
+        for mut turn in turns {
+            messages.append(&mut turn.commands);
+            changed += usize::from(turn.write(&mut changes).map_err(|stop| (stop, last.clone()))?);
+        }
+        let receipts = enqueue_all(tx, &messages).await.map_err(|error| blame(error, &last))?;
+        DB::save_sagas(tx, &changes).await.map_err(|error| blame(error, &last))?;
+        Ok((changed, receipts, last))
+    }
+}
+
+/// The events in order, what an operator says first; takes note of the timers that are due. An
+/// operator may speak of an instance before it has begun.
+fn take_in<DB: Storage>(turn: &mut Turn<'_, DB>, pending: Vec<Pending>) -> Vec<(i64, Event)> {
+    let mut events: Vec<(i64, Event)> = Vec::new();
+    for Pending { id, text, .. } in pending {
+        if id == 0 {
+            turn.is_due(&text);
+            continue;
+        }
+        match serde_json::from_str(&text) {
+            Ok(event) => events.push((id, event)),
+            Err(error) => {
+                turn.problem.get_or_insert(format!("event {id} cannot be read: {error}"));
+            }
+        }
+    }
+    events.sort_by_key(|(_, event)| match event {
+        Event::Started => 0,
+        event if event.is_operators() => 1,
+        _ => 2,
+    });
+    events
+}
