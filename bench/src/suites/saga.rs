@@ -93,7 +93,7 @@ async fn databases(bench: &mut Bench, settings: bool) -> anyhow::Result<[String;
 }
 
 /// Where the effects are.
-fn effects<'a>(place: Place, urls: [&'a str; 2]) -> &'a str {
+fn effects(place: Place, urls: [&str; 2]) -> &str {
     if place == Place::Local { urls[0] } else { urls[1] }
 }
 
