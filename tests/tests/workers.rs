@@ -108,6 +108,18 @@ impl<'a, DB: Kit> Workers<'a, DB> {
     }
 }
 
+impl<DB: Kit> Drop for Workers<'_, DB> {
+    /// A test that fails shows what its processes had to say.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for file in fs::read_dir(self.directory.path()).into_iter().flatten().flatten() {
+                let text = fs::read_to_string(file.path()).unwrap_or_default();
+                eprintln!("--- {}\n{text}", file.file_name().display());
+            }
+        }
+    }
+}
+
 /// Tells a process to stop, and waits until it has ended well.
 async fn stop(name: &str, mut process: Child) {
     let pid = process.id().expect("it runs").to_string();

@@ -27,10 +27,11 @@ const STOPPING: Duration = Duration::from_secs(2);
 const EXPECTING: Duration = Duration::from_millis(5);
 
 pub(super) async fn run<DB: Storage>(shared: Arc<Shared<DB>>, pool: Pool<DB>) {
+    let void = shared.kept.borrow().asked();
     let mut head = Head {
         lease: None,
+        void,
         kept: shared.kept.subscribe(),
-        void: Instant::now(),
         ear: shared.pulse.ear(shared.pool.clone(), Wish::Log, shared.options.idle),
         looked: Instant::now(),
         lives: shared.life.subscribe(),

@@ -26,7 +26,8 @@ const STOPPING: Duration = Duration::from_secs(2);
 pub(super) async fn run<DB: Storage>(shared: Arc<Shared<DB>>) {
     let ear = shared.pulse.ear(shared.pool.clone(), Wish::Delayed, shared.options.idle);
     let (kept, timed, looked) = (shared.kept.subscribe(), Timed::default(), Instant::now());
-    Mover { kept, ear, timed, looked, void: looked, epoch: None, shared }.run().await;
+    let void = kept.borrow().asked();
+    Mover { kept, ear, timed, looked, void, epoch: None, shared }.run().await;
 }
 
 struct Mover<DB: Storage> {

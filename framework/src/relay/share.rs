@@ -55,6 +55,11 @@ impl Kept {
         Self { asked: Instant::now(), seal: None, delayed: None }
     }
 
+    /// When they were asked for: those are good, however late a part of the relay begins.
+    pub(super) fn asked(&self) -> Instant {
+        self.asked
+    }
+
     /// The lease to seal, if it was asked for after `void`.
     pub(super) fn seal_since(&self, void: Instant) -> Option<Lease> {
         self.seal.clone().filter(|_| self.asked >= void)
