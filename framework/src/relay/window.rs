@@ -1,7 +1,12 @@
 //! The batches of a sender that are under way.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::VecDeque,
+    panic::{AssertUnwindSafe, resume_unwind},
+    sync::Arc,
+};
 
+use futures::FutureExt;
 use tokio::task::JoinHandle;
 
 use crate::{
@@ -65,7 +70,18 @@ impl Window {
         let sent = sent.map(|message| message.position).collect();
         let answer = batch.map(|batch| {
             let publisher = Arc::clone(publisher);
-            tokio::spawn(async move { publisher.publish(&batch).await })
+            let publish = AssertUnwindSafe(async move { publisher.publish(&batch).await });
+            let mut publish = Box::pin(publish.catch_unwind());
+            // Begun here and not in its task, which may run after that of the next batch: whoever
+            // takes one batch at a time would wait for the one that stands behind it.
+            let begun = publish.as_mut().now_or_never();
+            tokio::spawn(async move {
+                let done = match begun {
+                    Some(done) => done,
+                    None => publish.await,
+                };
+                done.unwrap_or_else(|panic| resume_unwind(panic))
+            })
         });
         self.0.push_back(Flight { end, acked, sent, answer });
     }
@@ -94,5 +110,55 @@ impl Window {
         while !self.is_empty() {
             self.landed().await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Mutex, PoisonError};
+
+    use async_trait::async_trait;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::{
+        message::{Link, Origin},
+        transport::Outcome,
+    };
+
+    /// Notes in which order batches begin.
+    #[derive(Default)]
+    struct Begun(Mutex<Vec<Position>>);
+
+    #[async_trait]
+    impl Publisher for Begun {
+        async fn publish(&self, batch: &Batch) -> Result<Ack, PublishError> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).push(batch.through);
+            Ok(Ack { watermark: batch.through, last: Link::START, outcome: Outcome::Complete })
+        }
+    }
+
+    #[tokio::test]
+    async fn batches_begin_in_the_order_in_which_they_are_pushed() {
+        let begun = Arc::new(Begun::default());
+        let publisher = Arc::clone(&begun) as Arc<dyn Publisher>;
+        let origin = Arc::new(Origin {
+            source: "/a".to_owned(),
+            incarnation: Uuid::nil(),
+            stream: "all".to_owned(),
+            version: 1,
+            shard: 0,
+        });
+        let mut window = Window::default();
+        for through in [1, 2, 3].map(Position) {
+            let (origin, last) = (Arc::clone(&origin), Link::START);
+            let (messages, handover, continues) = Default::default();
+            let batch = Batch { origin, messages, through, last, handover, continues };
+            window.push(Checkpoint::default(), Position::START, &publisher, Some(batch));
+        }
+        // No task has run yet.
+        let all = begun.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        assert_eq!(all, [1, 2, 3].map(Position));
+        window.drain().await;
     }
 }
