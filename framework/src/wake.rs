@@ -4,9 +4,12 @@
 //! They only make them look sooner: a lost one costs a poll, never a message. So one hub
 //! serves all databases of the process.
 
-use std::sync::{
-    Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    cell::Cell,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use tokio::{sync::Notify, time::Instant};
@@ -15,7 +18,6 @@ static CHANGED: Notify = Notify::const_new();
 static ENQUEUED: AtomicU64 = AtomicU64::new(0);
 static COMMITTED: AtomicU64 = AtomicU64::new(0);
 static TO_DECIDE: Notify = Notify::const_new();
-static STORED: AtomicU64 = AtomicU64::new(0);
 static DECIDABLE: AtomicU64 = AtomicU64::new(0);
 static TIMED: Notify = Notify::const_new();
 /// When the next delayed message is due of those that were enqueued here.
@@ -23,6 +25,7 @@ static SOONEST: Mutex<Option<Instant>> = Mutex::new(None);
 
 /// Messages were enqueued; their transaction may commit soon.
 pub(crate) fn enqueued() {
+    Noted::note(|noted| &noted.enqueued);
     ENQUEUED.fetch_add(1, Ordering::Relaxed);
     CHANGED.notify_waiters();
 }
@@ -72,7 +75,7 @@ impl Timed {
 
 /// Events of sagas were stored; their transaction may commit soon.
 pub(crate) fn stored() {
-    STORED.fetch_add(1, Ordering::Relaxed);
+    Noted::note(|noted| &noted.stored);
 }
 
 /// A transaction with events of sagas was committed.
@@ -81,25 +84,46 @@ pub(crate) fn decidable() {
     TO_DECIDE.notify_waiters();
 }
 
-/// How much was enqueued and stored when a transaction began, for one whose receipts are not at
-/// hand.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Before(u64, u64);
+tokio::task_local! {
+    static NOTED: Noted;
+}
 
-impl Before {
-    pub(crate) fn now() -> Self {
-        Self(ENQUEUED.load(Ordering::Relaxed), STORED.load(Ordering::Relaxed))
-    }
+/// What the code of one transaction did.
+#[derive(Debug, Clone, Default)]
+struct Noted {
+    enqueued: Cell<bool>,
+    stored: Cell<bool>,
+}
 
-    /// The transaction has committed: if something was enqueued meanwhile, it may have been here.
-    pub(crate) fn committed(self) {
-        if ENQUEUED.load(Ordering::Relaxed) != self.0 {
-            committed();
-        }
-        if STORED.load(Ordering::Relaxed) != self.1 {
-            decidable();
-        }
+impl Noted {
+    fn note(what: fn(&Self) -> &Cell<bool>) {
+        // Outside of `committing` nobody asks.
+        let _ = NOTED.try_with(|noted| what(noted).set(true));
     }
+}
+
+/// Runs a transaction whose receipts are not at hand, to its commit, and wakes whoever waits for
+/// what was enqueued and stored in it. What others do meanwhile wakes nobody.
+pub(crate) async fn committing<T, E>(
+    transaction: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    let (done, noted) = noting(transaction).await;
+    let done = done?;
+    if noted.enqueued.get() {
+        committed();
+    }
+    if noted.stored.get() {
+        decidable();
+    }
+    Ok(done)
+}
+
+async fn noting<T>(code: impl Future<Output = T>) -> (T, Noted) {
+    let code = async {
+        let done = code.await;
+        (done, NOTED.with(Noted::clone))
+    };
+    NOTED.scope(Noted::default(), code).await
 }
 
 /// An engine's view of the hub, from when it was made.
@@ -164,5 +188,37 @@ impl Wakes {
             }
             changed.await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_others_enqueue_meanwhile_is_not_noted() {
+        let ((), noted) = noting(async {
+            tokio::spawn(async {
+                enqueued();
+                stored();
+            })
+            .await
+            .expect("the other");
+        })
+        .await;
+        assert!(!noted.enqueued.get() && !noted.stored.get(), "{noted:?}");
+    }
+
+    #[tokio::test]
+    async fn what_the_code_itself_enqueues_is_noted_across_its_awaits() {
+        let (inner, outer) = noting(async {
+            enqueued();
+            tokio::task::yield_now().await;
+            // A transaction within another's code has its own.
+            noting(async { stored() }).await.1
+        })
+        .await;
+        assert!(!inner.enqueued.get() && inner.stored.get(), "{inner:?}");
+        assert!(outer.enqueued.get() && !outer.stored.get(), "{outer:?}");
     }
 }

@@ -209,7 +209,7 @@ impl<DB: Storage> Inner<DB> {
 
     async fn apply_repeatedly(&self, part: Part<'_>) -> Result<InboxRow, Stop> {
         for pause in REPEATS {
-            match self.apply(part).await {
+            match wake::committing(self.apply(part)).await {
                 Err(Stop::Transient(error)) if !is_exhausted(&error) => {
                     tracing::debug!(consumer = self.name, %error, "transaction is repeated");
                     tokio::time::sleep(pause).await;
@@ -217,7 +217,7 @@ impl<DB: Storage> Inner<DB> {
                 other => return other,
             }
         }
-        self.apply(part).await
+        wake::committing(self.apply(part)).await
     }
 
     async fn settle_repeatedly(&self, part: Part<'_>, failure: Failure) -> Result<InboxRow, Stop> {
@@ -235,7 +235,6 @@ impl<DB: Storage> Inner<DB> {
     /// Applies one part in one transaction: the inbox row is locked, the handlers run, the
     /// watermark moves, and all of it commits.
     async fn apply(&self, part: Part<'_>) -> Result<InboxRow, Stop> {
-        let before = wake::Before::now();
         let mut tx = begin(&self.pool).await?;
         let taken = self.take(&mut tx, part).await?;
         let fresh = &taken.fresh[..];
@@ -270,7 +269,6 @@ impl<DB: Storage> Inner<DB> {
         let after = self.save(&mut tx, part, &taken).await.map_err(|error| self.blame(error))?;
         let committed = tx.commit().await.map_err(Error::database("commit"));
         committed.map_err(|error| self.blame(error))?;
-        before.committed();
         Ok(after)
     }
 

@@ -111,7 +111,7 @@ impl<DB: Storage> Inner<DB> {
 
     async fn retry_key(&self, source: &str, key: &str, stop: &CancellationToken) -> Result<()> {
         while !stop.is_cancelled() {
-            match self.retry_first(source, key).await? {
+            match wake::committing(self.retry_first(source, key)).await? {
                 Step::More => {}
                 Step::Rest => return Ok(()),
                 Step::Failed(failed) => {
@@ -126,7 +126,6 @@ impl<DB: Storage> Inner<DB> {
 
     /// Applies the key's first held message, or unparks the key when there is none.
     async fn retry_first(&self, source: &str, key: &str) -> Result<Step> {
-        let before = wake::Before::now();
         let mut tx = begin(&self.pool).await?;
         // Nobody else tries it while the handler may still be running.
         let claim = self.timeout * 2;
@@ -172,7 +171,6 @@ impl<DB: Storage> Inner<DB> {
             }
         };
         tx.commit().await.map_err(Error::database("commit a retry"))?;
-        before.committed();
         Ok(step)
     }
 
