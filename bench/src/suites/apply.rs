@@ -23,7 +23,7 @@ async fn run(bench: &mut Bench) -> anyhow::Result<()> {
     let (from, _) = bench.database::<Postgres>(20).await?;
     let (to, url) = bench.database::<Postgres>(20).await?;
     bench.results.server = Postgres::settings(&from).await?;
-    let count = bench.pick(100_000, 200_000);
+    let count = 100_000;
     let goals = (Some(Goal::RatioAtLeast(0.85)), Some(Goal::RatioAtLeast(0.9)));
     rates(bench, (&from, &to), "", count, goals).await?;
     // What it costs the consumer's database.

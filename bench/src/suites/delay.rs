@@ -312,14 +312,13 @@ fn exchanges() -> anyhow::Result<Vec<f64>> {
 
 async fn run(bench: &mut Bench) -> anyhow::Result<()> {
     let mut place = Place::make(bench).await?;
-    let time = Duration::from_secs(bench.pick(4, 10));
-    let quiet = Duration::from_secs(bench.pick(8, 20));
+    let seconds = |quick, full| Duration::from_secs(bench.pick(quick, full));
     let mut series = Vec::new();
     for (name, rate, time) in [
-        ("idle (one a second)", 1.0, quiet),
-        ("50/s", 50.0, time),
-        ("200/s", 200.0, time),
-        ("2,000/s", 2_000.0, time),
+        ("idle (one a second)", 1.0, seconds(8, 10)),
+        ("50/s", 50.0, seconds(4, 5)),
+        ("200/s", 200.0, seconds(4, 10)),
+        ("2,000/s", 2_000.0, seconds(4, 5)),
     ] {
         if !bench.wants(name) {
             continue;

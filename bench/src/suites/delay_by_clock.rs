@@ -94,7 +94,7 @@ pub(super) async fn rates<DB: Floor>(
 ) -> anyhow::Result<()> {
     for rate in [1.0, 50.0, 200.0] {
         let time =
-            Duration::from_secs(if rate < 10.0 { bench.pick(6, 20) } else { bench.pick(4, 10) });
+            Duration::from_secs(if rate < 10.0 { bench.pick(6, 10) } else { bench.pick(4, 5) });
         let (mut ours, mut floor) = ([const { Vec::new() }; 2], [const { Vec::new() }; 2]);
         for round in bench.rounds() {
             let route = format!("delay-{rate}-{round}");

@@ -28,7 +28,7 @@ async fn run(bench: &mut Bench) -> anyhow::Result<()> {
     let (pool, _) = bench.database::<Postgres>(20).await?;
     bench.results.server = Postgres::settings(&pool).await?;
     let goal = Some(Goal::RatioAtLeast(0.7));
-    let count = bench.pick(100_000, 400_000);
+    let count = bench.pick(100_000, 300_000);
     rates(bench, &pool, "", count, goal).await
 }
 

@@ -35,7 +35,7 @@ const EACH: usize = 10;
 const STEP: Duration = Duration::from_secs(1);
 
 async fn run(bench: &mut Bench) -> anyhow::Result<()> {
-    let time = Duration::from_secs(bench.pick(8, 15));
+    let time = Duration::from_secs(8);
     let (mut held, mut free, mut dead) = (Vec::new(), Vec::new(), Vec::new());
     for _ in bench.rounds() {
         for old in [true, false] {
@@ -56,7 +56,7 @@ async fn run(bench: &mut Bench) -> anyhow::Result<()> {
 
 /// One that stays open for long: what grows meanwhile, and what that costs.
 async fn long(bench: &mut Bench) -> anyhow::Result<()> {
-    let time = Duration::from_secs(bench.pick(40, 240));
+    let time = Duration::from_secs(bench.pick(40, 180));
     let (mut rates, mut dead, mut last) = (Vec::new(), Vec::new(), Vec::new());
     for (old, name) in [(true, "with an old snapshot"), (false, "without")] {
         let flow = disturbed(bench, old, time).await?;

@@ -54,7 +54,7 @@ async fn run(bench: &mut Bench) -> anyhow::Result<()> {
         services.push(Idle { name, pool, process, statements, cpu, calls });
     }
     tokio::time::sleep(SETTLING).await;
-    let time = Duration::from_secs(bench.pick(20, 30));
+    let time = Duration::from_secs(20);
     for _ in 0..bench.pick(3, 10) {
         let mut before = Vec::new();
         for service in &services {

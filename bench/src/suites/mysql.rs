@@ -23,7 +23,7 @@ async fn run(bench: &mut Bench) -> anyhow::Result<()> {
         write::rates(bench, &pool, "write: ", (writers, messages), None).await?;
     }
     pool.close().await;
-    let count = bench.pick(20_000, 100_000);
+    let count = bench.pick(20_000, 50_000);
     let (pool, _) = bench.database::<MySql>(20).await?;
     drain::rates(bench, &pool, "drain: ", count, None).await?;
     pool.close().await;

@@ -26,7 +26,7 @@ const RATE: f64 = 200.0;
 
 async fn run(bench: &mut Bench) -> anyhow::Result<()> {
     let mut place = Place::make(bench).await?;
-    let time = Duration::from_secs(bench.pick(5, 10));
+    let time = Duration::from_secs(5);
     let (mut open, mut none) = ([const { Vec::new() }; 2], [const { Vec::new() }; 2]);
     for _ in bench.rounds() {
         for disturbed in [true, false] {

@@ -54,7 +54,7 @@ async fn run(bench: &mut Bench) -> anyhow::Result<()> {
         let (mut ours, mut floor) = (Vec::new(), Vec::new());
         for round in bench.rounds() {
             let urls = databases(bench, round == 0).await?;
-            let time = Duration::from_secs(bench.pick(3, 5));
+            let time = Duration::from_secs(3);
             ours.push(sagas(place, at_once, urls.each_ref().map(|url| &url[..]), time).await?);
             floor.push(floors(&databases(bench, false).await?[1], at_once, time).await?);
         }
