@@ -92,7 +92,7 @@ async fn main() -> anyhow::Result<()> {
         Command::Report { folder } => report::write(&folder),
         Command::List => {
             for suite in suites::ALL {
-                println!("{:16}{}", suite.name, suite.title);
+                println!("{:<16} {}", suite.name, suite.title);
             }
             Ok(())
         }
