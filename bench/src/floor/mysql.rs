@@ -25,6 +25,8 @@ const TABLES: [&str; 5] = [
     "INSERT INTO progress VALUES (1, 0, 0)",
 ];
 
+/// The statement of so many rows is kept by the connection.
+const KEPT: usize = 16;
 const COLUMNS: &str = "seq, id, topic, `key`, time, content_type, schema_version, headers, data";
 
 async fn admin(servers: &Servers) -> anyhow::Result<MySqlConnection> {
@@ -155,7 +157,10 @@ impl Floor for MySql {
             row.push_bind(key).push_bind(place).push_bind(data);
         });
         query.push(" ON DUPLICATE KEY UPDATE position = VALUES(position), data = VALUES(data)");
-        query.build().persistent(false).execute(&mut **tx).await?;
+        // A statement that is not kept is closed without an answer, and what is sent next then waits
+        // for the server's delayed acknowledgement: 40 ms over TCP. Long ones would push others out.
+        let kept = items.len() <= KEPT;
+        query.build().persistent(kept).execute(&mut **tx).await?;
         Ok(())
     }
 
