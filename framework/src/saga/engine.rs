@@ -8,6 +8,7 @@ mod local;
 mod replies;
 mod round;
 mod start;
+mod step_tx;
 mod tell;
 mod turn;
 mod work;

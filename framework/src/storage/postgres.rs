@@ -14,7 +14,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use sqlx::{PgPool, Pool, Postgres, Row, Transaction, postgres::PgPoolOptions};
+use sqlx::{Executor, PgPool, Pool, Postgres, Row, Transaction, postgres::PgPoolOptions};
 use uuid::Uuid;
 
 use retention::held_back;
@@ -25,8 +25,8 @@ use super::shared::{
     from_millis, headers_text, held_store, hex, idempotency_store, in_order, inbox_row,
     incarnation_store, inserted, json, json_parts, lease_store, leases, listed_inbox, millis,
     pulse_store, reapply_store, retention_store, route_row, route_stores, saga_inspect, saga_store,
-    saga_summary, save_rows, shared_reads, shared_stores, split_subject, sql, timer_subject,
-    trusting,
+    saga_summary, save_rows, savepoint_sql, shared_reads, shared_stores, split_subject, sql,
+    timer_subject, trusting,
 };
 use super::{
     Aged, Ahead, AheadRow, AheadStore, Anchor, Appended, AppliedMigration, Awaited, BarrierKey,
@@ -36,7 +36,7 @@ use super::{
     LeaseStore, LogStore, MemberStore, Met, NewSaga, NewShard, PageLimit, Patience, Pending,
     PulseStore, ReapplyStore, RetentionStore, RouteLag, RouteRow, RouteStore, SagaChanges,
     SagaEvent, SagaFilter, SagaInspect, SagaLock, SagaLogRow, SagaRow, SagaStore, SagaSummary,
-    SagaTimer, Save, Server, ShardKey, Steps, StreamStore, StreamVersion, Swept, Term,
+    SagaTimer, Save, Savepoint, Server, ShardKey, Steps, StreamStore, StreamVersion, Swept, Term,
 };
 use crate::{
     Error, Result, begin,
@@ -104,6 +104,10 @@ impl Base for Postgres {
 
     async fn begin_write(pool: PgPool) -> sqlx::Result<Transaction<'static, Self>> {
         pool.begin().await
+    }
+
+    async fn savepoint(tx: &mut Transaction<'_, Self>, what: Savepoint) -> sqlx::Result<()> {
+        tx.execute(sqlx::raw_sql(savepoint_sql!(what, "postgres"))).await.map(drop)
     }
 
     fn relay_pool(pool: &PgPool, connections: u32, met: Met) -> PgPool {

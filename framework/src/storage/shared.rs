@@ -10,6 +10,18 @@ macro_rules! sql {
 }
 pub(super) use sql;
 
+/// The statements for `$what`, a [`Savepoint`](super::Savepoint).
+macro_rules! savepoint_sql {
+    ($what:expr, $dir:literal) => {
+        match $what {
+            $crate::storage::Savepoint::Set => sql!($dir, "savepoint_set"),
+            $crate::storage::Savepoint::Next => sql!($dir, "savepoint_next"),
+            $crate::storage::Savepoint::Back => sql!($dir, "savepoint_back"),
+        }
+    };
+}
+pub(super) use savepoint_sql;
+
 /// Implements the lease store for `$db` over `storage/$dir/sql`, with `RETURNING`.
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 macro_rules! lease_store {

@@ -12,7 +12,8 @@ use std::{collections::BTreeSet, time::Duration};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::{
-    Connection, Pool, Row, SqlSafeStr, Sqlite, SqlitePool, Transaction, sqlite::SqlitePoolOptions,
+    Connection, Executor, Pool, Row, SqlSafeStr, Sqlite, SqlitePool, Transaction,
+    sqlite::SqlitePoolOptions,
 };
 use uuid::Uuid;
 
@@ -22,8 +23,8 @@ use super::shared::{
     ended, found, from_millis, headers_text, held_store, hex, idempotency_store, in_order,
     inbox_row, incarnation_store, inserted, json, json_parts, lease_store, leases, listed_inbox,
     millis, move_due, pulse_store, reapply_store, retention_store, route_row, route_stores,
-    saga_apart, saga_inspect, saga_store, saga_summary, save_rows, shared_reads, shared_stores,
-    split_subject, sql, step, timer_subject, trusting,
+    saga_apart, saga_inspect, saga_store, saga_summary, save_rows, savepoint_sql, shared_reads,
+    shared_stores, split_subject, sql, step, timer_subject, trusting,
 };
 use super::{
     Aged, Ahead, AheadRow, AheadStore, Anchor, Appended, AppliedMigration, Awaited, BarrierKey,
@@ -33,7 +34,8 @@ use super::{
     LeaseStore, LogStore, MemberStore, Met, NewSaga, NewShard, PageLimit, Patience, Pending,
     PulseStore, ReapplyStore, RetentionStore, RouteLag, RouteRow, RouteStore, SagaChanges,
     SagaEvent, SagaFilter, SagaInspect, SagaLock, SagaLogRow, SagaRow, SagaStore, SagaSummary,
-    SagaTimer, Save, Server, ShardKey, Steps, StreamStore, StreamVersion, Swept, Term, saga_owner,
+    SagaTimer, Save, Savepoint, Server, ShardKey, Steps, StreamStore, StreamVersion, Swept, Term,
+    saga_owner,
 };
 use crate::{
     Error, Result, begin,
@@ -120,6 +122,10 @@ impl Base for Sqlite {
             Err(sqlx::Error::Database(error)) if error.message().contains(WITHIN) => Ok(()),
             Err(error) => Err(Error::database("look whether the transaction is open")(error)),
         }
+    }
+
+    async fn savepoint(tx: &mut Transaction<'_, Self>, what: Savepoint) -> sqlx::Result<()> {
+        tx.execute(sqlx::raw_sql(savepoint_sql!(what, "sqlite"))).await.map(drop)
     }
 
     fn relay_pool(pool: &SqlitePool, connections: u32, met: Met) -> SqlitePool {

@@ -133,6 +133,7 @@ where
         saga::a_saga_goes_through_all_its_steps,
         saga::a_refusal_compensates_what_was_applied_in_reverse,
         saga::a_local_step_is_tried_again_and_then_given_up,
+        saga::a_local_step_that_spoils_its_transaction_spoils_no_other,
         saga::one_key_is_one_instance,
         saga::the_pulse_tells_of_a_start_that_nobody_has_told_of,
         saga::a_locked_entity_is_free_when_its_saga_has_ended,

@@ -8,10 +8,9 @@ use std::{
 };
 
 use futures::FutureExt;
-use sqlx::{Connection, Transaction};
 use uuid::Uuid;
 
-use super::turn::Turn;
+use super::{step_tx::StepTx, turn::Turn};
 use crate::{
     Error, HandlerError, Storage,
     consumer::panic_text,
@@ -66,13 +65,13 @@ enum Did<T> {
 impl<DB: Storage> Turn<'_, DB> {
     pub(super) async fn act(
         &mut self,
-        tx: &mut Transaction<'_, DB>,
+        steps: &mut StepTx<'_, DB>,
         excused: &Excused,
         step: &str,
         attempt: u32,
     ) -> Result<Answer, Stop> {
         let key = (self.id(), step.to_owned(), false, attempt);
-        Ok(match self.call(tx, excused, key).await? {
+        Ok(match self.call(steps, excused, key).await? {
             Did::Done(output) => Answer::Applied(output),
             Did::Refused(reason) => Answer::Refused(reason),
             Did::Failed(error) => Answer::Failed(error),
@@ -81,13 +80,13 @@ impl<DB: Storage> Turn<'_, DB> {
 
     pub(super) async fn undo(
         &mut self,
-        tx: &mut Transaction<'_, DB>,
+        steps: &mut StepTx<'_, DB>,
         excused: &Excused,
         step: &str,
         attempt: u32,
     ) -> Result<UndoAnswer, Stop> {
         let key = (self.id(), step.to_owned(), true, attempt);
-        Ok(match self.call(tx, excused, key).await? {
+        Ok(match self.call(steps, excused, key).await? {
             Did::Done(_) => UndoAnswer::Undone,
             Did::Refused(error) | Did::Failed(error) => UndoAnswer::Failed(error),
         })
@@ -95,7 +94,7 @@ impl<DB: Storage> Turn<'_, DB> {
 
     async fn call(
         &mut self,
-        tx: &mut Transaction<'_, DB>,
+        steps: &mut StepTx<'_, DB>,
         excused: &Excused,
         key: Key,
     ) -> Result<Did<serde_json::Value>, Stop> {
@@ -109,15 +108,14 @@ impl<DB: Storage> Turn<'_, DB> {
         let code = self.saga.steps[place].clone();
         let outputs = self.outputs();
         let instance = Instance { id: self.id(), input: &self.input, outputs: &outputs };
-        let failed = "set a savepoint for a step";
         let began = Instant::now();
-        let mut inner = Connection::begin(&mut **tx).await.map_err(Error::database(failed))?;
+        let tx = steps.begin().await?;
         let call = async {
             match key.2 {
-                false => code.act(&mut inner, &instance).await,
+                false => code.act(tx, &instance).await,
                 true => {
                     let output = outputs.get(&key.1).unwrap_or(&serde_json::Value::Null);
-                    let undone = code.undo(&mut inner, &instance, output).await;
+                    let undone = code.undo(tx, &instance, output).await;
                     undone.map(|()| Outcome::Done(serde_json::Value::Null))
                 }
             }
@@ -125,18 +123,16 @@ impl<DB: Storage> Turn<'_, DB> {
         let called = tokio::time::timeout(limit, AssertUnwindSafe(call).catch_unwind()).await;
         let did = match called {
             Ok(Ok(Ok(Outcome::Done(output)))) => {
-                let spoilt = key.clone();
-                self.ran.push(key);
-                return match inner.commit().await.map_err(Error::database("end a step")) {
-                    Ok(()) => Ok(Did::Done(output)),
-                    Err(error) if error.is_transient() && began.elapsed() >= IDLE => {
-                        self.ran.pop();
-                        Err(Stop::Spoilt(spoilt, error.to_string()))
-                    }
-                    Err(error) if error.is_transient() => Err(error.into()),
-                    // It has swallowed an error of the database.
-                    Err(error) => Ok(Did::Failed(error.to_string())),
-                };
+                self.ran.push(key.clone());
+                // Whether the database takes it is seen by the next statement, which the error is
+                // then laid at; only one that may have been cut off for its slowness asks.
+                if began.elapsed() >= IDLE
+                    && let Err(error) = steps.keep().await
+                {
+                    self.ran.pop();
+                    return Err(Stop::Spoilt(key, error.to_string()));
+                }
+                return Ok(Did::Done(output));
             }
             Ok(Ok(Ok(Outcome::Refuse(reason)))) => Did::Refused(reason),
             Ok(Ok(Err(error))) if is_transient_handler_error(&*error) => {
@@ -152,7 +148,7 @@ impl<DB: Storage> Turn<'_, DB> {
             }
             Err(_) => return Err(Stop::Spoilt(key, format!("it took longer than {limit:?}"))),
         };
-        inner.rollback().await.map_err(Error::database("take a step back"))?;
+        steps.take_back().await?;
         Ok(did)
     }
 }

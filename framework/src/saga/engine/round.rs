@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::{
     Inner,
     local::{Blame, Excused, Key, Stop},
+    step_tx::StepTx,
     turn::Turn,
 };
 use crate::{
@@ -93,7 +94,7 @@ type Unwritten = (Stop, Option<Key>);
 impl<DB: Storage> Inner<DB> {
     async fn decide_and_write(
         &self,
-        tx: &mut Transaction<'_, DB>,
+        tx: &mut Transaction<'static, DB>,
         mut turns: Vec<Turn<'_, DB>>,
         pending: Vec<Pending>,
         excused: &Excused,
@@ -103,12 +104,13 @@ impl<DB: Storage> Inner<DB> {
             of.entry(one.saga).or_default().push(one);
         }
         let (mut changes, mut messages, mut last) = (SagaChanges::default(), Vec::new(), None);
+        let mut steps = StepTx::new(tx);
         for turn in &mut turns {
             let events = take_in(turn, of.remove(&turn.id()).unwrap_or_default());
             if turn.problem.is_none() {
-                turn.run(tx, events, excused)
+                turn.run(&mut steps, events, excused)
                     .await
-                    .map_err(|stop| (stop, turn.ran.last().cloned()))?;
+                    .map_err(|stop| (stop, turn.ran.last().or(last.as_ref()).cloned()))?;
             }
             last = turn.ran.last().cloned().or(last);
         }

@@ -7,12 +7,12 @@ use std::{
 };
 
 use serde_json::Value;
-use sqlx::Transaction;
 use uuid::Uuid;
 
 use super::{
     changes::{event_line, status_word},
     local::{Excused, Key, Stop},
+    step_tx::StepTx,
 };
 use crate::{
     Message, Storage,
@@ -121,7 +121,7 @@ impl<'a, DB: Storage> Turn<'a, DB> {
     /// Decides `events` (with their ids) and then the timers that are still due.
     pub(super) async fn run(
         &mut self,
-        tx: &mut Transaction<'_, DB>,
+        steps: &mut StepTx<'_, DB>,
         events: Vec<(i64, Event)>,
         excused: &Excused,
     ) -> Result<(), Stop> {
@@ -131,33 +131,29 @@ impl<'a, DB: Storage> Turn<'a, DB> {
                 return Ok(());
             }
             self.done.push(id);
-            self.settle(tx, excused).await?;
+            self.settle(steps, excused).await?;
         }
         // An answer that came in time has taken its timer away.
         while let Some(timer) = self.due.pop_first() {
             self.timers.insert(timer.clone(), None);
             self.decide(Event::Due(timer))?;
-            self.settle(tx, excused).await?;
+            self.settle(steps, excused).await?;
         }
         Ok(())
     }
 
     /// Runs local steps, and decides what they answer, until nothing is left to do here.
-    async fn settle(
-        &mut self,
-        tx: &mut Transaction<'_, DB>,
-        excused: &Excused,
-    ) -> Result<(), Stop> {
+    async fn settle(&mut self, steps: &mut StepTx<'_, DB>, excused: &Excused) -> Result<(), Stop> {
         while let Some(todo) = self.todo.pop_front() {
             match todo {
                 Todo::Decide(event) => self.decide(event)?,
                 // What was decided since may have called it off.
                 Todo::Act(step, attempt) if self.is(&step, Phase::Acting, attempt) => {
-                    let answer = self.act(tx, excused, &step, attempt).await?;
+                    let answer = self.act(steps, excused, &step, attempt).await?;
                     self.decide(Event::Answered { step, attempt, answer })?;
                 }
                 Todo::Undo(step, attempt) if self.is(&step, Phase::Undoing, attempt) => {
-                    let answer = self.undo(tx, excused, &step, attempt).await?;
+                    let answer = self.undo(steps, excused, &step, attempt).await?;
                     self.decide(Event::UndoAnswered { step, attempt, answer })?;
                 }
                 Todo::Act(..) | Todo::Undo(..) => {}

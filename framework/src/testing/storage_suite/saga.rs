@@ -56,6 +56,20 @@ pub(super) async fn a_local_step_is_tried_again_and_then_given_up<DB: Storage>(p
     handle.stop().await;
 }
 
+pub(super) async fn a_local_step_that_spoils_its_transaction_spoils_no_other<DB: Storage>(
+    pool: Pool<DB>,
+) {
+    let (world, handle) = World::new(pool).await;
+    // One of them leaves a transaction that takes nothing more, where the database is like that.
+    world.script.when("open", [Does::Work, Does::Swallow]);
+    world.script.when("approve", [Does::Swallow]);
+    for id in join_all(["a", "b", "c"].map(|key| world.start(key))).await {
+        world.until(id, &["completed"]).await;
+        assert_eq!(world.effects(id).await, HAPPY);
+    }
+    handle.stop().await;
+}
+
 pub(super) async fn one_key_is_one_instance<DB: Storage>(pool: Pool<DB>) {
     let (world, handle) = World::new(pool).await;
     let starts = join_all((0..4).map(|_| world.try_start("order", "same", "", 1))).await;

@@ -37,6 +37,8 @@ pub(super) enum Does {
     Fail,
     Panic,
     Hang,
+    /// It goes on after a statement that the database refuses.
+    Swallow,
 }
 
 type Input = (String, i64);
@@ -71,6 +73,12 @@ impl Script {
             Does::Fail => Err("it failed as it was told to".into()),
             Does::Panic => panic!("it panicked as it was told to"),
             Does::Hang => std::future::pending().await,
+            Does::Swallow => {
+                let mut refused = Message::json("out", &0)?;
+                refused.topic.clear();
+                assert!(DB::append(tx, &[refused]).await.is_err(), "a message without a topic");
+                Ok(Outcome::Done(json!(step)))
+            }
         }
     }
 }

@@ -1,0 +1,3 @@
+-- One round trip.
+RELEASE SAVEPOINT syncline_step;
+SAVEPOINT syncline_step
