@@ -33,7 +33,8 @@ fn batch() -> Batch {
     let mut prev = Link::anchor(Position(0));
     let envelope = |n: usize| {
         let (origin, message) = (Arc::clone(&origin), message(n));
-        let envelope = Envelope { origin, position: Position(n as i64 + 1), prev, message };
+        let envelope =
+            Envelope { origin, position: Position(n as i64 + 1), prev, message: message.into() };
         prev = envelope.link();
         envelope
     };

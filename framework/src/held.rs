@@ -1,7 +1,7 @@
 //! What an operator does with dead letters: try one again, or give it up. The consumer need
 //! not stop for it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use sqlx::{Pool, Transaction};
@@ -106,8 +106,9 @@ pub async fn edit<DB: Storage>(
     let mut envelope = decode_envelope(&held.envelope).map_err(broken)?;
     // What the source allowed in size is allowed here.
     let bytes = Limits::DEFAULT.max_bytes.max(held.envelope.len());
-    envelope.message.data = payload.into();
-    let form = Message { headers: Default::default(), ..envelope.message.clone() };
+    let message = Arc::make_mut(&mut envelope.message);
+    message.data = payload.into();
+    let form = Message { headers: Default::default(), ..message.clone() };
     form.validate(&Limits::new(bytes, Limits::DEFAULT.max_json_depth))?;
     let encoded = encode_envelope(&envelope).map_err(broken)?;
     DB::edit(&mut tx, id, &encoded, by).await?;

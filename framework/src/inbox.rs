@@ -90,7 +90,7 @@ mod tests {
                 origin: Arc::clone(&origin),
                 position: Position(position),
                 prev: std::mem::replace(&mut last, link(position)),
-                message: Message::new("t", "text/plain", "").id(link(position).id),
+                message: Message::new("t", "text/plain", "").id(link(position).id).into(),
             })
             .collect();
         Batch {

@@ -110,6 +110,17 @@ impl Server {
 /// Takes note of the server behind a new connection.
 pub type Met = Arc<dyn Fn(Server) + Send + Sync>;
 
+/// What is done with the savepoint of a saga's step; one round trip each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Savepoint {
+    /// It is set.
+    Set,
+    /// What was written since stays, and it is set anew.
+    Next,
+    /// What was written since is rolled back; it stays set.
+    Back,
+}
+
 /// What every one of the storage traits builds on.
 #[async_trait]
 pub trait Base: sqlx::Database<Connection: sqlx::migrate::Migrate> {
@@ -128,6 +139,9 @@ pub trait Base: sqlx::Database<Connection: sqlx::migrate::Migrate> {
     async fn still_open(_tx: &mut Transaction<'_, Self>) -> Result<()> {
         Ok(())
     }
+
+    /// Sets a savepoint, or ends what was done since it was set.
+    async fn savepoint(tx: &mut Transaction<'_, Self>, what: Savepoint) -> sqlx::Result<()>;
 
     /// A pool of its own for the relay, with the settings that sealing needs. `met` is told of
     /// the server behind each new connection before that is used.
@@ -199,7 +213,7 @@ pub struct LogRow {
     /// The cursor of a reader that has read up to this row.
     pub cursor: Cursor,
     /// The message.
-    pub message: Message,
+    pub message: Arc<Message>,
 }
 
 /// How much one read returns at the most.

@@ -96,7 +96,12 @@ pub fn numbered(count: i64) -> Batch {
         let message = Message::json("in", &n).expect("JSON").key(format!("k{n}"));
         let prev = last;
         last = Link { position: Position(n), id: message.id };
-        Envelope { origin: Arc::clone(&origin), position: Position(n), prev, message }
+        Envelope {
+            origin: Arc::clone(&origin),
+            position: Position(n),
+            prev,
+            message: message.into(),
+        }
     };
     let messages = (1..=count).map(envelope).collect();
     Batch { origin, messages, through: last.position, last, handover: None, continues: None }
@@ -115,8 +120,12 @@ fn batches(keys: &[&str]) -> Vec<Batch> {
     let batch = |(key, position): (&&str, i64)| {
         let payload = format!("user {key}");
         let message = Message::json("user.registered", &payload).expect("JSON").key(*key);
-        let envelope =
-            Envelope { origin: Arc::clone(&origin), position: Position(position), prev, message };
+        let envelope = Envelope {
+            origin: Arc::clone(&origin),
+            position: Position(position),
+            prev,
+            message: message.into(),
+        };
         prev = envelope.link();
         Batch {
             origin: Arc::clone(&origin),

@@ -52,7 +52,7 @@ fn batches(round: u64) -> Vec<Batch> {
             let message = message.key(format!("{round} {}", n % KEYS));
             let position = Position(i64::try_from(n).expect("small") * 2 + 1);
             let prev = std::mem::replace(&mut last, Link { position, id: message.id });
-            Envelope { origin: Arc::clone(&origin), position, prev, message }
+            Envelope { origin: Arc::clone(&origin), position, prev, message: message.into() }
         })
         .collect();
     let cut = |messages: &[Envelope]| {

@@ -273,8 +273,12 @@ async fn batch<DB: Kit>(pool: &Pool<DB>, lease: &Lease) -> Batch {
         shard: 0,
     });
     let last = Link { position: Position(1), id: message.id };
-    let envelope =
-        Envelope { origin: origin.clone(), position: last.position, prev: Link::START, message };
+    let envelope = Envelope {
+        origin: origin.clone(),
+        position: last.position,
+        prev: Link::START,
+        message: message.into(),
+    };
     Batch {
         origin,
         messages: vec![envelope],
@@ -401,7 +405,7 @@ async fn a_checkpoint_without_the_last_message_cannot_go_on() {
         let (prev, message) = (open(&pool).await.last, raised(2));
         let origin = first.origin.clone();
         let position = Position(2);
-        let next = Envelope { origin: origin.clone(), position, prev, message };
+        let next = Envelope { origin: origin.clone(), position, prev, message: message.into() };
         let (last, messages) = (next.link(), vec![next]);
         let next =
             Batch { origin, messages, through: position, last, handover: None, continues: None };
@@ -464,7 +468,8 @@ async fn empty_a_key<DB: Kit>(pool: &Pool<DB>, locked: bool) -> (usize, usize) {
     let message = raised(2);
     let last = Link { position: Position(2), id: message.id };
     let origin = first.origin.clone();
-    let next = Envelope { origin, position: last.position, prev: first.last, message };
+    let next =
+        Envelope { origin, position: last.position, prev: first.last, message: message.into() };
     let next = Batch { messages: vec![next], through: last.position, last, ..first.clone() };
     let broken = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
     let switch = broken.clone();

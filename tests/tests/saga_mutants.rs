@@ -151,7 +151,7 @@ async fn send<DB: Kit>(consumer: &Consumer<DB>, saga: Uuid, ask: Ask) {
         origin: Arc::clone(&origin),
         position: last.position,
         prev: Link::START,
-        message,
+        message: message.into(),
     };
     let (messages, through) = (vec![envelope], last.position);
     let batch = Batch { origin, messages, through, last, handover: None, continues: None };

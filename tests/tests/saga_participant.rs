@@ -251,7 +251,12 @@ where
         let command = Command { saga, step, ask, attempt: 1, not_after: None, confirms: None };
         let message = command.address(Message::json(topic, &0).expect("JSON"));
         let prev = std::mem::replace(&mut last, Link { position, id: message.id });
-        messages.push(Envelope { origin: Arc::clone(&origin), position, prev, message });
+        messages.push(Envelope {
+            origin: Arc::clone(&origin),
+            position,
+            prev,
+            message: message.into(),
+        });
     }
     let through = last.position;
     let batch = Batch { origin, messages, through, last, handover: None, continues: None };

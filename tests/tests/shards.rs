@@ -273,7 +273,11 @@ mod case {
             origin: Arc::clone(&origin),
             position: Position(n),
             prev: prev(n),
-            message: Message::json("counter.raised", &n).expect("JSON").key("key 0").id(link(n).id),
+            message: Message::json("counter.raised", &n)
+                .expect("JSON")
+                .key("key 0")
+                .id(link(n).id)
+                .into(),
         };
         let (through, last) = (Position(*range.end()), link(*range.end()));
         let handover = end.map(|end| {

@@ -39,7 +39,7 @@ impl<DB: Storage> Inner<DB> {
         });
         let mut envelopes = Vec::with_capacity(messages.len());
         for foreign in messages {
-            let message = foreign.into_message(&Limits::DEFAULT).map_err(|e| refused(&e))?;
+            let message = foreign.into_message(&Limits::DEFAULT).map_err(|e| refused(&e))?.into();
             // The place in the order of arrival is given in the transaction.
             let (origin, position) = (Arc::clone(&origin), Position::START);
             envelopes.push(Envelope { origin, position, prev: Link::START, message });

@@ -249,7 +249,7 @@ impl Event<'_> {
             origin,
             position: self.position.ok_or("`position` is missing")?,
             prev: self.prev.ok_or("`prev` or `previd` is missing")?,
-            message: Message {
+            message: Arc::new(Message {
                 id: self.id.parse().map_err(|_| "`id` is not a UUID")?,
                 topic: self.kind.into_owned(),
                 key: self.key,
@@ -260,7 +260,7 @@ impl Event<'_> {
                 data: self.data.ok_or("`data` is missing")?,
                 idempotency_key: None,
                 due: None,
-            },
+            }),
         })
     }
 }
@@ -411,12 +411,17 @@ mod tests {
         let mid = Link { position: Position(5), id: first.id };
         let last = Link { position: Position(9), id: second.id };
         let messages = vec![
-            Envelope { origin: Arc::clone(&origin), position: mid.position, prev, message: first },
+            Envelope {
+                origin: Arc::clone(&origin),
+                position: mid.position,
+                prev,
+                message: first.into(),
+            },
             Envelope {
                 origin: Arc::clone(&origin),
                 position: last.position,
                 prev: mid,
-                message: second,
+                message: second.into(),
             },
         ];
         let topics = vec![TopicPattern::from("order.*"), TopicPattern::from("note")];

@@ -75,8 +75,8 @@ pub struct Envelope {
     pub position: Position,
     /// The message before it in the same stream and shard.
     pub prev: Link,
-    /// The message.
-    pub message: Message,
+    /// The message, which those who send it to many share.
+    pub message: Arc<Message>,
 }
 
 impl Envelope {

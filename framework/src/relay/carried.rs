@@ -136,7 +136,7 @@ impl<'a> Gather<'a> {
                     origin: Arc::clone(&self.carried.origin),
                     position: row.cursor.position,
                     prev: std::mem::replace(&mut self.end.last, link),
-                    message: message.clone(),
+                    message: Arc::clone(message),
                 });
             }
             self.end.cursor = row.cursor;

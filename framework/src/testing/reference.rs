@@ -185,10 +185,10 @@ impl SampleSource {
     /// The next batch: `messages` at the next positions. Without messages it carries only
     /// progress, past one message of another stream.
     pub fn batch(&mut self, messages: impl IntoIterator<Item = Message>) -> Batch {
-        let link = |message| {
+        let link = |message: Message| {
             let position = Position(self.through.0 + 1);
             let origin = Arc::clone(&self.origin);
-            let envelope = Envelope { origin, position, prev: self.last, message };
+            let envelope = Envelope { origin, position, prev: self.last, message: message.into() };
             (self.through, self.last) = (position, envelope.link());
             envelope
         };

@@ -57,8 +57,10 @@ impl FeedRequest {
         }
         let id = next.message.id;
         match page.last_mut().filter(|before| before.topic == LINK) {
-            Some(before) => (before.position, before.message.id) = (next.position, id),
-            None => page.push(Envelope { message: Message::link(id), ..next }),
+            Some(before) => {
+                (before.position, before.message) = (next.position, Message::link(id).into());
+            }
+            None => page.push(Envelope { message: Message::link(id).into(), ..next }),
         }
     }
 }

@@ -6,7 +6,7 @@
 mod migrations;
 mod sessions;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use sqlx::{MySql, MySqlPool};
 use syncline::{
@@ -38,5 +38,5 @@ async fn log(pool: &MySqlPool) -> Vec<Message> {
     while MySql::seal(pool, &lease, 100).await.unwrap().count > 0 {}
     MySql::release(pool, &lease).await.unwrap();
     let rows = MySql::read(pool, Cursor::default(), PAGE).await.unwrap();
-    rows.into_iter().map(|row| row.message).collect()
+    rows.into_iter().map(|row| Arc::unwrap_or_clone(row.message)).collect()
 }

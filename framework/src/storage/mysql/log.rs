@@ -1,7 +1,7 @@
 //! Sealing and reading. One sealer at a time gives the committed rows their positions: it locks
 //! the head, and then reads what has none by a plain read, which sees one point in time.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -147,7 +147,7 @@ async fn missing(pool: &MySqlPool, position: i64) -> Result<Error> {
 fn log_row(row: &MySqlRow) -> sqlx::Result<LogRow> {
     Ok(LogRow {
         cursor: Cursor { position: Position(row.try_get(0)?), seal: 0, seq: row.try_get(1)? },
-        message: Message {
+        message: Arc::new(Message {
             id: row.try_get(2)?,
             topic: row.try_get(3)?,
             key: row.try_get(4)?,
@@ -158,7 +158,7 @@ fn log_row(row: &MySqlRow) -> sqlx::Result<LogRow> {
             data: Bytes::from(row.try_get::<Vec<u8>, _>(9)?),
             idempotency_key: None,
             due: None,
-        },
+        }),
     })
 }
 

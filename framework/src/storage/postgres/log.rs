@@ -1,6 +1,6 @@
 //! Sealing and reading. `sql/seal.sql` closes a batch; the reads use its predicate.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -297,7 +297,7 @@ fn number(
 fn log_row(row: &PgRow, seal: i64) -> sqlx::Result<LogRow> {
     Ok(LogRow {
         cursor: Cursor { position: Position::START, seal, seq: row.try_get(0)? },
-        message: Message {
+        message: Arc::new(Message {
             id: row.try_get(1)?,
             topic: row.try_get(2)?,
             key: row.try_get(3)?,
@@ -308,7 +308,7 @@ fn log_row(row: &PgRow, seal: i64) -> sqlx::Result<LogRow> {
             data: Bytes::from(row.try_get::<Vec<u8>, _>(8)?),
             idempotency_key: None,
             due: None,
-        },
+        }),
     })
 }
 

@@ -1,6 +1,6 @@
 //! The log: with one writer, AUTOINCREMENT order is commit order and seq is the position.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -140,7 +140,7 @@ fn log_row(row: &SqliteRow) -> sqlx::Result<LogRow> {
     let key: Option<Vec<u8>> = row.try_get(3)?;
     Ok(LogRow {
         cursor: Cursor { position: Position(seq), seal: 0, seq },
-        message: Message {
+        message: Arc::new(Message {
             id: row.try_get(1)?,
             topic: row.try_get(2)?,
             key: key.map(|key| String::from_utf8_lossy(&key).into_owned()),
@@ -151,6 +151,6 @@ fn log_row(row: &SqliteRow) -> sqlx::Result<LogRow> {
             data: Bytes::from(row.try_get::<Vec<u8>, _>(8)?),
             idempotency_key: None,
             due: None,
-        },
+        }),
     })
 }

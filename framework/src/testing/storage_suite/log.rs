@@ -40,7 +40,7 @@ pub(super) async fn many_messages_keep_their_order_and_every_attribute<DB: Stora
     sent.push(Message::new("in.json", "application/json", r#"{"n":1e400,"z":"\u0000"}"#));
     commit(&pool, &sent).await;
     let rows = whole_log(&pool, &lease).await;
-    assert_eq!(rows.into_iter().map(|row| row.message).collect::<Vec<_>>(), sent);
+    assert_eq!(rows.iter().map(|row| (*row.message).clone()).collect::<Vec<_>>(), sent);
 }
 
 pub(super) async fn pages_are_the_same_whatever_their_size<DB: Storage>(pool: Pool<DB>) {

@@ -100,7 +100,7 @@ fn alone(source: &str, messages: impl IntoIterator<Item = Message>) -> Batch {
         .zip(messages)
         .map(|(position, message)| {
             let prev = std::mem::replace(&mut last, Link { position, id: message.id });
-            Envelope { origin: Arc::clone(&origin), position, prev, message }
+            Envelope { origin: Arc::clone(&origin), position, prev, message: message.into() }
         })
         .collect();
     Batch { origin, messages, through: last.position, last, handover: None, continues: None }

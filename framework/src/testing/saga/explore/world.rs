@@ -344,7 +344,7 @@ impl<'a> World<'a> {
         if let Some(mut message) = flight.batch.messages.pop() {
             message.origin = self.origin(flight.from, self.next_place);
             message.position = Position(self.next_place);
-            message.message.id = Uuid::now_v7();
+            Arc::make_mut(&mut message.message).id = Uuid::now_v7();
             flight.batch = single(message);
         }
         self.flights.push(flight);

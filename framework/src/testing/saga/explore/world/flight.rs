@@ -64,5 +64,5 @@ pub(super) fn age(message: &mut Envelope, late: Duration) {
     let Ok(at) = DateTime::parse_from_rfc3339(not_after) else { return };
     let at = at.with_timezone(&Utc) - late;
     let at = at.to_rfc3339_opts(SecondsFormat::Micros, true);
-    message.message.headers.insert(NOT_AFTER.to_owned(), at);
+    Arc::make_mut(&mut message.message).headers.insert(NOT_AFTER.to_owned(), at);
 }
