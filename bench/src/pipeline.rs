@@ -127,6 +127,11 @@ impl Arrived {
         })
     }
 
+    /// When the first ones came.
+    pub(crate) fn began(&self) -> Option<Instant> {
+        self.first.get().map(|(at, _)| *at)
+    }
+
     pub(crate) fn count(&self) -> usize {
         self.count.load(Ordering::Relaxed)
     }

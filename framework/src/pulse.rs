@@ -1,5 +1,5 @@
-//! The pulse of a process that has nothing to do: its parts ask their database together, once a
-//! second, whether there is something for them of which nobody has told them.
+//! The pulse of a process that has nothing to do: its parts ask their database together, about once
+//! a second, whether there is something for them of which nobody has told them.
 //!
 //! Nobody is in charge of it: whoever finds that the last answer is too old asks for all. Parts
 //! that share a pool (clones of one) share its pulse.
@@ -22,8 +22,9 @@ use crate::{
     storage::{Awaited, Beat, Beating, Found},
 };
 
-/// How often is asked, unless a part wants it otherwise.
-pub(crate) const EVERY: Duration = Duration::from_secs(1);
+/// How often is asked, unless a part wants it otherwise: with what else an idle process asks now and
+/// then, its database hears less than one statement a second.
+pub(crate) const EVERY: Duration = Duration::from_millis(1_200);
 
 /// The pulses of this process.
 static ALL: Mutex<Vec<Weak<dyn Any + Send + Sync>>> = Mutex::new(Vec::new());

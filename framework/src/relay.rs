@@ -37,7 +37,7 @@ use uuid::Uuid;
 use crate::{
     Error, Result, Start, Storage, Stream, backoff,
     message::{Position, check_source, check_stream},
-    pulse::Pulse,
+    pulse::{self, Pulse},
     storage::{PageLimit, check_schema},
     transport::Publisher,
 };
@@ -105,7 +105,7 @@ pub struct RelayOptions {
     pub seal_messages: u32,
     /// How long a lease lasts (10 s; 100 ms to 10 minutes): so long a dead process's work rests.
     pub lease: Duration,
-    /// The longest pause between two looks at an idle log (1 s).
+    /// The longest pause between two looks at an idle log (1.2 s).
     pub idle: Duration,
     /// The longest pause between two tries of a target that fails (30 s).
     pub max_backoff: Duration,
@@ -129,7 +129,7 @@ impl Default for RelayOptions {
             window: 4,
             seal_messages: 10_000,
             lease: Duration::from_secs(10),
-            idle: Duration::from_secs(1),
+            idle: pulse::EVERY,
             max_backoff: Duration::from_secs(30),
             checkpoint_every: Duration::from_millis(100),
             progress_every: Duration::from_secs(5),
@@ -243,12 +243,12 @@ impl<DB: Storage> RelayBuilder<DB> {
         }
         defining.close().await;
         // Connections of its own: a service that exhausts its pool does not stop the relay.
-        let connections = 3 + 2 * shards.min(8) + feed::READERS;
+        let own = |connections| DB::relay_pool(&self.pool, connections, life.met());
         let (head, _) = watch::channel(DB::head(&self.pool).await?);
         let shared = Arc::new(Shared {
-            pool: DB::relay_pool(&self.pool, connections, life.met()),
+            pool: own(3 + feed::READERS),
+            reading: own(2 * shards.clamp(1, 8)),
             pulse: Pulse::of(&self.pool),
-            life,
             holder: Uuid::now_v7(),
             options: self.options,
             head,
@@ -260,6 +260,7 @@ impl<DB: Storage> RelayBuilder<DB> {
             stop: CancellationToken::new(),
             saved: CancellationToken::new(),
             board: Board::default(),
+            life,
         });
         for row in DB::shards(&shared.pool).await? {
             let ours = lines.iter().any(|line| line.route.name == row.key.route);
@@ -329,6 +330,8 @@ impl<DB: Storage> RelayBuilder<DB> {
 /// What the tasks of one relay share.
 struct Shared<DB: Storage> {
     pool: Pool<DB>,
+    /// Few connections, which have all that reading the log takes ready.
+    reading: Pool<DB>,
     pulse: Arc<Pulse<DB>>,
     life: Life,
     holder: Uuid,

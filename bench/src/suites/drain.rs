@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
+use anyhow::Context;
 use futures::FutureExt;
 use sqlx::{Pool, Postgres};
 use syncline::{
@@ -18,7 +19,7 @@ use crate::{
 
 pub(crate) const SUITE: Suite = Suite {
     name: "drain",
-    title: "a backlog to a null sink",
+    title: "a backlog to a null sink, from the first batch on",
     floor: "an ordered SELECT of the same bytes by the same driver, whose rows are not looked at; \
             and DELETE ... RETURNING with SKIP LOCKED",
     run: |bench| async move { run(bench).await }.boxed(),
@@ -41,10 +42,13 @@ pub(super) async fn rates<DB: Floor>(
 ) -> anyhow::Result<()> {
     fill(pool, count, Into::Both).await?;
     // The first round seals, too.
-    let sealing = drained(pool, "sealing", count).await?;
+    let sealing = drained(pool, "sealing", count).await?.whole;
     let (mut ours, mut pages, mut plain) = (Vec::new(), Vec::new(), Vec::new());
+    let mut starts = Vec::new();
     for round in bench.rounds() {
-        ours.push(drained(pool, &format!("round-{round}"), count).await?);
+        let drained = drained(pool, &format!("round-{round}"), count).await?;
+        ours.push(drained.rate);
+        starts.push(drained.start);
         let began = Instant::now();
         let rows = DB::drain(pool, PAGE as i64).await?;
         anyhow::ensure!(rows == count, "{rows} rows of {count}");
@@ -60,6 +64,8 @@ pub(super) async fn rates<DB: Floor>(
     bench.line(format!("{prefix}the log's pages alone"), "messages/s", (pages, plain), None);
     let what = format!("{prefix}a relay that has to seal the backlog first");
     bench.line(what, "messages/s", (vec![sealing], Vec::new()), None);
+    let what = format!("{prefix}from a relay's start to its first batch");
+    bench.line(what, "ms", (starts, Vec::new()), None);
     let mut deleted = Vec::new();
     for _ in bench.rounds() {
         let began = Instant::now();
@@ -79,15 +85,27 @@ pub(super) async fn rates<DB: Floor>(
     bench.check("a relay's messages of a key came in order", true)
 }
 
+/// How a backlog was drained.
+struct Drained {
+    /// Milliseconds until the first batch: connections, the schema's check, the route, the leases.
+    start: f64,
+    /// Messages a second from then on: the floor, too, has its connection when it begins.
+    rate: f64,
+    /// Messages a second with the start.
+    whole: f64,
+}
+
 /// A relay from the beginning of the log to its end.
-async fn drained<DB: Floor>(pool: &Pool<DB>, route: &str, count: usize) -> anyhow::Result<f64> {
+async fn drained<DB: Floor>(pool: &Pool<DB>, route: &str, count: usize) -> anyhow::Result<Drained> {
     let arrived = Arrived::new(count);
     let began = Instant::now();
     let relay = relay(pool, (route, Start::Beginning), Null(Arc::clone(&arrived))).await?;
     arrived.wait().await?;
-    let rate = count as f64 / began.elapsed().as_secs_f64();
+    let (each, whole) = (arrived.each(), count as f64 / began.elapsed().as_secs_f64());
     relay.stop().await;
-    Ok(rate)
+    let start =
+        1_000.0 * arrived.began().context("nothing arrived")?.duration_since(began).as_secs_f64();
+    Ok(Drained { start, rate: 1e6 / each, whole })
 }
 
 /// The log read by position, page after page.

@@ -8,7 +8,7 @@ use super::Inner;
 use crate::{Result, Storage};
 
 /// How often old rows are forgotten, and how many in one statement.
-const PAUSE: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_secs(300);
 const CHUNK: i64 = 1_000;
 
 /// Forgets ids of foreign messages, and steps of sagas that this consumer took part in.

@@ -100,10 +100,12 @@ impl Pages {
         if let Some(page) = self.find(life, after.position) {
             return Ok(page);
         }
-        let limit = PageLimit { rows: self.rows.load(Ordering::Relaxed), ..self.limit };
+        let most = self.rows.load(Ordering::Relaxed);
+        // What is known to be there; a database may read few rows otherwise than many.
+        let limit = PageLimit { rows: most.min((head.0 - after.position.0).max(1)), ..self.limit };
         let rows = DB::read(pool, after, limit).await?;
         self.reads.fetch_add(1, Ordering::Relaxed);
-        self.rows.store(next_page(limit.rows, &rows, self.limit), Ordering::Relaxed);
+        self.rows.store(next_page(most, &rows, self.limit), Ordering::Relaxed);
         let end = match rows.last() {
             Some(last) => last.cursor,
             // No row stands between here and the head any more.

@@ -168,7 +168,7 @@ impl<DB: Storage> SagasBuilder<DB> {
         self
     }
 
-    /// How often is looked for work of which this process was not told (1 s).
+    /// How often is looked for work of which this process was not told (1.2 s).
     #[must_use]
     pub fn poll(mut self, poll: Duration) -> Self {
         self.poll = poll;

@@ -9,7 +9,7 @@ use super::Inner;
 use crate::{Result, Storage, storage::saga_owner};
 
 /// How often.
-const LOOK: Duration = Duration::from_secs(60);
+const LOOK: Duration = Duration::from_secs(300);
 /// How many instances are forgotten in one transaction.
 const CHUNK: i64 = 500;
 /// The pause between two such transactions.
@@ -18,7 +18,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub(super) async fn run<DB: Storage>(engine: Arc<Inner<DB>>, stop: CancellationToken) {
     while !stop.is_cancelled() {
         if let Err(error) = engine.keep(&stop).await {
-            tracing::warn!(%error, "sagas could not be looked after; tried again in a minute");
+            tracing::warn!(%error, "sagas could not be looked after; tried again in five minutes");
         }
         stop.run_until_cancelled(tokio::time::sleep(LOOK)).await;
     }

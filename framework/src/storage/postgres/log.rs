@@ -23,6 +23,8 @@ use crate::{
 const WIDE_SCAN: i64 = 10_000;
 /// How many small seals are read at once.
 const SEALS_A_READ: i64 = 256;
+/// So few rows are read together with their seals.
+const FEW: i64 = 256;
 /// How long an engine waits for a connection to listen on.
 const LISTENING: Duration = Duration::from_secs(5);
 /// The channel of wake-ups between processes.
@@ -63,39 +65,16 @@ impl LogStore for Postgres {
     }
 
     async fn read(pool: &PgPool, after: Cursor, limit: PageLimit) -> Result<Vec<LogRow>> {
-        let seals: Vec<SealRow> = sqlx::query_as(include_str!("sql/seals_after.sql"))
-            .bind(after.seal)
-            .bind(after.position.0)
-            .bind(SEALS_A_READ)
-            .fetch_all(pool)
-            .await
-            .map_err(Error::database("read the seals"))?;
-        let Some(first) = seals.first() else {
-            Self::trimmed(pool).await?.of(after.position)?;
-            return Ok(Vec::new());
-        };
-        if first.first_position > after.position.0 + 1 {
-            Self::trimmed(pool).await?.of(after.position)?;
-            return Err(Error::LogBroken {
-                position: after.position.0 + 1,
-                problem: "no seal holds it".to_owned(),
-            });
-        }
-        let mut whole = 0;
-        let fits = |seal: &&SealRow| {
-            whole += seal.rest(after);
-            whole <= limit.rows
-        };
-        let read = match seals.iter().take_while(fits).count() {
-            0 | 1 => read_seal(pool, first, after, limit).await,
-            many => read_seals(pool, &seals[..many], after, limit).await,
+        let page = match limit.rows <= FEW {
+            true => read_few(pool, after, limit).await,
+            false => read_many(pool, after, limit).await,
         };
         // A page that holds less than its seals says nothing of where it began: partitions that
         // are emptied vanish from a statement under way. The trim point was moved before that.
-        if !matches!(&read, Ok(Page { whole: true, .. })) {
+        if !matches!(&page, Ok(Page { whole: true, .. })) {
             Self::trimmed(pool).await?.of(after.position)?;
         }
-        read.map(|page| page.rows)
+        page.map(|page| page.rows)
     }
 
     async fn locate(pool: &PgPool, position: Position) -> Result<Cursor> {
@@ -221,8 +200,7 @@ impl FromRow<'_, PgRow> for SealRow {
 impl SealRow {
     /// How many of its rows a reader at `after` has not read.
     fn rest(&self, after: Cursor) -> i64 {
-        let first = self.first_position.max(after.position.0 + 1);
-        self.first_position + self.count - first
+        unread(self.first_position, self.count, after)
     }
 
     /// The sequence value after which its rows stand, for a reader at `after`.
@@ -231,10 +209,77 @@ impl SealRow {
     }
 }
 
-/// What was read, and whether it is all that the seals hold.
+/// What was read, and whether it is all that the seals hold; it is not when there is none.
 struct Page {
     rows: Vec<LogRow>,
     whole: bool,
+}
+
+/// As [`read_many`], with one statement: where a round trip costs more than the rows.
+async fn read_few(pool: &PgPool, after: Cursor, limit: PageLimit) -> Result<Page> {
+    let (mut first, mut last, mut rest, mut seen) = (None, None, 0, 0);
+    let rows = sqlx::query(include_str!("sql/read_few.sql"))
+        .bind(after.seal)
+        .bind(after.position.0)
+        .bind(after.seq)
+        .bind(limit.rows)
+        .fetch(pool)
+        .map(|row| {
+            let row = row?;
+            let (seal, from, count): (i64, i64, i64) =
+                (row.try_get(9)?, row.try_get(10)?, row.try_get(11)?);
+            first.get_or_insert(from);
+            if last.replace(seal) != Some(seal) {
+                rest += unread(from, count, after);
+            }
+            seen += 1;
+            // A seal may have no rows, or none that are left.
+            let holds: Option<i64> = row.try_get(0)?;
+            holds.map(|_| log_row(&row, seal)).transpose()
+        })
+        .filter_map(|row| std::future::ready(row.transpose()));
+    let page = collect_page(rows, limit).await.map_err(Error::database("read the log"));
+    let Some(first) = first else { return page.map(|(rows, _)| Page { rows, whole: false }) };
+    begins(first, after)?;
+    let page = page.map(|(rows, full)| (rows, full || seen == limit.rows));
+    number(page, after.position, rest, limit)
+}
+
+/// The rows after `after`, at least one while there are any, as far as the limit allows: of one
+/// seal, or of many small ones.
+async fn read_many(pool: &PgPool, after: Cursor, limit: PageLimit) -> Result<Page> {
+    let seals: Vec<SealRow> = sqlx::query_as(include_str!("sql/seals_after.sql"))
+        .bind(after.seal)
+        .bind(after.position.0)
+        .bind(SEALS_A_READ)
+        .fetch_all(pool)
+        .await
+        .map_err(Error::database("read the seals"))?;
+    let Some(first) = seals.first() else { return Ok(Page { rows: Vec::new(), whole: false }) };
+    begins(first.first_position, after)?;
+    let mut whole = 0;
+    let fits = |seal: &&SealRow| {
+        whole += seal.rest(after);
+        whole <= limit.rows
+    };
+    match seals.iter().take_while(fits).count() {
+        0 | 1 => read_seal(pool, first, after, limit).await,
+        many => read_seals(pool, &seals[..many], after, limit).await,
+    }
+}
+
+/// Checks that nothing is missing between a reader and the `first` position that it finds.
+fn begins(first: i64, after: Cursor) -> Result<()> {
+    let position = after.position.0 + 1;
+    match first > position {
+        true => Err(Error::LogBroken { position, problem: "no seal holds it".to_owned() }),
+        false => Ok(()),
+    }
+}
+
+/// How many of a seal's `count` rows, from position `first` on, a reader at `after` has not read.
+fn unread(first: i64, count: i64, after: Cursor) -> i64 {
+    first + count - first.max(after.position.0 + 1)
 }
 
 async fn read_seal(pool: &PgPool, seal: &SealRow, after: Cursor, limit: PageLimit) -> Result<Page> {
@@ -248,7 +293,7 @@ async fn read_seal(pool: &PgPool, seal: &SealRow, after: Cursor, limit: PageLimi
         .bind(limit.rows)
         .fetch(pool)
         .map(|row| row.and_then(|row| log_row(&row, seal.seal)));
-    let page = collect_page(rows, limit).await;
+    let page = collect_page(rows, limit).await.map_err(Error::database("read the log"));
     number(page, after.position, seal.rest(after), limit)
 }
 
@@ -267,19 +312,19 @@ async fn read_seals(
         .bind(seals.iter().map(|s| s.prev_snapshot.as_str()).collect::<Vec<_>>())
         .fetch(pool)
         .map(|row| row.and_then(|row| log_row(&row, row.try_get(9)?)));
-    let page = collect_page(rows, limit).await;
+    let page = collect_page(rows, limit).await.map_err(Error::database("read the log"));
     number(page, after.position, seals.iter().map(|seal| seal.rest(after)).sum(), limit)
 }
 
 /// Gives the rows of a page their positions: there must be all `rest` of the seals, or as many as
 /// the limit allows.
 fn number(
-    page: sqlx::Result<(Vec<LogRow>, bool)>,
+    page: Result<(Vec<LogRow>, bool)>,
     after: Position,
     rest: i64,
     limit: PageLimit,
 ) -> Result<Page> {
-    let (mut page, full) = page.map_err(Error::database("read the log"))?;
+    let (mut page, full) = page?;
     let wanted = rest.min(limit.rows);
     if page.len() as i64 > wanted || (!full && page.len() as i64 != wanted) {
         return Err(Error::LogBroken {
