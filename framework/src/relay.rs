@@ -246,8 +246,8 @@ impl<DB: Storage> RelayBuilder<DB> {
         let own = |connections| DB::relay_pool(&self.pool, connections, life.met());
         let (head, _) = watch::channel(DB::head(&self.pool).await?);
         let shared = Arc::new(Shared {
-            pool: own(3 + feed::READERS),
-            reading: own(2 * shards.clamp(1, 8)),
+            pool: own(2 + feed::READERS),
+            ready: own(1 + 2 * shards.clamp(1, 8)),
             pulse: Pulse::of(&self.pool),
             holder: Uuid::now_v7(),
             options: self.options,
@@ -330,8 +330,9 @@ impl<DB: Storage> RelayBuilder<DB> {
 /// What the tasks of one relay share.
 struct Shared<DB: Storage> {
     pool: Pool<DB>,
-    /// Few connections, which have all that reading the log takes ready.
-    reading: Pool<DB>,
+    /// Few connections for what is asked again and again: reading, and saving checkpoints. A
+    /// connection plans a statement five times anew before it keeps the plan.
+    ready: Pool<DB>,
     pulse: Arc<Pulse<DB>>,
     life: Life,
     holder: Uuid,

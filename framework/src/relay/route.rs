@@ -303,9 +303,8 @@ impl<DB: Storage> Run<'_, DB> {
         let mut batch = Gather::new(carried, self.read, shared.options.page());
         // A shard finds little in a page: it looks at so many that a batch is worth sending.
         for _ in 0..carried.pages() {
-            let page =
-                shared.pages.read(&shared.reading, self.life, batch.end.cursor, head).await?;
-            let ahead = shared.pages.read_ahead(&shared.reading, self.life, &page, head);
+            let page = shared.pages.read(&shared.ready, self.life, batch.end.cursor, head).await?;
+            let ahead = shared.pages.read_ahead(&shared.ready, self.life, &page, head);
             self.ahead = ahead.or(self.ahead.take());
             if !batch.take(&page) || batch.end.cursor.position >= head {
                 break;

@@ -67,7 +67,7 @@ impl Saver {
             return Ok(());
         }
         let hold = || shared.life.now() == life;
-        let saved = DB::save_checkpoints(&shared.pool, &saves, &hold).await?;
+        let saved = DB::save_checkpoints(&shared.ready, &saves, &hold).await?;
         for (answer, saved) in answers.into_iter().zip(saved) {
             // A sender that ended meanwhile does not wait for it.
             let _ = answer.send(saved);

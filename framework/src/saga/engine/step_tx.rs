@@ -21,7 +21,11 @@ impl<'a, DB: Storage> StepTx<'a, DB> {
     /// The transaction for the next step.
     pub(super) async fn begin(&mut self) -> Result<&mut Transaction<'static, DB>> {
         if let Some(before) = self.before {
-            self.run(before, "set a savepoint for a step").await?;
+            let action = match before {
+                Savepoint::Next => "end the step before this one",
+                Savepoint::Set | Savepoint::Back => "set a savepoint for a step",
+            };
+            self.run(before, action).await?;
         }
         self.before = Some(Savepoint::Next);
         Ok(self.tx)

@@ -1,16 +1,17 @@
-//! The outbox: one INSERT for one message, one for each sixteen of many.
+//! The outbox: one INSERT for up to sixteen messages.
 
 use async_trait::async_trait;
-use sqlx::{MySql, Transaction, mysql::MySqlArguments, query::Query};
+use sqlx::{MySql, Transaction};
 
 use crate::{
     Error, Result,
     message::Message,
-    storage::{Appended, OutboxStore, shared::headers_text},
+    storage::{
+        Appended, OutboxStore,
+        shared::{append_sql, headers_text, portions, sql},
+    },
 };
 
-/// The rows of `sql/append_many.sql`.
-const MANY: usize = 16;
 /// So many bytes of payload go in one statement, which must fit into `max_allowed_packet`.
 const BYTES: usize = 1 << 20;
 
@@ -18,47 +19,29 @@ const BYTES: usize = 1 << 20;
 impl OutboxStore for MySql {
     async fn append(tx: &mut Transaction<'_, Self>, messages: &[Message]) -> Result<Vec<Appended>> {
         let mut appended = Vec::with_capacity(messages.len());
-        let step = if messages.len() < MANY { 1 } else { step(tx).await? };
-        for chunk in messages.chunks(MANY) {
-            let bytes: usize = chunk.iter().map(|message| message.data.len()).sum();
-            if chunk.len() == MANY && bytes <= BYTES {
-                let mut query = sqlx::query(include_str!("sql/append_many.sql"));
-                for message in chunk {
-                    query = bind(query, message)?;
-                }
-                // The number of rows is known beforehand, so their values are given out together.
-                let first = execute(tx, query).await?;
-                let seqs = (0..MANY as i64).map(|n| first + n * step);
-                appended.extend(seqs.map(|seq| Appended { seq, xid: None }));
-                continue;
+        let step = if messages.len() > 1 { step(tx).await? } else { 1 };
+        for (power, portion) in portions(messages, BYTES) {
+            let mut query = sqlx::query(append_sql!(".")[power]);
+            for message in portion {
+                query = query
+                    .bind(message.id)
+                    .bind(&message.topic)
+                    .bind(&message.key)
+                    .bind(message.time.naive_utc())
+                    .bind(&message.content_type)
+                    .bind(message.schema_version)
+                    .bind(headers_text(message)?)
+                    .bind(&message.data[..]);
             }
-            for message in chunk {
-                let query = bind(sqlx::query(include_str!("sql/append.sql")), message)?;
-                appended.push(Appended { seq: execute(tx, query).await?, xid: None });
-            }
+            let done = query.execute(&mut **tx).await;
+            let first = done.map_err(Error::database("write the outbox"))?.last_insert_id();
+            let first = i64::try_from(first).unwrap_or(i64::MAX);
+            // The number of rows is known beforehand, so their values are given out together.
+            let seqs = (0..portion.len() as i64).map(|n| first + n * step);
+            appended.extend(seqs.map(|seq| Appended { seq, xid: None }));
         }
         Ok(appended)
     }
-}
-
-type Insert<'q> = Query<'q, MySql, MySqlArguments>;
-
-fn bind<'q>(query: Insert<'q>, message: &'q Message) -> Result<Insert<'q>> {
-    Ok(query
-        .bind(message.id)
-        .bind(&message.topic)
-        .bind(&message.key)
-        .bind(message.time.naive_utc())
-        .bind(&message.content_type)
-        .bind(message.schema_version)
-        .bind(headers_text(message)?)
-        .bind(&message.data[..]))
-}
-
-/// Returns the (first) sequence value.
-async fn execute(tx: &mut Transaction<'_, MySql>, query: Insert<'_>) -> Result<i64> {
-    let done = query.execute(&mut **tx).await.map_err(Error::database("write the outbox"))?;
-    Ok(i64::try_from(done.last_insert_id()).unwrap_or(i64::MAX))
 }
 
 /// How far apart the server's sequence values are.
