@@ -431,7 +431,7 @@ mod tests {
 
     #[test]
     fn portions_are_powers_of_two_and_not_too_large() {
-        let message = |bytes| Message::new("t", vec![0; bytes]);
+        let message = |bytes| Message::new("t", "text/plain", vec![0; bytes]);
         let lengths = |messages: &[Message]| -> Vec<usize> {
             let portions = portions(messages, 100);
             portions

@@ -229,16 +229,19 @@ pub(super) async fn a_mover_that_is_cut_off_loses_and_doubles_nothing<DB: Storag
     for n in 0..60 {
         commit(&pool, &[delayed(n, Duration::ZERO)]).await;
     }
-    let mut cut = 0;
-    for step in 0.. {
-        // A little later each time, until one gets through; a slow disk is given more.
-        let limit = Duration::from_micros(50 * (1 + step % 40) * (1 + step / 400));
-        match tokio::time::timeout(limit, DB::move_due(&pool, &mover, 3)).await {
-            Err(_) => cut += 1,
-            Ok(Ok(0)) if DB::delayed(&pool).await.expect("look").waiting == 0 => break,
-            Ok(Ok(_)) => {}
-            Ok(Err(error)) => assert!(error.is_transient(), "{error}"),
+    // A little later each time, and after a round of which none got through by larger steps: a slow
+    // disk, a new connection after each cut.
+    let (mut cut, mut through, mut step) = (0, false, Duration::from_micros(50));
+    'rounds: loop {
+        for n in 1..=40 {
+            match tokio::time::timeout(step * n, DB::move_due(&pool, &mover, 3)).await {
+                Err(_) => cut += 1,
+                Ok(Ok(0)) if DB::delayed(&pool).await.expect("look").waiting == 0 => break 'rounds,
+                Ok(Ok(_)) => through = true,
+                Ok(Err(error)) => assert!(error.is_transient(), "{error}"),
+            }
         }
+        step *= if std::mem::take(&mut through) { 1 } else { 2 };
     }
     assert!(cut > 0, "some were cut off");
     assert_eq!(numbers(&pool, &lease).await, (0..60).collect::<Vec<_>>(), "{cut} were cut off");
