@@ -218,6 +218,8 @@ struct Page {
 /// As [`read_many`], with one statement: where a round trip costs more than the rows.
 async fn read_few(pool: &PgPool, after: Cursor, limit: PageLimit) -> Result<Page> {
     let (mut first, mut last, mut rest, mut seen) = (None, None, 0, 0);
+    // How many rows came, and whether a seal lacked some when the next one began.
+    let (mut held, mut lacks) = (0, false);
     let rows = sqlx::query(include_str!("sql/read_few.sql"))
         .bind(after.seal)
         .bind(after.position.0)
@@ -230,17 +232,23 @@ async fn read_few(pool: &PgPool, after: Cursor, limit: PageLimit) -> Result<Page
                 (row.try_get(9)?, row.try_get(10)?, row.try_get(11)?);
             first.get_or_insert(from);
             if last.replace(seal) != Some(seal) {
+                lacks |= held < rest;
                 rest += unread(from, count, after);
             }
             seen += 1;
             // A seal may have no rows, or none that are left.
             let holds: Option<i64> = row.try_get(0)?;
+            held += i64::from(holds.is_some());
             holds.map(|_| log_row(&row, seal)).transpose()
         })
         .filter_map(|row| std::future::ready(row.transpose()));
     let page = collect_page(rows, limit).await.map_err(Error::database("read the log"));
     let Some(first) = first else { return page.map(|(rows, _)| Page { rows, whole: false }) };
     begins(first, after)?;
+    if lacks {
+        let problem = "a seal there has fewer rows than it counted".to_owned();
+        return Err(Error::LogBroken { position: after.position.0 + 1, problem });
+    }
     let page = page.map(|(rows, full)| (rows, full || seen == limit.rows));
     number(page, after.position, rest, limit)
 }
