@@ -7,6 +7,7 @@ mod log;
 mod migrate;
 mod outbox;
 mod pulse;
+mod reseal;
 mod retention;
 mod saga;
 
@@ -71,10 +72,10 @@ incarnation_store!(
     Postgres,
     "postgres",
     async fn check_sealable(pool: &PgPool) -> Result<()> {
-        log::check_sealable(pool).await
+        reseal::check_sealable(pool).await
     },
     async fn reseal(tx: &mut Transaction<'_, Postgres>) -> Result<u64> {
-        log::reseal(tx).await
+        reseal::reseal(tx).await
     }
 );
 
