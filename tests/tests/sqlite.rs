@@ -3,7 +3,7 @@
 
 use sqlx::{Executor, Sqlite, SqlitePool, Transaction};
 use syncline::{
-    Consumer, Envelope, Error, HandlerError, Verdict, begin, handler_fn,
+    Consumer, Envelope, Error, HandlerError, Message, Verdict, begin, enqueue_all, handler_fn,
     message::Position,
     storage::{Base, Inspect},
     transport::{Outcome, Receive},
@@ -65,5 +65,27 @@ async fn a_connection_whose_transaction_was_lost_can_begin_another_one() {
         let lost = Sqlite::still_open(&mut tx).await;
         assert!(matches!(lost, Err(Error::TransactionLost)), "{lost:?}");
         tx.rollback().await.expect("there is something to roll back again");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn receipts_name_the_rows_of_every_portion() {
+    let (_dir, url) = sqlite_database();
+    let pool = migrated(&url).await;
+    for count in [1, 3, 10, 40] {
+        let messages: Vec<_> = (0..count).map(|n| Message::json("in", &n).expect("JSON")).collect();
+        let mut tx = begin(&pool).await.expect("begin");
+        let receipts = enqueue_all(&mut tx, &messages).await.expect("enqueue");
+        assert_eq!(receipts.len(), messages.len());
+        for (receipt, message) in receipts.iter().zip(&messages) {
+            let id: uuid::Uuid =
+                sqlx::query_scalar("SELECT id FROM syncline_outbox WHERE seq = $1")
+                    .bind(receipt.appended.expect("it is in the outbox").seq)
+                    .fetch_one(&mut *tx)
+                    .await
+                    .expect("its row");
+            assert_eq!((id, receipt.id), (message.id, message.id), "{count}");
+        }
+        tx.commit().await.expect("commit");
     }
 }

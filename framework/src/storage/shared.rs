@@ -220,7 +220,7 @@ mod saga_inspect;
 mod source;
 pub(super) use ahead::ahead_store;
 #[cfg(any(feature = "mysql", feature = "sqlite"))]
-pub(super) use append::{append_sql, portions};
+pub(super) use append::{append_sql, bind_row, portions};
 pub(super) use barrier::barrier_store;
 pub(super) use held::held_store;
 pub(super) use incarnation::{TERMS, incarnation_store};

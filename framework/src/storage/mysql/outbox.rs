@@ -8,7 +8,7 @@ use crate::{
     message::Message,
     storage::{
         Appended, OutboxStore,
-        shared::{append_sql, headers_text, portions, sql},
+        shared::{append_sql, bind_row, headers_text, portions, sql},
     },
 };
 
@@ -23,15 +23,7 @@ impl OutboxStore for MySql {
         for (power, portion) in portions(messages, BYTES) {
             let mut query = sqlx::query(append_sql!(".")[power]);
             for message in portion {
-                query = query
-                    .bind(message.id)
-                    .bind(&message.topic)
-                    .bind(&message.key)
-                    .bind(message.time.naive_utc())
-                    .bind(&message.content_type)
-                    .bind(message.schema_version)
-                    .bind(headers_text(message)?)
-                    .bind(&message.data[..]);
+                query = bind_row!(query, message, message.time.naive_utc());
             }
             let done = query.execute(&mut **tx).await;
             let first = done.map_err(Error::database("write the outbox"))?.last_insert_id();

@@ -23,6 +23,22 @@ macro_rules! append_sql {
 }
 pub(in crate::storage) use append_sql;
 
+/// Binds a row of `append.sql`; `$time` is the message's as the database keeps it.
+macro_rules! bind_row {
+    ($query:expr, $message:expr, $time:expr) => {
+        $query
+            .bind($message.id)
+            .bind(&$message.topic)
+            .bind(&$message.key)
+            .bind($time)
+            .bind(&$message.content_type)
+            .bind($message.schema_version)
+            .bind(headers_text($message)?)
+            .bind(&$message.data[..])
+    };
+}
+pub(in crate::storage) use bind_row;
+
 /// Splits messages into portions of a power of two, each of which goes into one statement, with the
 /// power: few statements are prepared for any number of messages. A portion has no more than sixteen,
 /// and no more than so many bytes of payload, unless it is a single one.

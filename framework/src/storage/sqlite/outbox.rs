@@ -9,7 +9,7 @@ use crate::{
     message::Message,
     storage::{
         Appended, OutboxStore,
-        shared::{append_sql, headers_text, portions, sql},
+        shared::{append_sql, bind_row, headers_text, portions, sql},
     },
 };
 
@@ -20,15 +20,7 @@ impl OutboxStore for Sqlite {
         for (power, portion) in portions(messages, usize::MAX) {
             let mut query = sqlx::query(append_sql!(".")[power]);
             for message in portion {
-                query = query
-                    .bind(message.id)
-                    .bind(&message.topic)
-                    .bind(&message.key)
-                    .bind(message.time.timestamp_micros())
-                    .bind(&message.content_type)
-                    .bind(message.schema_version)
-                    .bind(headers_text(message)?)
-                    .bind(&message.data[..]);
+                query = bind_row!(query, message, message.time.timestamp_micros());
             }
             let done = query.execute(&mut **tx).await;
             // Nobody else inserts meanwhile, and AUTOINCREMENT counts on.
