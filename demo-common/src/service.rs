@@ -16,7 +16,7 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
-use syncline::transport::http_push::serve;
+use syncline::{storage::pool::release_within, transport::http_push::serve};
 use tokio_util::sync::CancellationToken;
 use tower::{BoxError, ServiceBuilder, timeout::TimeoutLayer};
 
@@ -67,7 +67,7 @@ pub async fn connect(url: &str) -> anyhow::Result<Database> {
         let options: MySqlConnectOptions = url.parse().context("DATABASE_URL")?;
         let place = format!("{}:{}", options.get_host(), options.get_port());
         let pool = MySqlPoolOptions::new().max_connections(16).acquire_timeout(wait);
-        let pool = pool.connect_with(options).await;
+        let pool = release_within(wait, pool).connect_with(options).await;
         let pool = pool.with_context(|| format!("cannot reach MariaDB at {place}"))?;
         Ok(Database::MySql(pool))
     } else {

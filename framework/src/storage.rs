@@ -13,6 +13,7 @@ mod inspect;
 mod migrate;
 #[cfg(feature = "mysql")]
 mod mysql;
+pub mod pool;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod pulse;

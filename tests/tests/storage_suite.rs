@@ -1,10 +1,12 @@
 //! Every database passes the one conformance suite.
 
+use std::time::Duration;
+
 use sqlx::{
     MySql, MySqlPool, PgPool, Postgres, Sqlite, SqlitePool, mysql::MySqlPoolOptions,
     postgres::PgPoolOptions,
 };
-use syncline::testing::storage_suite;
+use syncline::{storage::pool::release_within, testing::storage_suite};
 use syncline_tests::servers::{mariadb_database, postgres_database, sqlite_database};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -41,7 +43,8 @@ async fn mariadb_passes_the_suite() {
     }
     let fresh = async || -> MySqlPool {
         let url = mariadb_database().await.expect("MariaDB is not switched off");
-        let pool = MySqlPoolOptions::new().max_connections(20).connect(&url).await;
+        let pool = MySqlPoolOptions::new().max_connections(20);
+        let pool = release_within(Duration::from_secs(5), pool).connect(&url).await;
         let pool = pool.expect("connect");
         syncline::migrate(&pool).await.expect("migrate");
         pool

@@ -21,7 +21,7 @@ use super::shared::{
     incarnation_store, inserted, json, json_parts, listed_inbox, millis, move_due, pulse_store,
     reapply_store, retention_store, route_row, route_stores, saga_apart, saga_inspect, saga_store,
     saga_summary, save_rows, savepoint_sql, shared_reads, shared_stores, split_subject, sql, step,
-    timer_subject, trusting,
+    timer_subject,
 };
 use super::{
     Aged, Ahead, AheadRow, AheadStore, Anchor, Appended, AppliedMigration, Awaited, BarrierKey,
@@ -32,6 +32,7 @@ use super::{
     PulseStore, ReapplyStore, RetentionStore, RouteLag, RouteRow, RouteStore, SagaChanges,
     SagaEvent, SagaFilter, SagaInspect, SagaLock, SagaLogRow, SagaRow, SagaStore, SagaSummary,
     SagaTimer, Save, Savepoint, Server, ShardKey, Steps, StreamStore, StreamVersion, Swept, Term,
+    pool::{release_within, trusting},
     saga_owner,
 };
 use crate::{
@@ -39,6 +40,9 @@ use crate::{
     error::mysql_number,
     message::{Due, Envelope, Link, Message, Origin, Position, encode_envelope},
 };
+
+/// How long a connection of the relay's may take to be ready again after its use.
+const RELEASE: Duration = Duration::from_secs(5);
 
 shared_stores!(MySql, "mysql");
 route_stores!(MySql, "mysql");
@@ -129,7 +133,7 @@ impl Base for MySql {
     }
 
     fn relay_pool(pool: &MySqlPool, connections: u32, met: Met) -> MySqlPool {
-        trusting(MySqlPoolOptions::new())
+        release_within(RELEASE, trusting(MySqlPoolOptions::new()))
             .max_connections(connections)
             .acquire_timeout(pool.options().get_acquire_timeout())
             .after_connect(move |connection, _| {

@@ -27,7 +27,7 @@ use super::shared::{
     incarnation_store, inserted, json, json_parts, lease_store, leases, listed_inbox, millis,
     pulse_store, reapply_store, retention_store, route_row, route_stores, saga_inspect, saga_store,
     saga_summary, save_rows, savepoint_sql, shared_reads, shared_stores, split_subject, sql,
-    timer_subject, trusting,
+    timer_subject,
 };
 use super::{
     Aged, Ahead, AheadRow, AheadStore, Anchor, Appended, AppliedMigration, Awaited, BarrierKey,
@@ -38,6 +38,7 @@ use super::{
     PulseStore, ReapplyStore, RetentionStore, RouteLag, RouteRow, RouteStore, SagaChanges,
     SagaEvent, SagaFilter, SagaInspect, SagaLock, SagaLogRow, SagaRow, SagaStore, SagaSummary,
     SagaTimer, Save, Savepoint, Server, ShardKey, Steps, StreamStore, StreamVersion, Swept, Term,
+    pool::trusting,
 };
 use crate::{
     Error, Result, begin,

@@ -250,7 +250,6 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use futures::{Stream, TryStreamExt};
-use sqlx::{Connection, pool::PoolOptions};
 use uuid::Uuid;
 
 use super::{HeldReason, InboxRow, Lease, LogRow, PageLimit};
@@ -258,22 +257,6 @@ use crate::{
     Error, Result,
     message::{Link, Message, MessageError, Position, check_header},
 };
-
-/// How long an unused connection is taken to be alive without a question.
-const FRESH: Duration = Duration::from_secs(1);
-
-/// Asks a connection whether it is alive only when it was unused for a while: the question is a
-/// round trip of its own before each statement. One that broke meanwhile costs a try.
-pub(super) fn trusting<DB: sqlx::Database>(options: PoolOptions<DB>) -> PoolOptions<DB> {
-    options.test_before_acquire(false).before_acquire(|connection, known| {
-        Box::pin(async move {
-            if known.idle_for > FRESH {
-                connection.ping().await?;
-            }
-            Ok(true)
-        })
-    })
-}
 
 /// The kind of the timers that retry parked keys; their subject is "source key".
 pub(super) const TIMER: &str = "parked";

@@ -24,7 +24,7 @@ use super::shared::{
     inbox_row, incarnation_store, inserted, json, json_parts, lease_store, leases, listed_inbox,
     millis, move_due, pulse_store, reapply_store, retention_store, route_row, route_stores,
     saga_apart, saga_inspect, saga_store, saga_summary, save_rows, savepoint_sql, shared_reads,
-    shared_stores, split_subject, sql, step, timer_subject, trusting,
+    shared_stores, split_subject, sql, step, timer_subject,
 };
 use super::{
     Aged, Ahead, AheadRow, AheadStore, Anchor, Appended, AppliedMigration, Awaited, BarrierKey,
@@ -35,7 +35,7 @@ use super::{
     PulseStore, ReapplyStore, RetentionStore, RouteLag, RouteRow, RouteStore, SagaChanges,
     SagaEvent, SagaFilter, SagaInspect, SagaLock, SagaLogRow, SagaRow, SagaStore, SagaSummary,
     SagaTimer, Save, Savepoint, Server, ShardKey, Steps, StreamStore, StreamVersion, Swept, Term,
-    saga_owner,
+    pool::trusting, saga_owner,
 };
 use crate::{
     Error, Result, begin,
