@@ -16,7 +16,8 @@ pub(crate) struct Counts {
     pub(crate) statements: f64,
     /// With them: each is a round trip, once statements are prepared.
     pub(crate) trips: f64,
-    /// Transactions that wrote and so took an id.
+    /// Transactions of the whole server that wrote and so took an id; what is behind a savepoint
+    /// takes one, too, and is not counted.
     pub(crate) writing: f64,
     pub(crate) commits: f64,
     /// Of the whole server.
@@ -74,7 +75,8 @@ impl Counter {
 async fn look(connection: &mut PgConnection) -> anyhow::Result<Counts> {
     let sql = "SELECT coalesce(sum(calls) FILTER (WHERE query !~* '^(begin|commit|rollback)'), 0)::float8,
             coalesce(sum(calls), 0)::float8,
-            pg_snapshot_xmax(pg_current_snapshot())::text::float8,
+            pg_snapshot_xmax(pg_current_snapshot())::text::float8
+                - (SELECT coalesce(sum(calls), 0) FROM pg_stat_statements WHERE query ~* '^savepoint')::float8,
             (SELECT xact_commit FROM pg_stat_database WHERE datname = current_database())::float8,
             pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::float8,
             (SELECT coalesce(sum(n_tup_upd + n_tup_del), 0) FROM pg_stat_user_tables)::float8

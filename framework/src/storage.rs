@@ -193,7 +193,7 @@ pub struct Appended {
 /// Writes into the outbox.
 #[async_trait]
 pub trait OutboxStore: IdempotencyStore + DelayStore {
-    /// Appends `messages` in one statement, in order; one result a message.
+    /// Appends `messages`, which [`Message::validate`] has found good, in order; one result each.
     async fn append(tx: &mut Transaction<'_, Self>, messages: &[Message]) -> Result<Vec<Appended>>;
 }
 

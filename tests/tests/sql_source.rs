@@ -8,8 +8,10 @@ use sqlx::{
     AssertSqlSafe, Executor, MySql, MySqlPool, PgPool, Pool, Postgres, Sqlite, Transaction,
 };
 use syncline::{
-    Consumer, Error, Message, Relay, Route, Stream, Verdict, begin, enqueue, handler_fn,
+    Consumer, Error, Message, Relay, Route, Stream, Verdict, begin, enqueue, enqueue_all,
+    handler_fn,
     message::Limits,
+    outbox::enqueue_within,
     storage::{Cursor, Inspect, Level, LogRow, PageLimit},
     transport::in_process,
 };
@@ -176,6 +178,61 @@ where
 async fn a_plain_insert_is_refused_or_sent_and_never_stops_the_relay_on_postgres() {
     let Some(url) = postgres_database().await else { return };
     check_insert(fresh::<Postgres>(&url).await, POSTGRES).await;
+}
+
+/// The table's own check is for what others write: `enqueue` has checked its rows, and says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_of_others_are_checked_by_the_table_on_postgres() {
+    let Some(url) = postgres_database().await else { return };
+    let pool: PgPool = fresh(&url).await;
+    let mut tx = begin(&pool).await.expect("begin");
+    let [one, two, three] = [1, 2, 3].map(|n| Message::json("a.own", &n).expect("a number"));
+    enqueue(&mut tx, &one).await.expect("enqueue");
+    enqueue_all(&mut tx, &[two, three]).await.expect("enqueue");
+    tx.commit().await.expect("commit");
+    assert!(insert(&pool, "topic, data", "'a.other', '1'").await);
+    assert!(!insert(&pool, "topic, data", "'a other', '1'").await);
+    let checked = sqlx::query_as("SELECT topic, checked FROM syncline_outbox ORDER BY seq");
+    let rows: Vec<(String, bool)> = checked.fetch_all(&pool).await.expect("read");
+    let own = ("a.own".to_owned(), true);
+    assert_eq!(rows, [own.clone(), own.clone(), own, ("a.other".to_owned(), false)]);
+}
+
+/// What the table would refuse, `enqueue` has to refuse by itself, and the transaction goes on.
+async fn check_own<DB: Kit>(url: &str) {
+    let pool: Pool<DB> = fresh(url).await;
+    let mut tx = begin(&pool).await.expect("begin");
+    let message = || Message::new("a.own", "text/plain", "x");
+    let mut ancient = message();
+    ancient.time = chrono::DateTime::from_timestamp(-62_135_596_800, 0).expect("year 1");
+    let many =
+        (0..300).fold(message(), |message, n| message.header(format!("h{n}"), "x".repeat(4_096)));
+    for refused in [ancient, many] {
+        let limits = Limits::new(4 << 20, 64);
+        let error = enqueue_within(&mut tx, &[refused], &limits).await.expect_err("refused");
+        assert!(matches!(error, Error::Message(_)), "{error:?}");
+    }
+    enqueue(&mut tx, &message()).await.expect("the transaction goes on");
+    tx.commit().await.expect("commit");
+    assert_eq!(log(&pool).await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_table_would_refuse_is_refused_before_on_postgres() {
+    let Some(url) = postgres_database().await else { return };
+    check_own::<Postgres>(&url).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_table_would_refuse_is_refused_before_on_mariadb() {
+    let Some(url) = mariadb_database().await else { return };
+    check_own::<MySql>(&url).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_table_would_refuse_is_refused_before_on_sqlite() {
+    let (_directory, url) = sqlite_database();
+    check_own::<Sqlite>(&url).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

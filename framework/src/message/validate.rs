@@ -1,5 +1,6 @@
 //! The form of a message, checked at enqueue: the same answer on every database.
 
+use chrono::Datelike;
 use serde_json::value::RawValue;
 
 use super::{
@@ -82,6 +83,7 @@ const HEADER_RULE: &str =
     "names are 1 to 20 of a-z 0-9 and not reserved by CloudEvents or Syncline";
 const HEADER_VALUE_RULE: &str = "at most 4,096 bytes without control characters";
 const CONTENT_TYPE_RULE: &str = "1 to 120 visible ASCII characters and spaces";
+const TIME_RULE: &str = "times are of the years 1000 to 9998";
 const VERSION_RULE: &str = "schema versions count from 1";
 const SOURCE_RULE: &str = "1 to 120 of A-Z a-z 0-9 . _ - : / ";
 const STREAM_RULE: &str = "1 to 60 of A-Z a-z 0-9 . _ -";
@@ -190,6 +192,9 @@ impl Message {
         check("content type", &self.content_type, CONTENT_TYPE_RULE, |c| {
             (1..=120).contains(&c.len()) && c.bytes().all(|b| b == b' ' || b.is_ascii_graphic())
         })?;
+        if !(1_000..9_999).contains(&self.time.year()) {
+            return Err(refuse("time", &self.time.to_rfc3339(), TIME_RULE));
+        }
         if self.schema_version < 1 {
             return Err(refuse("schema version", &self.schema_version.to_string(), VERSION_RULE));
         }
@@ -240,6 +245,8 @@ fn check_json(data: &[u8], max_depth: usize) -> Result<(), MessageError> {
 
 #[cfg(test)]
 mod tests {
+    use chrono::{NaiveDate, NaiveTime};
+
     use super::*;
 
     fn refused(message: &Message) -> bool {
@@ -261,6 +268,12 @@ mod tests {
         }
         assert!(refused(&Message::new("t", "text/plain", "x").header("n", "a\r\nb")));
         assert!(refused(&Message::new("t", "text\r\n", "x")));
+        let timed = |year| {
+            let time =
+                NaiveDate::from_ymd_opt(year, 12, 31).expect("a day").and_time(NaiveTime::MIN);
+            refused(&Message { time: time.and_utc(), ..Message::new("t", "text/plain", "x") })
+        };
+        assert_eq!([-5, 999, 1_000, 9_998, 9_999].map(timed), [true, true, false, false, true]);
         assert!(!refused(
             &Message::new("a.b-c_D", "text/plain", "x").key("ключ 🔑 *>#").header("n", "v")
         ));

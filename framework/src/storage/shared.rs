@@ -316,10 +316,14 @@ pub(super) fn inserted(done: sqlx::Result<u64>) -> sqlx::Result<bool> {
     }
 }
 
-/// The headers as the JSON text that the outbox stores.
+/// The headers as the JSON text that the outbox stores, which takes so many bytes of it.
 pub(super) fn headers_text(message: &Message) -> Result<String> {
-    serde_json::to_string(&message.headers)
-        .map_err(|error| Error::Message(MessageError::Payload(error)))
+    const LIMIT: usize = 1 << 20;
+    let text = serde_json::to_string(&message.headers).map_err(MessageError::Payload)?;
+    match text.len() {
+        0..=LIMIT => Ok(text),
+        bytes => Err(MessageError::TooLarge { bytes, limit: LIMIT }.into()),
+    }
 }
 
 /// The headers as they were stored. What a plain INSERT wrote that is no header is left out, and
