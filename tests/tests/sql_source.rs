@@ -8,7 +8,7 @@ use sqlx::{
     AssertSqlSafe, Executor, MySql, MySqlPool, PgPool, Pool, Postgres, Sqlite, Transaction,
 };
 use syncline::{
-    Consumer, Error, Message, Relay, Route, Stream, Verdict, begin, enqueue, enqueue_all,
+    Consumer, Error, Message, Receipt, Relay, Route, Stream, Verdict, begin, enqueue, enqueue_all,
     handler_fn,
     message::Limits,
     outbox::enqueue_within,
@@ -187,9 +187,10 @@ async fn rows_of_others_are_checked_by_the_table_on_postgres() {
     let pool: PgPool = fresh(&url).await;
     let mut tx = begin(&pool).await.expect("begin");
     let [one, two, three] = [1, 2, 3].map(|n| Message::json("a.own", &n).expect("a number"));
-    enqueue(&mut tx, &one).await.expect("enqueue");
-    enqueue_all(&mut tx, &[two, three]).await.expect("enqueue");
+    let mut receipts = vec![enqueue(&mut tx, &one).await.expect("enqueue")];
+    receipts.extend(enqueue_all(&mut tx, &[two, three]).await.expect("enqueue"));
     tx.commit().await.expect("commit");
+    receipts.into_iter().for_each(Receipt::committed);
     assert!(insert(&pool, "topic, data", "'a.other', '1'").await);
     assert!(!insert(&pool, "topic, data", "'a other', '1'").await);
     let checked = sqlx::query_as("SELECT topic, checked FROM syncline_outbox ORDER BY seq");
@@ -212,8 +213,9 @@ async fn check_own<DB: Kit>(url: &str) {
         let error = enqueue_within(&mut tx, &[refused], &limits).await.expect_err("refused");
         assert!(matches!(error, Error::Message(_)), "{error:?}");
     }
-    enqueue(&mut tx, &message()).await.expect("the transaction goes on");
+    let receipt = enqueue(&mut tx, &message()).await.expect("the transaction goes on");
     tx.commit().await.expect("commit");
+    receipt.committed();
     assert_eq!(log(&pool).await.len(), 1);
 }
 

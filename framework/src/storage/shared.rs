@@ -254,7 +254,7 @@ use uuid::Uuid;
 
 use super::{HeldReason, InboxRow, Lease, LogRow, PageLimit};
 use crate::{
-    Error, Result,
+    Result,
     message::{Link, Message, MessageError, Position, check_header},
 };
 
