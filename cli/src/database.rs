@@ -8,6 +8,7 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqlitePoolOptions},
 };
+use syncline::storage::pool::release_within;
 
 use crate::failure::Failure;
 
@@ -61,7 +62,7 @@ async fn mysql(url: &str) -> Result<Database, Failure> {
     );
     reach(&options, &name).await?;
     let pool = MySqlPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(PATIENCE);
-    Ok(Database::MySql(pool.connect_lazy_with(options), name))
+    Ok(Database::MySql(release_within(PATIENCE, pool).connect_lazy_with(options), name))
 }
 
 async fn postgres(url: &str) -> Result<Database, Failure> {
