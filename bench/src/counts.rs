@@ -16,8 +16,8 @@ pub(crate) struct Counts {
     pub(crate) statements: f64,
     /// With them: each is a round trip, once statements are prepared.
     pub(crate) trips: f64,
-    /// Transactions of the whole server that wrote and so took an id; what is behind a savepoint
-    /// takes one, too, and is not counted.
+    /// Transactions of the whole server that wrote and so took an id. What writes behind a savepoint
+    /// takes one, too: as many as there were savepoints are taken off.
     pub(crate) writing: f64,
     pub(crate) commits: f64,
     /// Of the whole server.
