@@ -103,11 +103,15 @@ async fn stress<DB: Kit>(pool: Pool<DB>, open: Option<sqlx::Transaction<'static,
         .map(|limit| {
             let (pool, lease, stop) = (pool.clone(), Arc::clone(&lease), stop.clone());
             tokio::spawn(async move {
+                let mut came = Vec::new();
                 while !stop.is_cancelled() {
-                    if DB::seal(&pool, &lease, limit).await.expect("seal").count == 0 {
+                    let sealed = DB::seal(&pool, &lease, limit).await.expect("seal");
+                    if sealed.count == 0 {
                         tokio::time::sleep(Duration::from_millis(1)).await;
                     }
+                    came.extend(sealed.rows);
                 }
+                came
             })
         })
         .collect();
@@ -118,8 +122,9 @@ async fn stress<DB: Kit>(pool: Pool<DB>, open: Option<sqlx::Transaction<'static,
         writer.await.expect("a writer");
     }
     stop.cancel();
+    let mut came = Vec::new();
     for sealer in sealers {
-        sealer.await.expect("a sealer");
+        came.extend(sealer.await.expect("a sealer"));
     }
     while DB::seal(&pool, &lease, 1_000).await.expect("seal").count > 0 {}
 
@@ -134,11 +139,17 @@ async fn stress<DB: Kit>(pool: Pool<DB>, open: Option<sqlx::Transaction<'static,
     let late = open.is_some();
     if let Some(open) = open {
         open.commit().await.expect("commit");
-        while DB::seal(&pool, &lease, 1_000).await.expect("seal").count > 0 {}
+        let sealed = DB::seal(&pool, &lease, 1_000).await.expect("seal");
+        came.extend(sealed.rows);
     }
     let after = read_all(&pool, 1_000).await;
     assert_eq!(after[..rows.len()], rows, "what was read stays as it was");
     assert_eq!(after.len(), rows.len() + usize::from(late), "the late one has come, once");
+    println!("{}: {} of them came with their seals", DB::LABEL, came.len());
+    for row in came {
+        let position = row.cursor.position.0;
+        assert_eq!(row, after[position as usize - 1], "what comes with a seal is what is read");
+    }
     let dense = after.iter().zip(1..).all(|(row, position)| row.cursor.position.0 == position);
     assert!(dense, "positions are dense");
     for size in [1, 7, 5_000] {

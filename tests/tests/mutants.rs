@@ -190,6 +190,9 @@ async fn seal_after_a_write(pool: &PgPool, locked: bool) -> usize {
             .bind(lease.holder)
             .bind(lease.epoch)
             .bind(10_000_i64)
+            // The rows need not come with it.
+            .bind(0_i64)
+            .bind(0_i32)
             .execute(&mut *tx)
             .await
             .expect("seal");

@@ -132,6 +132,8 @@ impl<DB: Storage> Head<DB> {
         let (count, head) = match &self.lease {
             Some(lease) => {
                 let sealed = DB::seal(pool, lease, limit).await?;
+                // They are there when their readers are woken.
+                self.shared.pages.keep_sealed(life, sealed.rows);
                 (sealed.count, sealed.head)
             }
             None => (0, Some(DB::head(pool).await?)),

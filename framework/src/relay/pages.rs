@@ -34,6 +34,10 @@ pub(super) struct Page {
 }
 
 impl Page {
+    fn new(rows: Vec<LogRow>, end: Cursor) -> Self {
+        Self { rows, end, hashes: OnceLock::new(), followed: AtomicBool::new(false) }
+    }
+
     /// The hash of each row's key; computed once, whatever the number of shards.
     pub(super) fn hashes(&self) -> &[u64] {
         self.hashes.get_or_init(|| self.rows.iter().map(|row| key_hash(&row.message)).collect())
@@ -111,8 +115,7 @@ impl Pages {
             // No row stands between here and the head any more.
             None => DB::locate(pool, head).await?,
         };
-        let page =
-            Arc::new(Page { rows, end, hashes: OnceLock::new(), followed: AtomicBool::new(false) });
+        let page = Arc::new(Page::new(rows, end));
         self.keep(life, after.position, &page);
         Ok(page)
     }
@@ -137,6 +140,14 @@ impl Pages {
             // Who comes for the page reads it again, and tells what is wrong.
             drop(pages.read(&pool, life, after, head).await);
         })))
+    }
+
+    /// Keeps the rows that came with their seal, so that nobody reads them; `life` is the server's
+    /// in which they were sealed.
+    pub(super) fn keep_sealed(&self, life: u64, rows: Vec<LogRow>) {
+        let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return };
+        let (after, end) = (Position(first.cursor.position.0 - 1), last.cursor);
+        self.keep(life, after, &Arc::new(Page::new(rows, end)));
     }
 
     fn find(&self, life: u64, after: Position) -> Option<Arc<Page>> {

@@ -279,13 +279,18 @@ impl<DB: Storage> Run<'_, DB> {
     /// its hands and the next one at its door, what arrives meanwhile goes together: else each
     /// message would cost a transaction of its own, and a queue build up before the consumer.
     fn least(&self) -> i64 {
-        let Sender { shared, carried, .. } = &*self.sender;
-        let full = i64::from(shared.options.batch_messages) * i64::from(carried.pages());
+        let (carried, full) = (&self.sender.carried, self.full());
         let ends = carried.until.map(|until| until.0 - self.read.cursor.position.0);
         match self.window.under_way() < AT_ONCE {
             true => 1,
             false => ends.map_or(full, |ends| full.min(ends)).max(1),
         }
+    }
+
+    /// How many positions are looked at for one batch.
+    fn full(&self) -> i64 {
+        let Sender { shared, carried, .. } = &*self.sender;
+        i64::from(shared.options.batch_messages) * i64::from(carried.pages())
     }
 
     fn tell(&self, state: RouteState) {
@@ -301,12 +306,14 @@ impl<DB: Storage> Run<'_, DB> {
             return Ok(false);
         }
         let mut batch = Gather::new(carried, self.read, shared.options.page());
-        // A shard finds little in a page: it looks at so many that a batch is worth sending.
-        for _ in 0..carried.pages() {
+        // A shard finds little in a page, and a seal may be one of few rows: it looks at so many
+        // that a batch is worth sending.
+        let upto = head.min(Position(self.read.cursor.position.0 + self.full()));
+        while batch.end.cursor.position < upto {
             let page = shared.pages.read(&shared.ready, self.life, batch.end.cursor, head).await?;
             let ahead = shared.pages.read_ahead(&shared.ready, self.life, &page, head);
             self.ahead = ahead.or(self.ahead.take());
-            if !batch.take(&page) || batch.end.cursor.position >= head {
+            if !batch.take(&page) {
                 break;
             }
         }

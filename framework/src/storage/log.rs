@@ -41,13 +41,16 @@ pub struct PageLimit {
 }
 
 /// What one sealing step did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sealed {
     /// How many messages the step closed; none when nothing was there, the lease is gone, or
     /// another sealer was faster.
     pub count: u64,
     /// The last position given out, where the step knows it.
     pub head: Option<Position>,
+    /// The messages that it closed, where they are few and the database gives them in the same
+    /// round trip: all of them, or none.
+    pub rows: Vec<LogRow>,
 }
 
 /// The log: gives committed messages dense positions, and reads them by position.

@@ -42,7 +42,7 @@ impl LogStore for MySql {
         let (count, newest) = (rows.len() as u64, head + rows.len() as i64);
         if count == 0 {
             tx.rollback().await.map_err(Error::database(failed))?;
-            return Ok(Sealed { count, head: Some(Position(head)) });
+            return Ok(Sealed { count, head: Some(Position(head)), rows: Vec::new() });
         }
         let placed = sqlx::query(include_str!("sql/seal.sql"))
             .bind(sqlx::types::Json(&rows))
@@ -65,7 +65,7 @@ impl LogStore for MySql {
             .await
             .map_err(Error::database(failed))?;
         tx.commit().await.map_err(Error::database(failed))?;
-        Ok(Sealed { count, head: Some(Position(newest)) })
+        Ok(Sealed { count, head: Some(Position(newest)), rows: Vec::new() })
     }
 
     async fn head(pool: &MySqlPool) -> Result<Position> {

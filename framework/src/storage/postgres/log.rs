@@ -25,6 +25,9 @@ const WIDE_SCAN: i64 = 10_000;
 const SEALS_A_READ: i64 = 256;
 /// So few rows are read together with their seals.
 const FEW: i64 = 256;
+/// So few rows come with the seal that closes them, unless one has a payload of more bytes.
+const AT_ONCE: i64 = 64;
+const SMALL: i32 = 16 << 10;
 /// How long an engine waits for a connection to listen on.
 const LISTENING: Duration = Duration::from_secs(5);
 /// The channel of wake-ups between processes.
@@ -38,22 +41,22 @@ fn channel(signal: Signal) -> &'static str {
 #[async_trait]
 impl LogStore for Postgres {
     async fn seal(pool: &PgPool, lease: &Lease, limit: i64) -> Result<Sealed> {
-        let sealed: Result<Option<(i64, i64)>, _> = sqlx::query_as(include_str!("sql/seal.sql"))
+        let sealed = sqlx::query(include_str!("sql/seal.sql"))
             .bind(limit)
             .bind(&lease.name)
             .bind(lease.holder)
             .bind(lease.epoch)
             .bind(WIDE_SCAN)
-            .fetch_optional(pool)
+            .bind(AT_ONCE)
+            .bind(SMALL)
+            // To the end: what is told is committed.
+            .fetch_all(pool)
             .await;
         match sealed {
-            Ok(Some((count, head))) => {
-                Ok(Sealed { count: count.unsigned_abs(), head: Some(Position(head)) })
-            }
-            Ok(None) => Ok(Sealed { count: 0, head: None }),
+            Ok(rows) => sealed_rows(&rows).map_err(Error::database("seal the log")),
             // Another sealer took this number first: its seal is as good as ours.
             Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
-                Ok(Sealed { count: 0, head: None })
+                Ok(Sealed::default())
             }
             Err(error) => Err(Error::database("seal the log")(error)),
         }
@@ -207,6 +210,26 @@ impl SealRow {
     fn after(&self, after: Cursor) -> i64 {
         if self.seal == after.seal { self.late_lo.max(after.seq) } else { self.late_lo }
     }
+}
+
+/// What a seal closed: its rows, or one without a message where they do not come with it.
+fn sealed_rows(rows: &[PgRow]) -> sqlx::Result<Sealed> {
+    let Some(first) = rows.first() else { return Ok(Sealed::default()) };
+    let (seal, begins, count): (i64, i64, i64) =
+        (first.try_get(9)?, first.try_get(10)?, first.try_get(11)?);
+    let mut sealed = Sealed {
+        count: count.unsigned_abs(),
+        head: Some(Position(begins + count - 1)),
+        rows: Vec::new(),
+    };
+    if rows.len() as i64 == count && first.try_get::<Option<i64>, _>(0)?.is_some() {
+        for (row, position) in rows.iter().zip(begins..) {
+            let mut row = log_row(row, seal)?;
+            row.cursor.position = Position(position);
+            sealed.rows.push(row);
+        }
+    }
+    Ok(sealed)
 }
 
 /// What was read, and whether it is all that the seals hold; it is not when there is none.

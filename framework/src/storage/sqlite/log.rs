@@ -24,7 +24,7 @@ const POLL: (Duration, Duration) = (Duration::from_millis(5), Duration::from_sec
 #[async_trait]
 impl LogStore for Sqlite {
     async fn seal(pool: &SqlitePool, _lease: &Lease, _limit: i64) -> Result<Sealed> {
-        Ok(Sealed { count: 0, head: Some(Self::head(pool).await?) })
+        Ok(Sealed { head: Some(Self::head(pool).await?), ..Sealed::default() })
     }
 
     async fn head(pool: &SqlitePool) -> Result<Position> {

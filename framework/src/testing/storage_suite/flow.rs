@@ -62,7 +62,8 @@ pub(super) async fn what_comes_while_two_batches_are_under_way_goes_together<DB:
 }
 
 pub(super) async fn one_page_is_read_ahead_of_what_is_sent<DB: Storage>(pool: Pool<DB>) {
-    let all: Vec<_> = (0..50).map(|n| message("in", "a", n)).collect();
+    // More than come with their seal.
+    let all: Vec<_> = (0..100).map(|n| message("in", "a", n)).collect();
     commit(&pool, &all).await;
     let consumer = consumer(&pool, |_| Behaviour::Done).build().expect("a consumer");
     let (gate, sizes) = (Arc::new(Semaphore::new(0)), Arc::<Mutex<Vec<usize>>>::default());
@@ -81,7 +82,7 @@ pub(super) async fn one_page_is_read_ahead_of_what_is_sent<DB: Storage>(pool: Po
     gate.add_permits(100);
     let through = async || {
         let lags = DB::route_lags(&pool).await.expect("lags");
-        (lags[0].position.0 >= 50).then_some(())
+        (lags[0].position.0 >= 100).then_some(())
     };
     eventually("all is sent", through).await;
     relay.stop().await;

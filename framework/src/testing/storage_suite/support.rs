@@ -39,8 +39,21 @@ pub(super) async fn sealer<DB: Storage>(pool: &Pool<DB>) -> Lease {
 
 /// Seals what is there and reads the whole log.
 pub(super) async fn whole_log<DB: Storage>(pool: &Pool<DB>, lease: &Lease) -> Vec<LogRow> {
-    while DB::seal(pool, lease, 1_000).await.expect("seal").count > 0 {}
-    read_all(pool, PAGE).await
+    let mut came = Vec::new();
+    loop {
+        let sealed = DB::seal(pool, lease, 1_000).await.expect("seal");
+        let whole = sealed.rows.is_empty() || sealed.rows.len() as u64 == sealed.count;
+        assert!(whole, "all rows of a seal come with it, or none");
+        came.extend(sealed.rows);
+        if sealed.count == 0 {
+            break;
+        }
+    }
+    let all = read_all(pool, PAGE).await;
+    for row in came {
+        assert!(all.contains(&row), "what comes with a seal is what is read: {row:?}");
+    }
+    all
 }
 
 /// Reads the sealed log in pages.

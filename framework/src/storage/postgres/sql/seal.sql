@@ -1,4 +1,5 @@
--- Closes one batch of the log: $1 batch limit, $2 lease, $3 holder, $4 epoch, $5 wide scan.
+-- Closes one batch of the log: $1 batch limit, $2 lease, $3 holder, $4 epoch, $5 wide scan. Of up
+-- to $6 rows that it closes, it gives those with payloads of up to $7 bytes.
 -- It must be the first statement of its READ COMMITTED transaction: nothing before it may
 -- assign a transaction id, so the lease is looked at and not locked. The fence is the primary
 -- key: of two sealers one gets a unique violation.
@@ -30,20 +31,33 @@ WITH prev AS MATERIALIZED (
           WHERE seq > (SELECT seq_hi FROM prev)
             AND pg_visible_in_snapshot(xid, (SELECT snapshot FROM cur))
           ORDER BY seq LIMIT $1) AS batch
+), sealed AS (
+    INSERT INTO syncline_seal
+        (seal, first_position, count, seq_hi, prev_hi, prev2_hi, late_lo, snapshot, lows)
+    SELECT prev.seal + 1, prev.next_position, late.n + fresh.n, coalesce(fresh.hi, prev.seq_hi),
+           prev.seq_hi, prev.prev_hi,
+           CASE WHEN late.n = 0 THEN prev.seq_hi ELSE bound.late_lo END,
+           cur.snapshot,
+           (SELECT coalesce(jsonb_object_agg(xid::text, low), '{}')
+            FROM pending WHERE xid IN (SELECT xid FROM running))
+    FROM prev, cur, bound, late, fresh
+    -- An empty seal after a wide scan keeps that scan from being repeated.
+    WHERE (late.n + fresh.n > 0 OR prev.seq_hi - bound.late_lo > $5)
+      -- After a restore from a dump the ids of transactions are low: what they say of a row holds no more.
+      AND pg_snapshot_xmax(cur.snapshot) >= pg_snapshot_xmax(prev.snapshot)
+      AND EXISTS (SELECT 1 FROM syncline_lease
+                  WHERE name = $2 AND holder = $3 AND epoch = $4 AND expires_at > clock_timestamp())
+    RETURNING seal, first_position, count, late_lo, seq_hi, snapshot
 )
-INSERT INTO syncline_seal
-    (seal, first_position, count, seq_hi, prev_hi, prev2_hi, late_lo, snapshot, lows)
-SELECT prev.seal + 1, prev.next_position, late.n + fresh.n, coalesce(fresh.hi, prev.seq_hi),
-       prev.seq_hi, prev.prev_hi,
-       CASE WHEN late.n = 0 THEN prev.seq_hi ELSE bound.late_lo END,
-       cur.snapshot,
-       (SELECT coalesce(jsonb_object_agg(xid::text, low), '{}')
-        FROM pending WHERE xid IN (SELECT xid FROM running))
-FROM prev, cur, bound, late, fresh
--- An empty seal after a wide scan keeps that scan from being repeated.
-WHERE (late.n + fresh.n > 0 OR prev.seq_hi - bound.late_lo > $5)
-  -- After a restore from a dump the ids of transactions are low: what they say of a row holds no more.
-  AND pg_snapshot_xmax(cur.snapshot) >= pg_snapshot_xmax(prev.snapshot)
-  AND EXISTS (SELECT 1 FROM syncline_lease
-              WHERE name = $2 AND holder = $3 AND epoch = $4 AND expires_at > clock_timestamp())
-RETURNING count, first_position + count - 1
+SELECT r.seq, r.id, r.topic, r.key, r.time, r.content_type, r.schema_version, r.headers, r.data,
+       s.seal, s.first_position, s.count
+FROM sealed AS s CROSS JOIN prev
+LEFT JOIN LATERAL (
+    SELECT seq, id, topic, key, time, content_type, schema_version, headers, data
+    FROM syncline_outbox
+    WHERE s.count BETWEEN 1 AND $6 AND seq > s.late_lo AND seq <= s.seq_hi
+      AND pg_visible_in_snapshot(xid, s.snapshot)
+      AND (seq > prev.seq_hi OR NOT pg_visible_in_snapshot(xid, prev.snapshot))
+      AND octet_length(data) <= $7
+) AS r ON true
+ORDER BY r.seq
