@@ -1,6 +1,12 @@
 //! The one place where transactions begin.
 
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
 use sqlx::{Pool, Transaction};
+use tokio::runtime::Handle;
 
 use super::Base;
 use crate::{Error, Result};
@@ -22,18 +28,45 @@ use crate::{Error, Result};
 /// # tx.rollback().await.ok(); Ok(()) }
 /// ```
 pub async fn begin<DB: Base>(pool: &Pool<DB>) -> Result<Transaction<'static, DB>> {
-    spawned(DB::begin_write(pool.clone())).await
+    finished(DB::begin_write(pool.clone())).await
 }
 
 /// As [`begin`], for an engine of sagas.
 pub(crate) async fn begin_limited<DB: Base>(pool: &Pool<DB>) -> Result<Transaction<'static, DB>> {
-    spawned(DB::begin_limited(pool.clone())).await
+    finished(DB::begin_limited(pool.clone())).await
 }
 
-async fn spawned<DB: Base>(
+async fn finished<DB: Base>(
     begin: impl Future<Output = sqlx::Result<Transaction<'static, DB>>> + Send + 'static,
 ) -> Result<Transaction<'static, DB>> {
-    // A task of its own: it is never dropped half way, and an unwanted transaction rolls back.
-    let begun = tokio::spawn(begin).await;
-    begun.unwrap_or(Err(sqlx::Error::BeginFailed)).map_err(Error::database("begin a transaction"))
+    let begun = Finished { begin: Some(Box::pin(begin)), runtime: Handle::current() };
+    begun.await.map_err(Error::database("begin a transaction"))
+}
+
+/// A future that is never dropped half way: dropped before its end, it goes on in a task of its
+/// own. A transaction that nobody waits for any more rolls back.
+struct Finished<F: Future<Output: Send> + Send + 'static> {
+    begin: Option<Pin<Box<F>>>,
+    runtime: Handle,
+}
+
+impl<F: Future<Output: Send> + Send + 'static> Future for Finished<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let Some(begin) = &mut self.begin else { return Poll::Pending };
+        let begun = begin.as_mut().poll(context);
+        if begun.is_ready() {
+            self.begin = None;
+        }
+        begun
+    }
+}
+
+impl<F: Future<Output: Send> + Send + 'static> Drop for Finished<F> {
+    fn drop(&mut self) {
+        if let Some(begin) = self.begin.take() {
+            self.runtime.spawn(begin);
+        }
+    }
 }
