@@ -155,9 +155,10 @@ pub trait Base: sqlx::Database<Connection: sqlx::migrate::Migrate> {
     /// How many transactions of an engine of sagas may be under way at once.
     const ENGINE_AT_ONCE: u32 = 1;
 
-    /// The pool of an engine of sagas: the service's, with its settings, or one like it where a
-    /// transaction alone cannot have limits.
-    fn engine_pool(pool: &Pool<Self>) -> Pool<Self> {
+    /// The pool of an engine of sagas with so many transactions `at_once`: one like the service's,
+    /// with its settings, of few connections, which have prepared what is asked again and again; or
+    /// the service's own.
+    fn engine_pool(pool: &Pool<Self>, _at_once: u32) -> Pool<Self> {
         pool.clone()
     }
 

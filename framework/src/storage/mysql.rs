@@ -110,8 +110,8 @@ impl Base for MySql {
         pool.begin_with(include_str!("mysql/sql/begin.sql")).await
     }
 
-    fn engine_pool(pool: &MySqlPool) -> MySqlPool {
-        let options = pool.options().clone().min_connections(0).max_connections(1);
+    fn engine_pool(pool: &MySqlPool, at_once: u32) -> MySqlPool {
+        let options = pool.options().clone().min_connections(0).max_connections(at_once);
         options.connect_lazy_with((*pool.connect_options()).clone())
     }
 

@@ -108,6 +108,11 @@ impl Base for Postgres {
         pool.begin().await
     }
 
+    fn engine_pool(pool: &PgPool, at_once: u32) -> PgPool {
+        let options = pool.options().clone().min_connections(0).max_connections(at_once);
+        options.connect_lazy_with((*pool.connect_options()).clone())
+    }
+
     async fn savepoint(tx: &mut Transaction<'_, Self>, what: Savepoint) -> sqlx::Result<()> {
         tx.execute(sqlx::raw_sql(savepoint_sql!(what, "postgres"))).await.map(drop)
     }

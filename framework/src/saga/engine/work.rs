@@ -45,7 +45,7 @@ pub(super) async fn run<DB: Storage>(engine: Arc<Inner<DB>>, stop: CancellationT
     engine.running.fetch_add(1, Ordering::Relaxed);
     let _running = Running(&engine.running);
     let (mut learnt, mut backoff) = (Learnt::default(), Backoff::new(LONGEST));
-    let pool = DB::engine_pool(&engine.pool);
+    let pool = DB::engine_pool(&engine.pool, engine.at_once);
     let (mut decidable, mut told, mut pause) = (Decidable::default(), false, SHORTEST);
     let (mut watch, mut watch_at) = (None, Instant::now());
     let wish = Wish::Sagas(engine.owners.clone());

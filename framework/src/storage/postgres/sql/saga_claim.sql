@@ -2,7 +2,8 @@
 -- than are taken, so that those that others have locked do not hide the rest. An engine that is
 -- frozen from here on is ended by the server, as a relay is: others take its instances over.
 -- Whatever the statistics are, instances are looked up by their ids: OFFSET 0 rules joins out, and
--- num_nonnulls an index of all that are open.
+-- num_nonnulls an index of all that are open. A limit that the planner does not know makes it expect
+-- a few rows: it reads along the index, which notes what is dead, and not a bitmap, which does not.
 SELECT s.id, s.saga, s.version, s.input, s.state,
        (extract(epoch FROM statement_timestamp()) * 1000000)::bigint
 FROM syncline_saga AS s
@@ -12,7 +13,8 @@ WHERE s.id = ANY (ARRAY(
     CROSS JOIN LATERAL (
         SELECT event.saga_id
         FROM (
-            SELECT saga_id FROM syncline_saga_event WHERE owner = o.owner ORDER BY id OFFSET 0
+            SELECT saga_id FROM syncline_saga_event WHERE owner = o.owner
+            ORDER BY id LIMIT (SELECT 9223372036854775807)
         ) AS event
         CROSS JOIN LATERAL (
             SELECT FROM syncline_saga
@@ -28,7 +30,7 @@ WHERE s.id = ANY (ARRAY(
         FROM (
             SELECT subject FROM syncline_timer
             WHERE kind = 'saga' AND owner = o.owner AND due_at <= statement_timestamp()
-            ORDER BY due_at OFFSET 0
+            ORDER BY due_at LIMIT (SELECT 9223372036854775807)
         ) AS timer
         CROSS JOIN LATERAL (
             SELECT FROM syncline_saga

@@ -4,7 +4,8 @@ SELECT due FROM (
     SELECT 0::bigint AS due
     FROM json_array_elements_text($1::json) AS o (owner)
     CROSS JOIN LATERAL (
-        SELECT saga_id FROM syncline_saga_event WHERE owner = o.owner ORDER BY id OFFSET 0
+        SELECT saga_id FROM syncline_saga_event WHERE owner = o.owner
+        ORDER BY id LIMIT (SELECT 9223372036854775807)
     ) AS e
     CROSS JOIN LATERAL (
         SELECT FROM syncline_saga
@@ -20,7 +21,7 @@ SELECT due FROM (
         SELECT due_at, subject FROM syncline_timer
         WHERE kind = 'saga' AND owner = o.owner
           AND due_at <= statement_timestamp() + $3 * interval '1 millisecond'
-        ORDER BY due_at OFFSET 0
+        ORDER BY due_at LIMIT (SELECT 9223372036854775807)
     ) AS t
     CROSS JOIN LATERAL (
         SELECT FROM syncline_saga
