@@ -24,7 +24,9 @@ pub mod wire;
 
 pub use decide::{Answer, Decision, Effect, Event, Timer, UndoAnswer, decide};
 pub use definition::{Call, Outcome, Reads, Ref, Saga, SagaBuilder, StepBuilder};
-pub use engine::{Replies, Sagas, SagasBuilder, SagasHandle, SagasStatus, StartError, Started};
+pub use engine::{
+    Over, Replies, Sagas, SagasBuilder, SagasHandle, SagasStatus, StartError, Started,
+};
 pub use participant::{SagaHandler, TccHandler, tcc};
 pub use plan::{Plan, PlanBuilder, PlanError};
 pub use state::{End, Misfit, Phase, State, Status, StepState};

@@ -1,17 +1,11 @@
 //! Sagas a second.
 
-use std::{
-    collections::HashMap,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use futures::FutureExt;
-use sqlx::{Executor, PgPool, Postgres};
+use sqlx::{Executor, Postgres};
 use syncline::begin;
-use tokio::sync::{Mutex, oneshot};
-use uuid::Uuid;
 
 use crate::{
     bench::{Bench, Suite},
@@ -33,7 +27,6 @@ const CHECKED: &str = "every effect stands once, and those of refused sagas were
 const AT_ONCE: usize = 16;
 const MANY: usize = 128;
 const PATIENCE: Duration = Duration::from_secs(60);
-const WATCH_EVERY: Duration = Duration::from_millis(2);
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS effect (
     saga bigint NOT NULL, step text NOT NULL, done boolean NOT NULL, PRIMARY KEY (saga, step, done))";
 /// Remote steps, each with three commits, the start and what is decided of it.
@@ -113,12 +106,10 @@ async fn sagas(
     time: Duration,
 ) -> anyhow::Result<f64> {
     let services = Services::start(place, urls).await?;
-    let watched = Watched::start(urls[0]).await?;
-    through(&services, &watched, at_once, WARM, Until::Time(WARMING)).await?;
+    through(&services, at_once, WARM, Until::Time(WARMING)).await?;
     let began = Instant::now();
-    let count = through(&services, &watched, at_once, 0, Until::Time(time)).await?;
+    let count = through(&services, at_once, 0, Until::Time(time)).await?;
     let rate = count as f64 / began.elapsed().as_secs_f64();
-    watched.end().await;
     services.end().await?;
     check(effects(place, urls), count).await?;
     Ok(rate)
@@ -147,21 +138,18 @@ async fn costs(bench: &mut Bench, place: Place, at_once: usize) -> anyhow::Resul
     let urls = databases(bench, false).await?;
     let urls = urls.each_ref().map(|url| &url[..]);
     let services = Services::start(place, urls).await?;
-    let watched = Watched::start(urls[0]).await?;
     // The first ones make inboxes.
-    through(&services, &watched, at_once, WARM, Until::Count(at_once as i64)).await?;
+    through(&services, at_once, WARM, Until::Count(at_once as i64)).await?;
     let counters = [Counter::start(urls[0]).await?, Counter::start(urls[1]).await?];
-    through(&services, &watched, at_once, 0, Until::Count(count)).await?;
-    let looks = watched.end().await as f64;
+    through(&services, at_once, 0, Until::Count(count)).await?;
     services.end().await?;
     let [orders, steps] = counters;
     let (orders, steps) = (orders.end().await?, steps.end().await?);
     check(effects(place, urls), count).await?;
     let all = Counts {
-        // The suite's own looks for what is over are none of a saga's.
-        statements: orders.statements + steps.statements - looks,
-        trips: orders.trips + steps.trips - looks,
-        commits: orders.commits + steps.commits - looks,
+        statements: orders.statements + steps.statements,
+        trips: orders.trips + steps.trips,
+        commits: orders.commits + steps.commits,
         dead_rows: orders.dead_rows + steps.dead_rows,
         // These are counted for the whole server.
         ..orders
@@ -241,80 +229,23 @@ where
 /// Starts sagas and waits until they are over.
 async fn through(
     services: &Services,
-    watched: &Watched,
     at_once: usize,
     first: i64,
     until: Until,
 ) -> anyhow::Result<i64> {
     let (sagas, orders) = (services.sagas.clone(), services.orders.clone());
-    let waiting = Arc::clone(&watched.waiting);
     let one = move |number: i64| {
-        let (sagas, orders, waiting) = (sagas.clone(), orders.clone(), Arc::clone(&waiting));
+        let (sagas, orders) = (sagas.clone(), orders.clone());
         async move {
             let mut tx = begin(&orders).await?;
             let key = format!("order {number}");
             let started = sagas.start(&mut tx, SAGA, &key, &number).await?;
+            let over = started.over();
             tx.commit().await?;
-            let (sender, over) = oneshot::channel();
-            waiting.lock().await.insert(started.id, sender);
             started.committed();
-            tokio::time::timeout(PATIENCE, over).await.context("a saga does not end")??;
+            over.within(PATIENCE).await?.context("a saga does not end")?;
             Ok(())
         }
     };
     many(at_once, first, until, one).await
-}
-
-/// Who waits for which instance to be over.
-type Waiting = Arc<Mutex<HashMap<Uuid, oneshot::Sender<()>>>>;
-
-/// Tells of instances that are over; there is one for all of them.
-struct Watched {
-    waiting: Waiting,
-    stop: oneshot::Sender<()>,
-    task: tokio::task::JoinHandle<u64>,
-}
-
-impl Watched {
-    async fn start(url: &str) -> anyhow::Result<Self> {
-        let (waiting, (stop, stopped)) = (Waiting::default(), oneshot::channel());
-        let task = tokio::spawn(watch(open(url, 1).await?, Arc::clone(&waiting), stopped));
-        Ok(Self { waiting, stop, task })
-    }
-
-    /// How often it has looked.
-    async fn end(self) -> u64 {
-        drop(self.stop);
-        self.task.await.unwrap_or_default()
-    }
-}
-
-async fn watch(pool: PgPool, waiting: Waiting, mut stopped: oneshot::Receiver<()>) -> u64 {
-    let mut looks = 0;
-    loop {
-        tokio::select! {
-            _ = &mut stopped => break,
-            () = tokio::time::sleep(WATCH_EVERY) => {}
-        }
-        let mut waiting = waiting.lock().await;
-        let ids: Vec<Uuid> = waiting.keys().copied().collect();
-        if ids.is_empty() {
-            continue;
-        }
-        looks += 1;
-        // Looked up by their keys even where the plan was made while the table was empty.
-        let sql = "SELECT w.id FROM unnest($1) AS w (id) CROSS JOIN LATERAL (
-                       SELECT ended_at FROM syncline_saga WHERE id = w.id OFFSET 0) AS s
-                   WHERE s.ended_at IS NOT NULL";
-        // Who waits in vain says so.
-        let Ok(over) = sqlx::query_scalar(sql).bind(ids).fetch_all(&pool).await else { continue };
-        let over: Vec<Uuid> = over;
-        for id in over {
-            if let Some(sender) = waiting.remove(&id) {
-                sender.send(()).ok();
-            }
-        }
-    }
-    pool.close().await;
-    looks
 }

@@ -5,6 +5,7 @@ mod changes;
 mod keep;
 mod learnt;
 mod local;
+mod over;
 mod replies;
 mod round;
 mod start;
@@ -33,6 +34,7 @@ use crate::{
     storage::{check_schema, saga_owner},
 };
 
+pub use over::Over;
 pub use replies::Replies;
 pub use start::{StartError, Started};
 
@@ -70,6 +72,7 @@ struct Inner<DB: Storage> {
     /// A signal to other processes is under way.
     signalling: AtomicBool,
     status: Mutex<SagasStatus>,
+    waiting: over::Waiting,
 }
 
 /// How the engine is.
@@ -183,9 +186,9 @@ impl<DB: Storage> SagasBuilder<DB> {
     }
 
     /// How many transactions at the most decide at the same time, each other instances (4 on
-    /// PostgreSQL; elsewhere it is 1, whatever is said), and never more than half of the pool's
-    /// connections, of which each takes one. Where local steps of different instances write the
-    /// same rows, one may be better: after a deadlock it is one for a minute.
+    /// PostgreSQL, on connections of the engine's own, which are made as the pool's are; elsewhere
+    /// it is 1, whatever is said). Where local steps of different instances write the same rows, one
+    /// may be better: after a deadlock it is one for a minute.
     #[must_use]
     pub fn at_once(mut self, transactions: u32) -> Self {
         self.at_once = transactions;
@@ -211,9 +214,7 @@ impl<DB: Storage> SagasBuilder<DB> {
         if poll.is_zero() || batch == 0 || at_once == 0 {
             return fail("`poll`, `batch` and `at_once` must be more than nought".to_owned());
         }
-        // The service needs some, too.
-        let half = (pool.options().get_max_connections() / 2).max(1);
-        let at_once = at_once.min(half).min(DB::ENGINE_AT_ONCE);
+        let at_once = at_once.min(DB::ENGINE_AT_ONCE);
         let mut owners = Vec::new();
         for Saga { plan, .. } in &sagas {
             owners.push(saga_owner(plan.name(), plan.version()));
@@ -221,7 +222,7 @@ impl<DB: Storage> SagasBuilder<DB> {
         if owners.iter().collect::<HashSet<_>>().len() < owners.len() {
             return fail(format!("a version of a saga is there twice: {}", owners.join(", ")));
         }
-        let (running, signalling, status) = Default::default();
+        let (running, signalling, status, waiting) = Default::default();
         Ok(Sagas(Arc::new(Inner {
             source,
             pool,
@@ -234,6 +235,7 @@ impl<DB: Storage> SagasBuilder<DB> {
             running,
             signalling,
             status,
+            waiting,
         })))
     }
 }

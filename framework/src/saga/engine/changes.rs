@@ -13,10 +13,22 @@ pub(super) fn status_word(status: Status) -> &'static str {
         Status::Running => "running",
         Status::Compensating => "compensating",
         Status::Stuck => "stuck",
-        Status::Ended(End::Completed) => "completed",
-        Status::Ended(End::Compensated) => "compensated",
-        Status::Ended(End::Resolved) => "resolved",
+        Status::Ended(end) => end_word(end),
     }
+}
+
+fn end_word(end: End) -> &'static str {
+    match end {
+        End::Completed => "completed",
+        End::Compensated => "compensated",
+        End::Resolved => "resolved",
+    }
+}
+
+/// The end that a status tells of.
+pub(super) fn end_of_word(status: &str) -> Option<End> {
+    let ends = [End::Completed, End::Compensated, End::Resolved];
+    ends.into_iter().find(|end| end_word(*end) == status)
 }
 
 /// What the log says of an event, and why it was ignored if it was.

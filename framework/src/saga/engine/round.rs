@@ -17,7 +17,7 @@ use super::{
 use crate::{
     Error, Receipt, Storage,
     outbox::enqueue_all,
-    saga::Event,
+    saga::{End, Event, Status},
     storage::{Pending, SagaChanges, SagaRow, begin_limited},
 };
 
@@ -73,7 +73,7 @@ impl<DB: Storage> Inner<DB> {
         let timers: Vec<_> = turns.iter().flat_map(Turn::timers).collect();
         let pending = DB::pending(&mut tx, &ids, &timers).await?;
         let done = self.decide_and_write(&mut tx, turns, pending, &excused).await;
-        let (changed, receipts, last) = match done {
+        let Wrote { changed, receipts, last, over } = match done {
             Ok(done) => done,
             Err((Stop::Error(error, _), last)) => {
                 return Err(Stop::Error(error, Some(Box::new(Blame { instances: ids, last }))));
@@ -84,11 +84,22 @@ impl<DB: Storage> Inner<DB> {
             return Err(Stop::Error(error, Some(Box::new(Blame { instances: ids, last }))));
         }
         receipts.into_iter().take(1).for_each(Receipt::committed);
+        self.waiting.tell(over);
         Ok(Round { claimed: ids, changed })
     }
 }
 
-type Wrote = (usize, Vec<Receipt>, Option<Key>);
+/// What is written and not committed yet.
+struct Wrote {
+    /// How many instances are changed.
+    changed: usize,
+    receipts: Vec<Receipt>,
+    /// The last local step that ran.
+    last: Option<Key>,
+    /// Instances that are over, and how they have ended.
+    over: Vec<(Uuid, End)>,
+}
+
 type Unwritten = (Stop, Option<Key>);
 
 impl<DB: Storage> Inner<DB> {
@@ -118,14 +129,17 @@ impl<DB: Storage> Inner<DB> {
         if last.is_some() {
             DB::still_open(tx).await.map_err(|error| blame(error, &last))?;
         }
-        let mut changed = 0;
+        let (mut changed, mut over) = (0, Vec::new());
         for mut turn in turns {
+            if let Status::Ended(end) = turn.state.status {
+                over.push((turn.id(), end));
+            }
             messages.append(&mut turn.commands);
             changed += usize::from(turn.write(&mut changes).map_err(|stop| (stop, last.clone()))?);
         }
         let receipts = enqueue_all(tx, &messages).await.map_err(|error| blame(error, &last))?;
         DB::save_sagas(tx, &changes).await.map_err(|error| blame(error, &last))?;
-        Ok((changed, receipts, last))
+        Ok(Wrote { changed, receipts, last, over })
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 use sqlx::Transaction;
 use uuid::Uuid;
 
-use super::{Inner, Sagas, tell::Tell};
+use super::{Inner, Over, Sagas, tell::Tell};
 use crate::{
     Error, HandlerError, Storage,
     saga::{Event, State},
@@ -33,6 +33,31 @@ impl fmt::Debug for Started {
 }
 
 impl Started {
+    /// Waits until the instance is over. Made before the commit and awaited after it, it is told by
+    /// the engine at once where that runs by the same [`Sagas`]; of what another process decides, or
+    /// an operator, it hears by asking every [`poll`](super::SagasBuilder::poll).
+    ///
+    /// ```
+    /// # #[cfg(feature = "sqlite")]
+    /// # async fn example(
+    /// #     pool: sqlx::SqlitePool, sagas: syncline::saga::Sagas<sqlx::Sqlite>,
+    /// # ) -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    /// let mut tx = syncline::begin(&pool).await?;
+    /// let started = sagas.start(&mut tx, "registration", "request-17", &"ada").await?;
+    /// let over = started.over();
+    /// tx.commit().await?;
+    /// started.committed();
+    /// match over.within(Duration::from_secs(2)).await? {
+    ///     Some(end) => println!("{end:?}"),
+    ///     None => println!("accepted; ask later"),
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn over(&self) -> Over {
+        Over::new(self.id, self.repeated, Arc::clone(&self.engine))
+    }
+
     /// Wakes the engine, also that of another process where the database can. Call it after the
     /// commit; without it the engine finds the instance by polling.
     pub fn committed(self) {

@@ -6,9 +6,14 @@ use std::{
     time::Duration,
 };
 
-use super::Inner;
+use async_trait::async_trait;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use super::{Inner, changes::end_of_word};
 use crate::{
-    Storage,
+    Result, Storage,
+    saga::End,
     storage::Signal,
     wake::{self, Decidable},
 };
@@ -16,16 +21,47 @@ use crate::{
 /// Commits of so long are told of by one signal.
 const GATHERED: Duration = Duration::from_millis(2);
 
-/// An engine that is told, whatever its database is.
+/// An engine that is told, and that tells, whatever its database is.
+#[async_trait]
 pub(super) trait Tell: Send + Sync {
     /// A start has committed.
     fn tell(self: Arc<Self>);
+
+    /// Somebody waits until an instance is over; told when this engine has decided that.
+    fn hear(&self, id: Uuid) -> watch::Receiver<Option<End>>;
+
+    /// Nobody may wait for it any more.
+    fn forget(&self, id: Uuid);
+
+    /// How an instance has ended, as the database knows it.
+    async fn end_of(&self, id: Uuid) -> Result<Option<End>>;
+
+    /// How often the database is asked.
+    fn poll(&self) -> Duration;
 }
 
+#[async_trait]
 impl<DB: Storage> Tell for Inner<DB> {
     fn tell(self: Arc<Self>) {
         wake::decidable();
         self.signal_after(async {});
+    }
+
+    fn hear(&self, id: Uuid) -> watch::Receiver<Option<End>> {
+        self.waiting.hear(id)
+    }
+
+    fn forget(&self, id: Uuid) {
+        self.waiting.forget(id);
+    }
+
+    async fn end_of(&self, id: Uuid) -> Result<Option<End>> {
+        let saga = DB::saga(&self.pool, id).await?;
+        Ok(saga.and_then(|saga| end_of_word(&saga.status)))
+    }
+
+    fn poll(&self) -> Duration {
+        self.poll
     }
 }
 
