@@ -54,6 +54,7 @@ async fn is_heard_of<DB: Kit>(url: String) {
 
     let sagas = engine(&pool, HOUR);
     let running = sagas.run().await.expect("it starts");
+    let began = Instant::now();
     for (n, end) in [(1, End::Completed), (-2, End::Compensated)] {
         let (started, over) = start(&pool, &sagas, n).await;
         // Another one who waits for the same, and one who does no more.
@@ -67,6 +68,7 @@ async fn is_heard_of<DB: Kit>(url: String) {
     let (again, over) = start(&pool, &sagas, 1).await;
     assert!(again.repeated);
     assert_eq!(over.within(PATIENCE).await.expect("asked"), Some(End::Completed));
+    assert!(began.elapsed() < PATIENCE, "the database was not asked before the limit");
     running.stop().await;
 
     // Nobody decides it, and it was not even committed.
@@ -85,7 +87,9 @@ async fn is_heard_of<DB: Kit>(url: String) {
     let running = engine(&pool, HOUR).run().await.expect("it starts");
     let (started, over) = start(&pool, &sagas, 5).await;
     started.committed();
+    let began = Instant::now();
     assert_eq!(over.within(PATIENCE).await.expect("asked"), Some(End::Completed));
+    assert!(began.elapsed() < PATIENCE, "it was asked at each poll");
     running.stop().await;
 }
 
