@@ -134,6 +134,9 @@ pub trait Base: sqlx::Database<Connection: sqlx::migrate::Migrate> {
     /// This database's migrations.
     const MIGRATIONS: &'static [syncline_migrations::Migration];
 
+    /// Whether a session may be set to see what others have not committed.
+    const READS_UNCOMMITTED: bool = false;
+
     /// Begins a transaction that will write (SQLite takes its write lock at once, so that it
     /// cannot fail later for having read first).
     async fn begin_write(pool: Pool<Self>) -> sqlx::Result<Transaction<'static, Self>>;

@@ -16,9 +16,16 @@ use syncline::{
     storage::{LogStore, Signal},
 };
 use syncline_tests::{
+    cut::Proxy,
     kit::Kit,
     relays::{Direct, eventually, noting, start},
-    servers::{mariadb_database, postgres_database, sqlite_database},
+    servers::{POSTGRES, mariadb_database, postgres_database, sqlite_database},
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::JoinHandle,
+    time::timeout,
 };
 
 /// A relay that looks of itself now and then, over a consumer of the same database.
@@ -107,32 +114,104 @@ async fn polling_covers_a_lost_wake_up_on_sqlite() {
     covered_by_polling(url, async |_: &Pool<Sqlite>| 1).await;
 }
 
+/// What becomes of the connections through a proxy that there are.
+#[derive(Clone, Copy)]
+enum Fault {
+    None,
+    Reset,
+    Stall,
+}
+
+/// A proxy before the server; connections that are made after a fault work.
+async fn unsteady() -> (watch::Sender<Fault>, u16) {
+    let server = std::env::var(POSTGRES).expect("a server");
+    let (_, server) = server.split_once('@').expect("a user");
+    let server = server.split('/').next().expect("host:port").to_owned();
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let port = listener.local_addr().expect("an address").port();
+    let fault = watch::Sender::new(Fault::None);
+    let faults = fault.clone();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let mut faults = faults.subscribe();
+            let mut server = TcpStream::connect(&server).await.expect("the server");
+            tokio::spawn(async move {
+                tokio::select! {
+                    _ = tokio::io::copy_bidirectional(&mut client, &mut server) => {}
+                    _ = faults.changed() => {
+                        let fault = *faults.borrow();
+                        match fault {
+                            Fault::Stall => std::future::pending().await,
+                            _ => client.set_zero_linger().expect("a reset"),
+                        }
+                    }
+                }
+            });
+        }
+    });
+    (fault, port)
+}
+
+/// Counts what a listener says, without a relay: that one would look by itself.
+async fn listening(url: &str) -> (JoinHandle<()>, Arc<AtomicUsize>) {
+    let pool = Postgres::connect(url, 8).await.expect("connect");
+    let mut watch = Postgres::watch(&pool, Signal::Outbox).await.expect("listen");
+    let heard = Arc::<AtomicUsize>::default();
+    let counted = Arc::clone(&heard);
+    let task = tokio::spawn(async move {
+        loop {
+            // As its owners do, who often stop waiting for it.
+            let changed = timeout(Duration::from_millis(300), watch.changed()).await;
+            counted.fetch_add(usize::from(changed.is_ok()), Ordering::SeqCst);
+        }
+    });
+    (task, heard)
+}
+
+/// Waits until more than `before` was heard, and says how much.
+async fn hears(heard: &AtomicUsize, before: usize) -> usize {
+    eventually("it hears", async || {
+        let now = heard.load(Ordering::SeqCst);
+        (now > before).then_some(now)
+    })
+    .await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_listener_that_was_cut_off_listens_again_on_postgres() {
     let Some(url) = postgres_database().await else { return };
     let pool = Postgres::connect(&url, 8).await.expect("connect");
-    // Without a relay: that one would look by itself.
-    let mut watch = Postgres::watch(&pool, Signal::Outbox).await.expect("listen");
-    let heard = Arc::<AtomicUsize>::default();
-    let counted = Arc::clone(&heard);
-    let listening = tokio::spawn(async move {
-        loop {
-            watch.changed().await;
-            counted.fetch_add(1, Ordering::SeqCst);
-        }
-    });
+    let (task, heard) = listening(&url).await;
+    let mut before = 0;
     for _ in 0..3 {
-        let listens = "SELECT 1 FROM pg_stat_activity \
-                       WHERE datname = current_database() AND query LIKE 'LISTEN%'";
-        eventually("it listens", async || {
-            pool.fetch_optional(listens).await.expect("sessions").map(drop)
-        })
-        .await;
-        let before = heard.load(Ordering::SeqCst);
         Postgres::signal(&pool, Signal::Outbox).await.expect("signal");
-        eventually("it hears", async || (heard.load(Ordering::SeqCst) > before).then_some(()))
-            .await;
+        before = hears(&heard, before).await;
         end_listeners(&pool).await;
+        // Nobody signals: what it would have been told meanwhile is lost, so it says that there may
+        // have been something, once it listens again.
+        before = hears(&heard, before).await;
     }
-    listening.abort();
+    Postgres::signal(&pool, Signal::Outbox).await.expect("signal");
+    hears(&heard, before).await;
+    task.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listener_whose_connection_is_reset_or_dead_listens_again_on_postgres() {
+    let Some(url) = postgres_database().await else { return };
+    let pool = Postgres::connect(&url, 8).await.expect("connect");
+    let (fault, port) = unsteady().await;
+    let (task, heard) = listening(&Proxy::url(&url, port)).await;
+    Postgres::signal(&pool, Signal::Outbox).await.expect("signal");
+    let mut before = hears(&heard, 0).await;
+    fault.send_replace(Fault::Reset);
+    before = hears(&heard, before).await;
+    Postgres::signal(&pool, Signal::Outbox).await.expect("signal");
+    before = hears(&heard, before).await;
+    // Nothing comes through any more, and nobody says so.
+    fault.send_replace(Fault::Stall);
+    before = hears(&heard, before).await;
+    Postgres::signal(&pool, Signal::Outbox).await.expect("signal");
+    hears(&heard, before).await;
+    task.abort();
 }

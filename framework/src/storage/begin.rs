@@ -5,7 +5,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use sqlx::{Pool, Transaction};
+use sqlx::{Database, Pool, Transaction, pool::PoolConnection};
 use tokio::runtime::Handle;
 
 use super::Base;
@@ -16,7 +16,8 @@ use crate::{Error, Result};
 /// Use it instead of `pool.begin()`: dropping this future (a client disconnects while its
 /// request waits) never leaves an open transaction on a pooled connection, which
 /// `pool.begin()` of sqlx 0.9.0 can do (sqlx issues 4385 and 4393). On SQLite it takes the
-/// write lock at once, so that the transaction cannot fail later for having read first.
+/// write lock at once, so that the transaction cannot fail later for having read first; elsewhere
+/// it is READ COMMITTED, whatever the session's default is.
 ///
 /// # Errors
 /// [`Error::Database`]: the pool is exhausted or the database is away.
@@ -34,6 +35,32 @@ pub async fn begin<DB: Base>(pool: &Pool<DB>) -> Result<Transaction<'static, DB>
 /// As [`begin`], for an engine of sagas.
 pub(crate) async fn begin_limited<DB: Base>(pool: &Pool<DB>) -> Result<Transaction<'static, DB>> {
     finished(DB::begin_limited(pool.clone())).await
+}
+
+/// A connection for one statement that reads what is promised to others, as how far a consumer is.
+pub(super) enum Reading<DB: Database> {
+    /// A statement by itself sees only what is committed.
+    Alone(PoolConnection<DB>),
+    /// A session may be at READ UNCOMMITTED: the transaction states another level.
+    Within(Transaction<'static, DB>),
+}
+
+impl<DB: Database> Reading<DB> {
+    pub(super) fn connection(&mut self) -> &mut DB::Connection {
+        match self {
+            Self::Alone(connection) => connection,
+            Self::Within(transaction) => transaction,
+        }
+    }
+}
+
+/// A connection for one such statement.
+pub(super) async fn reading<DB: Base>(pool: &Pool<DB>) -> Result<Reading<DB>> {
+    if DB::READS_UNCOMMITTED {
+        return begin(pool).await.map(Reading::Within);
+    }
+    let connection = pool.acquire().await.map_err(Error::database("acquire a connection"))?;
+    Ok(Reading::Alone(connection))
 }
 
 async fn finished<DB: Base>(

@@ -32,6 +32,7 @@ use super::{
     PulseStore, ReapplyStore, RetentionStore, RouteLag, RouteRow, RouteStore, SagaChanges,
     SagaEvent, SagaFilter, SagaInspect, SagaLock, SagaLogRow, SagaRow, SagaStore, SagaSummary,
     SagaTimer, Save, Savepoint, Server, ShardKey, Steps, StreamStore, StreamVersion, Swept, Term,
+    begin::reading,
     pool::{release_within, trusting},
     saga_owner,
 };
@@ -105,6 +106,7 @@ const NO_SAVEPOINT: u16 = 1305;
 impl Base for MySql {
     const LABEL: &'static str = "MySQL/MariaDB";
     const MIGRATIONS: &'static [syncline_migrations::Migration] = syncline_migrations::MYSQL;
+    const READS_UNCOMMITTED: bool = true;
 
     async fn begin_write(pool: MySqlPool) -> sqlx::Result<Transaction<'static, Self>> {
         pool.begin_with(include_str!("mysql/sql/begin.sql")).await

@@ -3,6 +3,7 @@
 mod delayed;
 mod inbox;
 mod inspect;
+mod listener;
 mod log;
 mod migrate;
 mod outbox;
@@ -38,7 +39,7 @@ use super::{
     PulseStore, ReapplyStore, RetentionStore, RouteLag, RouteRow, RouteStore, SagaChanges,
     SagaEvent, SagaFilter, SagaInspect, SagaLock, SagaLogRow, SagaRow, SagaStore, SagaSummary,
     SagaTimer, Save, Savepoint, Server, ShardKey, Steps, StreamStore, StreamVersion, Swept, Term,
-    pool::trusting,
+    begin::reading, pool::trusting,
 };
 use crate::{
     Error, Result, begin,
@@ -105,7 +106,7 @@ impl Base for Postgres {
     const ENGINE_AT_ONCE: u32 = u32::MAX;
 
     async fn begin_write(pool: PgPool) -> sqlx::Result<Transaction<'static, Self>> {
-        pool.begin().await
+        pool.begin_with(include_str!("postgres/sql/begin.sql")).await
     }
 
     fn engine_pool(pool: &PgPool, at_once: u32) -> PgPool {
@@ -118,26 +119,20 @@ impl Base for Postgres {
     }
 
     fn relay_pool(pool: &PgPool, connections: u32, met: Met) -> PgPool {
-        let options = (*pool.connect_options()).clone().options([
-            // A position may be published only when a power cut cannot give it to another message.
-            ("synchronous_commit", "on"),
-            // What is frozen in a transaction of the relay's own is rolled back by the server, and
-            // nobody waits longer for a lock than that takes.
-            ("idle_in_transaction_session_timeout", "4s"),
-            ("lock_timeout", "5s"),
-        ]);
         trusting(PgPoolOptions::new())
             .max_connections(connections)
             .acquire_timeout(pool.options().get_acquire_timeout())
             .after_connect(move |connection, _| {
                 let met = Arc::clone(&met);
                 Box::pin(async move {
+                    let settings = sqlx::raw_sql(include_str!("postgres/sql/relay_session.sql"));
+                    connection.execute(settings).await?;
                     let name = sqlx::query_scalar(include_str!("postgres/sql/server.sql"));
                     met(Server { name: name.fetch_one(connection).await?, started: 0 });
                     Ok(())
                 })
             })
-            .connect_lazy_with(options)
+            .connect_lazy_with((*pool.connect_options()).clone())
     }
 
     async fn run_migrations(pool: &PgPool, steps: Steps) -> Result<Vec<i64>> {

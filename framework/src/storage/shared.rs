@@ -92,13 +92,14 @@ macro_rules! shared_stores {
                 consumer: &str,
                 origin: &Origin,
             ) -> Result<Option<InboxRow>> {
+                let mut reading = reading(pool).await?;
                 let row: Option<InboxColumns> = sqlx::query_as(sql!($dir, "inbox_get"))
                     .bind(consumer)
                     .bind(&origin.source)
                     .bind(&origin.stream)
                     .bind(origin.version)
                     .bind(origin.shard)
-                    .fetch_optional(pool)
+                    .fetch_optional(reading.connection())
                     .await
                     .map_err(Error::database("read the inbox"))?;
                 Ok(row.map(inbox_row))

@@ -35,7 +35,7 @@ use super::{
     PulseStore, ReapplyStore, RetentionStore, RouteLag, RouteRow, RouteStore, SagaChanges,
     SagaEvent, SagaFilter, SagaInspect, SagaLock, SagaLogRow, SagaRow, SagaStore, SagaSummary,
     SagaTimer, Save, Savepoint, Server, ShardKey, Steps, StreamStore, StreamVersion, Swept, Term,
-    pool::trusting, saga_owner,
+    begin::reading, pool::trusting, saga_owner,
 };
 use crate::{
     Error, Result, begin,

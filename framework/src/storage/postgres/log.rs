@@ -1,15 +1,13 @@
 //! Sealing and reading. `sql/seal.sql` closes a batch; the reads use its predicate.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
-use sqlx::{
-    FromRow, PgPool, Postgres, Row,
-    postgres::{PgListener, PgPoolOptions, PgRow},
-};
+use sqlx::{FromRow, PgPool, Postgres, Row, postgres::PgRow};
 
+use super::listener::Listener;
 use crate::{
     Error, Result,
     message::{Message, Position},
@@ -28,8 +26,6 @@ const FEW: i64 = 256;
 /// So few rows come with the seal that closes them, unless one has a payload of more bytes.
 const AT_ONCE: i64 = 64;
 const SMALL: i32 = 16 << 10;
-/// How long an engine waits for a connection to listen on.
-const LISTENING: Duration = Duration::from_secs(5);
 /// The channel of wake-ups between processes.
 fn channel(signal: Signal) -> &'static str {
     match signal {
@@ -135,20 +131,8 @@ impl LogStore for Postgres {
     }
 
     async fn watch(pool: &PgPool, signal: Signal) -> Result<Box<dyn Watch>> {
-        let failed = "listen for wake-ups";
-        let own = match signal {
-            Signal::Outbox => pool.clone(),
-            // The pool is the service's own, which a listener must not exhaust.
-            Signal::Sagas => PgPoolOptions::new()
-                .max_connections(1)
-                .acquire_timeout(LISTENING)
-                .idle_timeout(None)
-                .max_lifetime(None)
-                .connect_lazy_with((*pool.connect_options()).clone()),
-        };
-        let mut listener = PgListener::connect_with(&own).await.map_err(Error::database(failed))?;
-        listener.listen(channel(signal)).await.map_err(Error::database(failed))?;
-        Ok(Box::new(Listener(listener)))
+        let listener = Listener::start(pool, channel(signal)).await;
+        Ok(Box::new(listener.map_err(Error::database("listen for wake-ups"))?))
     }
 
     async fn signal(pool: &PgPool, signal: Signal) -> Result<()> {
@@ -158,18 +142,6 @@ impl LogStore for Postgres {
             .await
             .map_err(Error::database("wake other processes"))?;
         Ok(())
-    }
-}
-
-struct Listener(PgListener);
-
-#[async_trait]
-impl Watch for Listener {
-    async fn changed(&mut self) {
-        // It reconnects by itself; while it cannot, polling covers.
-        while self.0.recv().await.is_err() {
-            tokio::time::sleep(Duration::from_secs(1)).await;
-        }
     }
 }
 

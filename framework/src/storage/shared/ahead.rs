@@ -210,13 +210,16 @@ macro_rules! ahead_store {
                 age: Duration,
                 limit: i64,
             ) -> Result<u64> {
+                let failed = "forget foreign messages";
+                let mut tx = begin(pool).await?;
                 let done = sqlx::query(sql!($dir, "seen_purge"))
                     .bind(consumer)
                     .bind(millis(age))
                     .bind(limit)
-                    .execute(pool)
+                    .execute(&mut *tx)
                     .await
-                    .map_err(Error::database("forget foreign messages"))?;
+                    .map_err(Error::database(failed))?;
+                tx.commit().await.map_err(Error::database(failed))?;
                 Ok(done.rows_affected())
             }
         }

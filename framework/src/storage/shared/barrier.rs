@@ -68,12 +68,15 @@ macro_rules! barrier_store {
                 age: Duration,
                 limit: i64,
             ) -> Result<u64> {
+                let failed = "forget steps of sagas";
+                let mut tx = begin(pool).await?;
                 let done = sqlx::query(sql!($dir, "barrier_purge"))
                     .bind(millis(age))
                     .bind(limit)
-                    .execute(pool)
+                    .execute(&mut *tx)
                     .await
-                    .map_err(Error::database("forget steps of sagas"))?;
+                    .map_err(Error::database(failed))?;
+                tx.commit().await.map_err(Error::database(failed))?;
                 Ok(done.rows_affected())
             }
         }

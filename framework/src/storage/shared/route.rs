@@ -97,12 +97,15 @@ macro_rules! route_stores {
             }
 
             async fn set_paused(pool: &Pool<Self>, route: &str, paused: bool) -> Result<u64> {
+                let failed = "pause a route";
+                let mut tx = begin(pool).await?;
                 let done = sqlx::query(sql!($dir, "route_pause"))
                     .bind(paused)
                     .bind(route)
-                    .execute(pool)
+                    .execute(&mut *tx)
                     .await
-                    .map_err(Error::database("pause a route"))?;
+                    .map_err(Error::database(failed))?;
+                tx.commit().await.map_err(Error::database(failed))?;
                 Ok(done.rows_affected())
             }
 

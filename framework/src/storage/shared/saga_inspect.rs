@@ -61,9 +61,10 @@ macro_rules! saga_inspect {
             }
 
             async fn saga(pool: &Pool<Self>, id: Uuid) -> Result<Option<SagaSummary>> {
+                let mut reading = reading(pool).await?;
                 let row: Option<SagaColumns> = sqlx::query_as(sql!($dir, "saga_get"))
                     .bind(id)
-                    .fetch_optional(pool)
+                    .fetch_optional(reading.connection())
                     .await
                     .map_err(Error::database("read a saga"))?;
                 Ok(row.map(saga_summary))
