@@ -90,6 +90,12 @@ fn only_storage_holds_sql() {
 }
 
 #[test]
+fn texts_in_json_name_their_characters_on_mysql() {
+    let sql = files("framework/src/storage/mysql/sql", ".sql");
+    hold(sql, |_, text| rules::texts_name_their_characters(text));
+}
+
+#[test]
 fn transports_do_not_know_storage_nor_storage_transports() {
     hold(module("transport"), |_, text| rules::never_names(text, &["storage", "sqlx"]));
     hold(module("storage"), |_, text| rules::never_names(text, &["transport", "reqwest", "axum"]));

@@ -92,6 +92,27 @@ fn is_sql(string: &str) -> bool {
         || (words.contains(&"update") && words.contains(&"set"))
 }
 
+/// Every text of JSON_TABLE names its character set and collation: without, it has the database's.
+pub(crate) fn texts_name_their_characters(sql: &str) -> Problems {
+    let words: Vec<&str> = sql.split_whitespace().collect();
+    let ends = (0..words.len()).filter(|at| words[*at] == "PATH");
+    let mut problems = Problems::new();
+    for end in ends {
+        let Some(of) = words[..end].iter().rposition(|word| is_text(word)) else { continue };
+        let column = words[of..end].join(" ");
+        // Another column's, when something was closed between.
+        let ours = !column.contains(',');
+        if ours && !column.ends_with(" CHARACTER SET utf8mb4 COLLATE utf8mb4_bin") {
+            problems.push(format!("JSON_TABLE: {column} names no characters"));
+        }
+    }
+    problems
+}
+
+fn is_text(word: &str) -> bool {
+    word.contains("CHAR(") || word.ends_with("TEXT")
+}
+
 /// The code never names any of `words`.
 pub(crate) fn never_names(text: &str, words: &[&str]) -> Problems {
     let source = Source::new(text);

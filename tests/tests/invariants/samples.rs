@@ -2,7 +2,7 @@
 
 use crate::rules::{
     faults_name_tests, has_function, holds_no_sql, imports_only_message, is_short, links,
-    migrations_match, never_names, never_panics,
+    migrations_match, never_names, never_panics, texts_name_their_characters,
 };
 
 #[test]
@@ -95,6 +95,25 @@ fn a_missing_differing_or_misnumbered_migration_is_found() {
     assert!(!migrations_match(&files(&good[..1])).is_empty(), "no way back");
     let gap = [("a", "0002_x.up.sql"), ("a", "0002_x.down.sql")];
     assert!(!migrations_match(&files(&gap)).is_empty(), "a gap");
+}
+
+#[test]
+fn a_text_without_its_characters_is_found() {
+    let bin = "CHARACTER SET utf8mb4 COLLATE utf8mb4_bin";
+    let table = |columns: &str| format!("SELECT 1 FROM JSON_TABLE(?, '$[*]' COLUMNS ({columns}))");
+    for good in [
+        format!("n FOR ORDINALITY, a CHAR(32) {bin} PATH '$.a', b INT PATH '$.b'"),
+        format!("b BIGINT PATH '$.b',\n a LONGTEXT {bin} PATH '$.a'"),
+    ] {
+        assert_eq!(texts_name_their_characters(&table(&good)), [""; 0], "{good}");
+    }
+    for bad in [
+        "a VARCHAR(255) PATH '$.a'".to_owned(),
+        "a LONGTEXT CHARACTER SET utf8mb4 PATH '$.a'".to_owned(),
+        format!("a CHAR(32) {bin} PATH '$.a', b CHAR(2)\n PATH '$.b'"),
+    ] {
+        assert_eq!(texts_name_their_characters(&table(&bad)).len(), 1, "{bad}");
+    }
 }
 
 #[test]

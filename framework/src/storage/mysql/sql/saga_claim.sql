@@ -6,7 +6,8 @@ SELECT s.id, CONVERT(s.saga USING utf8mb4), s.version, CONVERT(s.input USING utf
 FROM (
     SELECT * FROM (
         SELECT e.saga_id
-        FROM JSON_TABLE(?, '$[*]' COLUMNS (owner VARCHAR(255) PATH '$')) AS o
+        FROM JSON_TABLE(?, '$[*]' COLUMNS (
+            owner VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin PATH '$')) AS o
         STRAIGHT_JOIN syncline_saga_event AS e ON e.owner = CAST(o.owner AS BINARY)
         STRAIGHT_JOIN syncline_saga AS s ON s.id = e.saga_id
         WHERE s.ended_at IS NULL AND s.problem IS NULL
@@ -15,7 +16,8 @@ FROM (
     UNION
     SELECT * FROM (
         SELECT UNHEX(LEFT(t.subject, 32))
-        FROM JSON_TABLE(?, '$[*]' COLUMNS (owner VARCHAR(255) PATH '$')) AS o
+        FROM JSON_TABLE(?, '$[*]' COLUMNS (
+            owner VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin PATH '$')) AS o
         STRAIGHT_JOIN syncline_timer AS t ON t.kind = 'saga' AND t.owner = CAST(o.owner AS BINARY)
         STRAIGHT_JOIN syncline_saga AS s ON s.id = UNHEX(LEFT(t.subject, 32))
         WHERE s.ended_at IS NULL AND s.problem IS NULL

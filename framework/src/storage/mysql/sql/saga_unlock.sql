@@ -1,3 +1,4 @@
 DELETE l
-FROM JSON_TABLE(?, '$[*]' COLUMNS (id CHAR(32) PATH '$')) AS one
+FROM JSON_TABLE(?, '$[*]' COLUMNS (
+    id CHAR(32) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin PATH '$')) AS one
 STRAIGHT_JOIN syncline_saga_lock AS l ON l.saga_id = UNHEX(one.id)
