@@ -76,6 +76,7 @@ pub(crate) async fn run<DB: Storage>(
         });
         if usable {
             checks.push(retention(pool).await);
+            checks.push(set_aside(pool).await);
         }
     }
     let failed = checks.iter().any(|check| check.level == Level::Failure);
@@ -117,6 +118,28 @@ async fn retention<DB: Storage>(pool: &Pool<DB>) -> Check {
                 "see `syncline outbox lag`: what waits keeps the log from being trimmed".to_owned(),
             ),
         },
+    }
+}
+
+/// Rows of the log that were passed over.
+async fn set_aside<DB: Storage>(pool: &Pool<DB>) -> Check {
+    const NAME: &str = "rows set aside";
+    const SHOWN: i64 = 5;
+    let rows = match DB::all_set_aside(pool, SHOWN).await {
+        Ok(rows) if rows.is_empty() => return Check::ok(NAME, "none"),
+        Ok(rows) => rows,
+        Err(error) => return Check::failed(NAME, error.to_string(), None),
+    };
+    let rows = rows.iter().map(|row| {
+        format!("position {} (seq {} of syncline_outbox): {}", row.position, row.seq, row.problem)
+    });
+    let advice = "another program has written them past the table's rules, and they are not sent: \
+                  enqueue again what is needed; they go when the log is trimmed";
+    Check {
+        name: NAME,
+        level: Level::Warning,
+        found: rows.collect::<Vec<_>>().join("; "),
+        advice: Some(advice.to_owned()),
     }
 }
 

@@ -21,7 +21,7 @@ pub use envelope::{Batch, Continues, Envelope, HandOver, Link, Origin, Position}
 pub use foreign::{FOREIGN_ID, ForeignMessage, decode_foreign};
 pub(crate) use shard::{hash, place};
 pub use shard::{key_hash, shard_of};
-pub use topic::{LINK, REJECTED, SAGA_REPLY, TopicPattern};
+pub use topic::{LINK, REJECTED, SAGA_REPLY, SET_ASIDE, TopicPattern};
 #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 pub(crate) use validate::check_header;
 pub use validate::{Limits, MessageError, check_source, check_stream};
@@ -117,6 +117,13 @@ impl Message {
     /// Stands for hidden messages up to the one with this id: nothing else of them is told.
     pub(crate) fn link(id: Uuid) -> Self {
         Self { time: DateTime::UNIX_EPOCH, ..Self::new(LINK, "text/plain", "").id(id) }
+    }
+
+    /// Stands for a row that cannot be read or sent; its payload is the problem.
+    #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
+    pub(crate) fn set_aside(id: Uuid, problem: String) -> Self {
+        let time = DateTime::UNIX_EPOCH;
+        Self { time, ..Self::new(SET_ASIDE, "text/plain", problem).id(id) }
     }
 
     /// Sets the ordering key (1 to 255 bytes, no control characters).

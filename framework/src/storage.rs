@@ -55,7 +55,7 @@ pub use migrate::{
 };
 pub use pulse::{Awaited, Beat, Beating, Found, PulseStore};
 pub use reapply::{Inbox, ReapplyStore};
-pub use retention::{Aged, Anchor, Kept, Patience, RetentionStore, Swept};
+pub use retention::{Aged, Anchor, Kept, Patience, RetentionStore, SetAside, Swept};
 pub use route::{
     Checkpoint, MemberStore, NewShard, RouteRow, RouteStore, Save, ShardKey, StreamStore,
     StreamVersion,

@@ -16,6 +16,10 @@ pub const SAGA_REPLY: &str = "syncline.saga.reply";
 /// read or did not ask for, so that each message still names the one before it.
 pub const LINK: &str = "syncline.link";
 
+/// The topic of a row of the outbox that cannot be read or sent, as readers of the log get it. No
+/// stream carries it.
+pub const SET_ASIDE: &str = "syncline.set-aside";
+
 /// What the topics begin with that only Syncline gives.
 pub(super) const RESERVED_PREFIX: &str = "syncline.";
 

@@ -1,10 +1,12 @@
 //! The form of a message, checked at enqueue: the same answer on every database.
 
+use std::ops::Range;
+
 use chrono::Datelike;
 use serde_json::value::RawValue;
 
 use super::{
-    Message,
+    Due, Message,
     topic::{REJECTED, RESERVED_PREFIX, SAGA_REPLY},
 };
 
@@ -75,6 +77,9 @@ pub enum MessageError {
 
 /// What the outbox takes, whatever the limits: larger ones would not fit through every transport.
 const MAX_BYTES: usize = 4 << 20;
+
+/// The years that every database and every transport can write.
+const YEARS: Range<i32> = 1_000..9_999;
 
 const TOPIC_RULE: &str = "1 to 120 of A-Z a-z 0-9 . _ - with no empty part between dots";
 const TOPIC_RESERVED: &str = "topics that begin with `syncline.` are Syncline's own";
@@ -182,6 +187,26 @@ impl Message {
     /// # Errors
     /// [`MessageError`] says which attribute is wrong and what is allowed.
     pub fn validate(&self, limits: &Limits) -> Result<(), MessageError> {
+        self.validate_attributes()?;
+        if let Some(Due::At(due)) = self.due
+            && !YEARS.contains(&due.year())
+        {
+            return Err(refuse("time to deliver at", &due.to_rfc3339(), TIME_RULE));
+        }
+        let headers = self.headers.iter().map(|(name, value)| name.len() + value.len());
+        let bytes = self.data.len() + headers.sum::<usize>();
+        let limit = limits.max_bytes.min(MAX_BYTES);
+        if bytes > limit {
+            return Err(MessageError::TooLarge { bytes, limit });
+        }
+        if self.is_json() {
+            check_json(&self.data, limits.max_json_depth)?;
+        }
+        Ok(())
+    }
+
+    /// Checks all but the payload and the size: what the envelope is made of.
+    pub(crate) fn validate_attributes(&self) -> Result<(), MessageError> {
         check_topic(&self.topic)?;
         for (what, key) in [("key", &self.key), ("idempotency key", &self.idempotency_key)] {
             let Some(key) = key else { continue };
@@ -192,25 +217,13 @@ impl Message {
         check("content type", &self.content_type, CONTENT_TYPE_RULE, |c| {
             (1..=120).contains(&c.len()) && c.bytes().all(|b| b == b' ' || b.is_ascii_graphic())
         })?;
-        if !(1_000..9_999).contains(&self.time.year()) {
+        if !YEARS.contains(&self.time.year()) {
             return Err(refuse("time", &self.time.to_rfc3339(), TIME_RULE));
         }
         if self.schema_version < 1 {
             return Err(refuse("schema version", &self.schema_version.to_string(), VERSION_RULE));
         }
-        let mut bytes = self.data.len();
-        for (name, value) in &self.headers {
-            check_header(name, value)?;
-            bytes += name.len() + value.len();
-        }
-        let limit = limits.max_bytes.min(MAX_BYTES);
-        if bytes > limit {
-            return Err(MessageError::TooLarge { bytes, limit });
-        }
-        if self.is_json() {
-            check_json(&self.data, limits.max_json_depth)?;
-        }
-        Ok(())
+        self.headers.iter().try_for_each(|(name, value)| check_header(name, value))
     }
 
     /// Whether the content type is `application/json` or ends in `+json`.

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use super::pages::Page;
 use crate::{
-    message::{Batch, Envelope, HandOver, Link, Message, Origin, Position, TopicPattern, place},
+    message::{
+        Batch, Envelope, HandOver, Link, Message, Origin, Position, SET_ASIDE, TopicPattern, place,
+    },
     storage::{Checkpoint, Cursor, PageLimit, StreamVersion},
 };
 
@@ -77,7 +79,8 @@ impl Carried {
     }
 
     pub(super) fn carries(&self, message: &Message, hash: impl FnOnce() -> u64) -> bool {
-        self.topics.iter().any(|pattern| pattern.matches(&message.topic))
+        message.topic != SET_ASIDE
+            && self.topics.iter().any(|pattern| pattern.matches(&message.topic))
             && (self.shards == 1 || place(hash(), self.shards) == self.origin.shard)
     }
 

@@ -15,6 +15,7 @@ use tokio::{
 use super::{
     Shared,
     carried::Carried,
+    pages::note_set_aside,
     position::{Continuation, Verified, continuation, resume, verify},
 };
 use crate::{
@@ -262,6 +263,7 @@ impl<'a, DB: Storage> Page<'a, DB> {
                 bytes: self.limit.bytes.saturating_sub(self.bytes),
             };
             let rows = DB::read(&self.feed.shared.pool, at, left).await?;
+            note_set_aside(&self.feed.shared.pool, &rows).await?;
             // Positions are dense: a hole is what is no longer kept.
             let next = rows.first().map(|row| row.cursor.position.0);
             if next != Some(at.position.0 + 1) {

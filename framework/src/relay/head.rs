@@ -8,7 +8,7 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 
-use super::{Shared, share::Kept};
+use super::{Shared, pages::note_set_aside, share::Kept};
 use crate::{
     Result, Storage,
     message::Position,
@@ -132,6 +132,7 @@ impl<DB: Storage> Head<DB> {
         let (count, head) = match &self.lease {
             Some(lease) => {
                 let sealed = DB::seal(pool, lease, limit).await?;
+                note_set_aside(pool, &sealed.rows).await?;
                 // They are there when their readers are woken.
                 self.shared.pages.keep_sealed(life, sealed.rows);
                 (sealed.count, sealed.head)

@@ -14,8 +14,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     Result, Storage,
-    message::{Position, key_hash},
-    storage::{Cursor, LogRow, PageLimit},
+    message::{Position, SET_ASIDE, key_hash},
+    storage::{Cursor, LogRow, PageLimit, SetAside},
 };
 
 /// So many senders may read different places of the log at once.
@@ -109,6 +109,7 @@ impl Pages {
         let limit = PageLimit { rows: most.min((head.0 - after.position.0).max(1)), ..self.limit };
         let rows = DB::read(pool, after, limit).await?;
         self.reads.fetch_add(1, Ordering::Relaxed);
+        note_set_aside(pool, &rows).await?;
         self.rows.store(next_page(most, &rows, self.limit), Ordering::Relaxed);
         let end = match rows.last() {
             Some(last) => last.cursor,
@@ -179,6 +180,21 @@ impl Pages {
             }
         }
     }
+}
+
+/// Records the rows that cannot be sent, before anybody passes over them.
+pub(super) async fn note_set_aside<DB: Storage>(pool: &Pool<DB>, rows: &[LogRow]) -> Result<()> {
+    for LogRow { cursor, message } in rows.iter().filter(|row| row.message.topic == SET_ASIDE) {
+        let problem = String::from_utf8_lossy(&message.data).into_owned();
+        let (position, seq) = (cursor.position, cursor.seq);
+        tracing::error!(
+            %position, seq, problem,
+            "a row of the outbox cannot be sent and is passed over: another program has written it \
+             past the table's rules; `syncline doctor` lists it, enqueue it again if it is needed"
+        );
+        DB::set_aside(pool, &SetAside { position, seq, problem }).await?;
+    }
+    Ok(())
 }
 
 /// How many rows to ask for next: what fitted when the page's bytes were nearly full, else

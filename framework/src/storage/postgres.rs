@@ -38,8 +38,8 @@ use super::{
     LeaseStore, LogStore, MemberStore, Met, NewSaga, NewShard, PageLimit, Patience, Pending,
     PulseStore, ReapplyStore, RetentionStore, RouteLag, RouteRow, RouteStore, SagaChanges,
     SagaEvent, SagaFilter, SagaInspect, SagaLock, SagaLogRow, SagaRow, SagaStore, SagaSummary,
-    SagaTimer, Save, Savepoint, Server, ShardKey, Steps, StreamStore, StreamVersion, Swept, Term,
-    begin::reading, pool::trusting,
+    SagaTimer, Save, Savepoint, Server, SetAside, ShardKey, Steps, StreamStore, StreamVersion,
+    Swept, Term, begin::reading, pool::trusting,
 };
 use crate::{
     Error, Result, begin,

@@ -98,6 +98,18 @@ pub struct Kept {
     pub held_back: Vec<(String, Duration)>,
 }
 
+/// A row of the log that cannot be read or sent, because another program has written it past the
+/// table's rules. Its position is passed over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetAside {
+    /// Its position.
+    pub position: Position,
+    /// Its sequence value, by which it is found in the outbox.
+    pub seq: i64,
+    /// Why it cannot be read or sent.
+    pub problem: String,
+}
+
 /// Keeps the log from growing for ever.
 #[async_trait]
 pub trait RetentionStore: Base {
@@ -149,6 +161,12 @@ pub trait RetentionStore: Base {
 
     /// Purges what is older than `age`, at most `most` rows; returns how many.
     async fn purge(pool: &Pool<Self>, what: Aged, age: Duration, most: i64) -> Result<u64>;
+
+    /// Records a row that cannot be read or sent; once for each position.
+    async fn set_aside(pool: &Pool<Self>, row: &SetAside) -> Result<()>;
+
+    /// The first `most` rows that were set aside and are still kept.
+    async fn all_set_aside(pool: &Pool<Self>, most: i64) -> Result<Vec<SetAside>>;
 
     /// What is kept, and what has been keeping it from being less for `longer`.
     async fn kept(pool: &Pool<Self>, longer: Duration) -> Result<Kept>;

@@ -256,6 +256,7 @@ use uuid::Uuid;
 use super::{HeldReason, InboxRow, Lease, LogRow, PageLimit};
 use crate::{
     Result,
+    error::short,
     message::{Link, Message, MessageError, Position, check_header},
 };
 
@@ -350,6 +351,23 @@ pub(super) fn headers(text: &str) -> BTreeMap<String, String> {
         }
     };
     all.into_iter().map(text).filter(good).collect()
+}
+
+/// A message of the log as `read` from its row, or, where another program has written what cannot be
+/// read or sent, what stands for it: one row never stops the log.
+pub(super) fn readable(
+    id: sqlx::Result<Uuid>,
+    read: sqlx::Result<Message>,
+) -> sqlx::Result<Message> {
+    let problem = match read {
+        Ok(message) => match message.validate_attributes() {
+            Ok(()) => return Ok(message),
+            Err(problem) => problem.to_string(),
+        },
+        Err(error @ sqlx::Error::ColumnDecode { .. }) => error.to_string(),
+        Err(error) => return Err(error),
+    };
+    Ok(Message::set_aside(id.unwrap_or_default(), short(&problem)))
 }
 
 /// Takes rows while the page has room for them, and says whether it was full before the rows

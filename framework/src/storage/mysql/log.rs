@@ -14,7 +14,7 @@ use crate::{
     message::{Message, Position},
     storage::{
         Blind, Cursor, Lease, LogRow, LogStore, PageLimit, RetentionStore, Sealed, Signal, Watch,
-        shared::{collect_page, headers},
+        shared::{collect_page, headers, readable},
     },
 };
 
@@ -145,20 +145,22 @@ async fn missing(pool: &MySqlPool, position: i64) -> Result<Error> {
 }
 
 fn log_row(row: &MySqlRow) -> sqlx::Result<LogRow> {
-    Ok(LogRow {
-        cursor: Cursor { position: Position(row.try_get(0)?), seal: 0, seq: row.try_get(1)? },
-        message: Arc::new(Message {
-            id: row.try_get(2)?,
-            topic: row.try_get(3)?,
-            key: row.try_get(4)?,
-            time: row.try_get::<NaiveDateTime, _>(5)?.and_utc(),
-            content_type: row.try_get(6)?,
-            schema_version: row.try_get(7)?,
-            headers: headers(row.try_get(8)?),
-            data: Bytes::from(row.try_get::<Vec<u8>, _>(9)?),
-            idempotency_key: None,
-            due: None,
-        }),
+    let cursor = Cursor { position: Position(row.try_get(0)?), seal: 0, seq: row.try_get(1)? };
+    Ok(LogRow { cursor, message: Arc::new(readable(row.try_get(2), message(row))?) })
+}
+
+fn message(row: &MySqlRow) -> sqlx::Result<Message> {
+    Ok(Message {
+        id: row.try_get(2)?,
+        topic: row.try_get(3)?,
+        key: row.try_get(4)?,
+        time: row.try_get::<NaiveDateTime, _>(5)?.and_utc(),
+        content_type: row.try_get(6)?,
+        schema_version: row.try_get(7)?,
+        headers: headers(row.try_get(8)?),
+        data: Bytes::from(row.try_get::<Vec<u8>, _>(9)?),
+        idempotency_key: None,
+        due: None,
     })
 }
 

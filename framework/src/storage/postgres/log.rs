@@ -13,7 +13,7 @@ use crate::{
     message::{Message, Position},
     storage::{
         Cursor, Lease, LogRow, LogStore, PageLimit, RetentionStore, Sealed, Signal, Watch,
-        shared::{collect_page, headers},
+        shared::{collect_page, headers, readable},
     },
 };
 
@@ -343,19 +343,21 @@ fn number(
 }
 
 fn log_row(row: &PgRow, seal: i64) -> sqlx::Result<LogRow> {
-    Ok(LogRow {
-        cursor: Cursor { position: Position::START, seal, seq: row.try_get(0)? },
-        message: Arc::new(Message {
-            id: row.try_get(1)?,
-            topic: row.try_get(2)?,
-            key: row.try_get(3)?,
-            time: row.try_get(4)?,
-            content_type: row.try_get(5)?,
-            schema_version: row.try_get(6)?,
-            headers: headers(row.try_get(7)?),
-            data: Bytes::from(row.try_get::<Vec<u8>, _>(8)?),
-            idempotency_key: None,
-            due: None,
-        }),
+    let cursor = Cursor { position: Position::START, seal, seq: row.try_get(0)? };
+    Ok(LogRow { cursor, message: Arc::new(readable(row.try_get(1), message(row))?) })
+}
+
+fn message(row: &PgRow) -> sqlx::Result<Message> {
+    Ok(Message {
+        id: row.try_get(1)?,
+        topic: row.try_get(2)?,
+        key: row.try_get(3)?,
+        time: row.try_get(4)?,
+        content_type: row.try_get(5)?,
+        schema_version: row.try_get(6)?,
+        headers: headers(row.try_get(7)?),
+        data: Bytes::from(row.try_get::<Vec<u8>, _>(8)?),
+        idempotency_key: None,
+        due: None,
     })
 }

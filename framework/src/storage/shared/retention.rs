@@ -118,8 +118,36 @@ macro_rules! retention_store {
                     .execute(&mut *tx)
                     .await
                     .map_err(Error::database(failed))?;
+                sqlx::query(sql!($dir, "set_aside_purge"))
+                    .bind(to.position.0)
+                    .execute(&mut *tx)
+                    .await
+                    .map_err(Error::database(failed))?;
                 tx.commit().await.map_err(Error::database(failed))?;
                 Ok(true)
+            }
+
+            async fn set_aside(pool: &Pool<Self>, row: &SetAside) -> Result<()> {
+                sqlx::query(sql!($dir, "set_aside_add"))
+                    .bind(row.position.0)
+                    .bind(row.seq)
+                    .bind(&row.problem)
+                    .execute(pool)
+                    .await
+                    .map_err(Error::database("note a row of the log that cannot be sent"))?;
+                Ok(())
+            }
+
+            async fn all_set_aside(pool: &Pool<Self>, most: i64) -> Result<Vec<SetAside>> {
+                let rows: Vec<(i64, i64, String)> = sqlx::query_as(sql!($dir, "set_aside_list"))
+                    .bind(most)
+                    .fetch_all(pool)
+                    .await
+                    .map_err(Error::database("read which rows of the log were set aside"))?;
+                let row = |(position, seq, problem)| {
+                    SetAside { position: Position(position), seq, problem }
+                };
+                Ok(rows.into_iter().map(row).collect())
             }
 
             async fn judge(pool: &Pool<Self>, patience: Patience) -> Result<u64> {

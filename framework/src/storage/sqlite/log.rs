@@ -13,7 +13,7 @@ use crate::{
     message::{Message, Position},
     storage::{
         Blind, Cursor, Lease, LogRow, LogStore, PageLimit, RetentionStore, Sealed, Signal, Watch,
-        shared::{collect_page, headers},
+        shared::{collect_page, headers, readable},
     },
 };
 
@@ -136,21 +136,23 @@ impl DataVersion {
 
 fn log_row(row: &SqliteRow) -> sqlx::Result<LogRow> {
     let seq: i64 = row.try_get(0)?;
+    let cursor = Cursor { position: Position(seq), seal: 0, seq };
+    Ok(LogRow { cursor, message: Arc::new(readable(row.try_get(1), message(row))?) })
+}
+
+fn message(row: &SqliteRow) -> sqlx::Result<Message> {
     // A TEXT of SQLite need not be UTF-8, if somebody else wrote it.
     let key: Option<Vec<u8>> = row.try_get(3)?;
-    Ok(LogRow {
-        cursor: Cursor { position: Position(seq), seal: 0, seq },
-        message: Arc::new(Message {
-            id: row.try_get(1)?,
-            topic: row.try_get(2)?,
-            key: key.map(|key| String::from_utf8_lossy(&key).into_owned()),
-            time: DateTime::from_timestamp_micros(row.try_get(4)?).unwrap_or_default(),
-            content_type: row.try_get(5)?,
-            schema_version: row.try_get(6)?,
-            headers: headers(row.try_get(7)?),
-            data: Bytes::from(row.try_get::<Vec<u8>, _>(8)?),
-            idempotency_key: None,
-            due: None,
-        }),
+    Ok(Message {
+        id: row.try_get(1)?,
+        topic: row.try_get(2)?,
+        key: key.map(|key| String::from_utf8_lossy(&key).into_owned()),
+        time: DateTime::from_timestamp_micros(row.try_get(4)?).unwrap_or_default(),
+        content_type: row.try_get(5)?,
+        schema_version: row.try_get(6)?,
+        headers: headers(row.try_get(7)?),
+        data: Bytes::from(row.try_get::<Vec<u8>, _>(8)?),
+        idempotency_key: None,
+        due: None,
     })
 }

@@ -168,4 +168,10 @@ INSERT INTO syncline_saga_lock (entity, saga_id) SELECT 'x', 'x' FROM DUAL WHERE
 
 UPDATE syncline_saga_lock SET entity = entity WHERE FALSE;
 
-DELETE FROM syncline_saga_lock WHERE FALSE
+DELETE FROM syncline_saga_lock WHERE FALSE;
+
+SELECT position FROM syncline_set_aside WHERE FALSE;
+
+INSERT INTO syncline_set_aside (position, seq, problem) SELECT 1, 1, 'x' FROM DUAL WHERE FALSE;
+
+DELETE FROM syncline_set_aside WHERE FALSE

@@ -1,0 +1,1 @@
+DELETE FROM syncline_set_aside WHERE position <= $1
