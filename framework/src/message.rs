@@ -3,6 +3,7 @@
 
 mod cloudevents;
 mod envelope;
+mod exact;
 mod foreign;
 mod shard;
 mod topic;
@@ -18,6 +19,8 @@ use uuid::Uuid;
 pub use cloudevents::{BATCH_CONTENT_TYPE, DecodeError, decode_batch, encode_batch};
 pub use cloudevents::{decode_envelope, encode_envelope};
 pub use envelope::{Batch, Continues, Envelope, HandOver, Link, Origin, Position};
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
+pub(crate) use exact::check_finite;
 pub use foreign::{FOREIGN_ID, ForeignMessage, decode_foreign};
 pub(crate) use shard::{hash, place};
 pub use shard::{key_hash, shard_of};
@@ -110,6 +113,7 @@ impl Message {
         topic: impl Into<String>,
         payload: &T,
     ) -> Result<Self, MessageError> {
+        exact::check_finite(payload).map_err(MessageError::Payload)?;
         let data = serde_json::to_vec(payload).map_err(MessageError::Payload)?;
         Ok(Self::new(topic, JSON, data))
     }

@@ -15,6 +15,7 @@
 pub mod decide;
 pub mod definition;
 pub mod engine;
+mod kept;
 pub mod operate;
 pub mod participant;
 pub mod plan;
@@ -27,6 +28,7 @@ pub use definition::{Call, Outcome, Reads, Ref, Saga, SagaBuilder, StepBuilder};
 pub use engine::{
     Over, Replies, Sagas, SagasBuilder, SagasHandle, SagasStatus, StartError, Started,
 };
+pub use kept::MAX_DEPTH;
 pub use participant::{SagaHandler, TccHandler, tcc};
 pub use plan::{Plan, PlanBuilder, PlanError};
 pub use state::{End, Misfit, Phase, State, Status, StepState};

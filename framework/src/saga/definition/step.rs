@@ -11,7 +11,10 @@ use sqlx::Transaction;
 use super::{Call, Instance, Outcome, SagaBuilder};
 use crate::{
     HandlerError, Message, Storage,
-    saga::step::{Retry, Step, Undo},
+    saga::{
+        kept,
+        step::{Retry, Step, Undo},
+    },
 };
 
 /// What a step returns, for later steps to read. Made by [`StepBuilder::add`].
@@ -187,7 +190,12 @@ where
     ) -> Result<Outcome<Value>, HandlerError> {
         let call = instance.call(&self.reads)?;
         Ok(match (self.action)(tx, call).await? {
-            Outcome::Done(output) => Outcome::Done(serde_json::to_value(output)?),
+            Outcome::Done(output) => {
+                let output = kept::keep(&output);
+                Outcome::Done(
+                    output.map_err(|error| format!("what it returned cannot be kept: {error}"))?,
+                )
+            }
             Outcome::Refuse(reason) => Outcome::Refuse(reason),
         })
     }

@@ -1,16 +1,19 @@
 //! Replies become durable events in the transaction that moves the inbox's watermark; they are
 //! decided afterwards.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use sqlx::Transaction;
+use uuid::Uuid;
 
 use super::Inner;
 use crate::{
     BatchHandler, Envelope, HandlerError, Storage, Verdict,
     saga::{
-        Event,
+        Answer, Event, UndoAnswer, kept,
         wire::{Reply, Said},
     },
     storage::SagaEvent,
@@ -28,7 +31,7 @@ impl<DB: Storage> BatchHandler<DB> for Replies<DB> {
     ) -> Result<Verdict, HandlerError> {
         let mut events = Vec::with_capacity(messages.len());
         for message in messages {
-            let reply: Reply = message.decode()?;
+            let reply = read(message)?;
             if reply.to != self.0.source {
                 continue;
             }
@@ -43,6 +46,38 @@ impl<DB: Storage> BatchHandler<DB> for Replies<DB> {
         self.0.tell_after_commit();
         Ok(Verdict::Done)
     }
+}
+
+/// How many levels a reply has around what an action returned.
+const AROUND: usize = 2;
+
+/// A reply whose answer has not been read yet.
+#[derive(Deserialize)]
+struct Sealed<'a> {
+    to: String,
+    saga: Uuid,
+    step: String,
+    attempt: u32,
+    #[serde(borrow)]
+    said: &'a RawValue,
+}
+
+/// The reply that a message is. An answer that cannot be kept is an error of its step: a
+/// participant that is not of this library may send one.
+fn read(message: &Envelope) -> Result<Reply, HandlerError> {
+    let Sealed { to, saga, step, attempt, said } = serde_json::from_slice(&message.data)?;
+    let said = match kept::read(said.get(), AROUND) {
+        Ok(said) => Said::deserialize(said)?,
+        Err(error) => {
+            let problem = format!("what the participant answered cannot be kept: {error}");
+            match serde_json::from_str::<BTreeMap<String, &RawValue>>(said.get())?.keys().next() {
+                Some(to) if to == "applied" => Said::Applied(Answer::Failed(problem)),
+                Some(to) if to == "barred" => Said::Barred(Answer::Failed(problem)),
+                _ => Said::Compensated(UndoAnswer::Failed(problem)),
+            }
+        }
+    };
+    Ok(Reply { to, saga, step, attempt, said })
 }
 
 fn event(Reply { step, attempt, said, .. }: Reply) -> Event {

@@ -3,14 +3,13 @@
 use std::{fmt, sync::Arc};
 
 use serde::Serialize;
-use serde_json::Value;
 use sqlx::Transaction;
 use uuid::Uuid;
 
 use super::{Inner, Over, Sagas, tell::Tell};
 use crate::{
     Error, HandlerError, Storage,
-    saga::{Event, State},
+    saga::{Event, State, kept},
     storage::NewSaga,
 };
 
@@ -167,7 +166,7 @@ impl<DB: Storage> Sagas<DB> {
         };
         check("start key", key)?;
         let cannot = |problem| StartError::Input { saga: saga.to_owned(), problem };
-        let input = serde_json::to_value(input).map_err(|error| cannot(error.into()))?;
+        let input = kept::keep(input).map_err(|error| cannot(error.into()))?;
         let mut entities = definition.locks(&input).map_err(cannot)?;
         entities.sort_unstable();
         entities.dedup();
@@ -179,7 +178,7 @@ impl<DB: Storage> Sagas<DB> {
         let event = serde_json::to_string(&Event::Started).map_err(|error| cannot(error.into()))?;
         let new = NewSaga { id, saga, version, key, input: &text, state: &state, event: &event };
         if !DB::create_saga(tx, new).await? {
-            return self.found(tx, saga, key, &input).await;
+            return self.found(tx, saga, key, &text).await;
         }
         if !entities.is_empty()
             && let Some((entity, by)) = DB::lock_entities(tx, id, &entities).await?
@@ -196,7 +195,7 @@ impl<DB: Storage> Sagas<DB> {
         tx: &mut Transaction<'_, DB>,
         saga: &str,
         key: &str,
-        input: &Value,
+        input: &str,
     ) -> Result<Started, StartError> {
         let Some((id, before)) = DB::saga_by_key(tx, saga, key).await? else {
             // It committed after this transaction's view was taken.
@@ -205,7 +204,8 @@ impl<DB: Storage> Sagas<DB> {
                 source: sqlx::Error::RowNotFound,
             }));
         };
-        if serde_json::from_str::<Value>(&before).ok().as_ref() != Some(input) {
+        // What was stored is compared: what is read again might be another one.
+        if before != input {
             let (saga, key) = (saga.to_owned(), key.to_owned());
             return Err(StartError::OtherInput { saga, key, id });
         }

@@ -13,7 +13,7 @@ use crate::{
     error::{chain, is_transient_handler_error, short},
     message::{Envelope, Limits, Message, MessageError},
     saga::{
-        Answer, Outcome, UndoAnswer,
+        Answer, Outcome, UndoAnswer, kept,
         wire::{Ask, Command, Reply, Said},
     },
 };
@@ -125,17 +125,13 @@ impl<H> Participant<H> {
             }
         };
         let answer = match done {
-            Ok(Outcome::Done(value)) => {
-                let answer = Answer::Applied(value);
-                let told = reply(message, command, Said::Applied(answer.clone()));
-                match told.and_then(|told| told.validate(&Limits::DEFAULT)) {
-                    Ok(()) => answer,
-                    Err(error) => {
-                        let problem = "what the action returned does not fit a message";
-                        Answer::Failed(short(&format!("{problem}: {error}")))
-                    }
+            Ok(Outcome::Done(value)) => match fits(message, command, value) {
+                Ok(answer) => answer,
+                Err(error) => {
+                    let problem = "what the action returned does not fit a message";
+                    Answer::Failed(short(&format!("{problem}: {error}")))
                 }
-            }
+            },
             Ok(Outcome::Refuse(reason)) => Answer::Refused(short(&reason)),
             Err(error) => Answer::Failed(technical(error)?),
         };
@@ -234,6 +230,17 @@ async fn reservation<DB: Storage>(
         Some(_) => format!("step {step:?} was not applied here"),
     };
     Ok(Err(why))
+}
+
+/// The answer, if its orchestrator can be told and can keep it.
+fn fits(
+    message: &Envelope,
+    command: &Command,
+    value: serde_json::Value,
+) -> Result<Answer, HandlerError> {
+    let answer = Answer::Applied(kept::keep(&value)?);
+    reply(message, command, Said::Applied(answer.clone()))?.validate(&Limits::DEFAULT)?;
+    Ok(answer)
 }
 
 fn reply(message: &Envelope, command: &Command, said: Said) -> Result<Message, MessageError> {
