@@ -106,9 +106,10 @@ pub enum Error {
         /// What to do.
         remedy: &'static str,
     },
-    /// A handler went on after the server had ended its transaction; nothing more was committed.
+    /// A handler went on after its transaction had ended, by the server or by its own `COMMIT` or
+    /// `ROLLBACK`; nothing more was committed.
     #[error(
-        "the handler's transaction was over before it returned: it must return the error of a deadlock instead of going on, and neither commit nor change tables"
+        "the handler's transaction was over before it returned: it must return the error of a deadlock instead of going on, and neither commit, roll back nor change tables"
     )]
     TransactionLost,
     /// The log does not hold what a seal or a checkpoint says it holds.

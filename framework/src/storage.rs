@@ -126,6 +126,10 @@ pub enum Savepoint {
     Back,
 }
 
+/// What a transaction is known again by, where a savepoint with a secret name does not tell it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Mark(pub(crate) Option<String>);
+
 /// What every one of the storage traits builds on.
 #[async_trait]
 pub trait Base: sqlx::Database<Connection: sqlx::migrate::Migrate> {
@@ -141,12 +145,20 @@ pub trait Base: sqlx::Database<Connection: sqlx::migrate::Migrate> {
     /// cannot fail later for having read first).
     async fn begin_write(pool: Pool<Self>) -> sqlx::Result<Transaction<'static, Self>>;
 
-    /// Fails with [`Error::TransactionLost`](crate::Error::TransactionLost) when the transaction
-    /// that `begin_write` began is over although nobody ended it through `tx`. A database that
-    /// refuses every statement after such an end need not look.
-    async fn still_open(_tx: &mut Transaction<'_, Self>) -> Result<()> {
-        Ok(())
+    /// Whether [`InboxStore::save_inbox`] fails with
+    /// [`Error::TransactionLost`](crate::Error::TransactionLost) in another transaction than the
+    /// one that locked the row.
+    const SAVE_TELLS: bool = false;
+
+    /// Marks a transaction that `begin_write` began, before a handler gets it.
+    async fn mark_transaction(_tx: &mut Transaction<'_, Self>) -> Result<Mark> {
+        Ok(Mark::default())
     }
+
+    /// Fails with [`Error::TransactionLost`](crate::Error::TransactionLost) when `tx` is not in the
+    /// transaction that was marked any more, although nobody ended it through `tx`. Without a mark
+    /// PostgreSQL tells only whether there is one that has written.
+    async fn still_open(tx: &mut Transaction<'_, Self>, mark: &Mark) -> Result<()>;
 
     /// Sets a savepoint, or ends what was done since it was set.
     async fn savepoint(tx: &mut Transaction<'_, Self>, what: Savepoint) -> sqlx::Result<()>;
@@ -292,7 +304,7 @@ pub trait InboxStore: Base {
         origin: &Origin,
     ) -> Result<Vec<(i32, InboxRow)>>;
 
-    /// Writes the row that [`InboxStore::lock_inbox`] locked.
+    /// Writes the row that [`InboxStore::lock_inbox`] locked in this transaction.
     async fn save_inbox(
         tx: &mut Transaction<'_, Self>,
         consumer: &str,

@@ -19,6 +19,9 @@ pub trait Kit: Storage {
     /// Runs a statement of a test's own.
     async fn execute(pool: &Pool<Self>, statement: &str) -> sqlx::Result<()>;
 
+    /// Reads one number.
+    async fn count(pool: &Pool<Self>, statement: &str) -> sqlx::Result<i64>;
+
     /// Commits `rows` messages of topic `counter.raised`, by statements for many.
     async fn fill(pool: &Pool<Self>, rows: i64) -> sqlx::Result<()>;
 
@@ -53,6 +56,10 @@ macro_rules! kit {
             async fn execute(pool: &Pool<Self>, statement: &str) -> sqlx::Result<()> {
                 pool.execute(sqlx::raw_sql(AssertSqlSafe(statement))).await?;
                 Ok(())
+            }
+
+            async fn count(pool: &Pool<Self>, statement: &str) -> sqlx::Result<i64> {
+                sqlx::query_scalar(AssertSqlSafe(statement)).fetch_one(pool).await
             }
 
             async fn fill(pool: &Pool<Self>, rows: i64) -> sqlx::Result<()> {

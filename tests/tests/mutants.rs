@@ -337,6 +337,7 @@ async fn apply_outside<DB: Kit>(
             continue;
         }
         let mut tx = begin(&pool).await.expect("begin");
+        let row = DB::lock_inbox(&mut tx, "mutant", &batch.origin, row).await.expect("lock");
         let done = InboxRow { watermark: batch.through, last: batch.last, ..row };
         DB::save_inbox(&mut tx, "mutant", &batch.origin, done).await.expect("save");
         tx.commit().await.expect("commit");

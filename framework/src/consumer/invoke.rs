@@ -14,14 +14,18 @@ use crate::{
     error::{chain, is_transient_handler_error},
     message::Envelope,
     saga::participant::Barrier,
+    storage::Mark,
 };
 
 impl<DB: Storage> Inner<DB> {
     /// Calls the handlers of `messages` in order; consecutive messages of one batch handler
-    /// go to it together. An index in the error counts from the start of `messages`.
+    /// go to it together. An index in the error counts from the start of `messages`. The
+    /// transaction is known by `mark`; after the last one `told` says that what follows finds out
+    /// whether it is still the same.
     pub(super) async fn invoke_all(
         &self,
         tx: &mut Transaction<'_, DB>,
+        (mark, told): (&Mark, bool),
         messages: &[Envelope],
     ) -> Result<(), Stop> {
         let mut at = 0;
@@ -36,7 +40,14 @@ impl<DB: Storage> Inner<DB> {
                 Some(Action::Answer(_)) => rest.take_while(commands).count(),
                 _ => 1,
             };
-            self.invoke(tx, &messages[at..at + run]).await.map_err(|stop| match stop {
+            let called = async {
+                self.invoke(tx, &messages[at..at + run]).await?;
+                match told && at + run == messages.len() {
+                    true => Ok(()),
+                    false => DB::still_open(tx, mark).await.map_err(failed),
+                }
+            };
+            called.await.map_err(|stop| match stop {
                 Stop::Failed(None, failure) => Stop::Failed((run == 1).then_some(at), failure),
                 other => shift_index(other, at),
             })?;
@@ -50,28 +61,27 @@ impl<DB: Storage> Inner<DB> {
     }
 
     /// Calls the handler of `messages`, which have one handler between them, or the participants
-    /// that these commands are for.
-    pub(super) async fn invoke(
+    /// that these commands are for. Whether they have left the transaction open is not looked at.
+    async fn invoke(
         &self,
         tx: &mut Transaction<'_, DB>,
         messages: &[Envelope],
     ) -> Result<(), Stop> {
         let Some(message) = messages.first() else { return Ok(()) };
         match self.action(message) {
-            Some(Action::Ignore) => return Ok(()),
-            Some(Action::One(handler)) => self.contain(handler.handle(tx, message)).await?,
-            Some(Action::Many(handler)) => self.contain(handler.handle(tx, messages)).await?,
-            Some(Action::Answer(_)) => self.answer(tx, messages).await?,
+            Some(Action::Ignore) => Ok(()),
+            Some(Action::One(handler)) => self.contain(handler.handle(tx, message)).await,
+            Some(Action::Many(handler)) => self.contain(handler.handle(tx, messages)).await,
+            Some(Action::Answer(_)) => self.answer(tx, messages).await,
             None => {
                 let error = format!(
                     "no handler for topic {:?} with schema version {}: held until a consumer that \
                      knows it starts; or add a handler, or `ignore` it",
                     message.topic, message.schema_version
                 );
-                return Err(Stop::Failed(None, Failure::Unknown(error)));
+                Err(Stop::Failed(None, Failure::Unknown(error)))
             }
         }
-        DB::still_open(tx).await.map_err(failed)
     }
 
     /// Answers commands of sagas, which share the statements of the barrier.

@@ -153,7 +153,10 @@ impl<DB: Storage> Inner<DB> {
                         });
                     }
                 };
-                match self.invoke(&mut tx, std::slice::from_ref(&message)).await {
+                let mark = DB::mark_transaction(&mut tx).await?;
+                let called =
+                    self.invoke_all(&mut tx, (&mark, false), std::slice::from_ref(&message));
+                match called.await {
                     Ok(()) => {}
                     Err(Stop::Failed(_, failure)) => {
                         return Ok(Step::Failed(Box::new((first.clone(), message, failure))));

@@ -2,11 +2,13 @@
 
 use std::{
     pin::Pin,
+    sync::LazyLock,
     task::{Context, Poll},
 };
 
-use sqlx::{Database, Pool, Transaction, pool::PoolConnection};
+use sqlx::{AssertSqlSafe, Database, Pool, Transaction, pool::PoolConnection};
 use tokio::runtime::Handle;
+use uuid::Uuid;
 
 use super::Base;
 use crate::{Error, Result};
@@ -35,6 +37,14 @@ pub async fn begin<DB: Base>(pool: &Pool<DB>) -> Result<Transaction<'static, DB>
 /// As [`begin`], for an engine of sagas.
 pub(crate) async fn begin_limited<DB: Base>(pool: &Pool<DB>) -> Result<Transaction<'static, DB>> {
     finished(DB::begin_limited(pool.clone())).await
+}
+
+/// `statement` with the name of this process's savepoints, by which a transaction is known again: who
+/// ends it and begins another one cannot set one of that name there.
+pub(super) fn with_secret(statement: &str) -> AssertSqlSafe<String> {
+    static SECRET: LazyLock<String> =
+        LazyLock::new(|| format!("syncline_{}", Uuid::now_v7().simple()));
+    AssertSqlSafe(statement.replace("syncline_secret", &SECRET))
 }
 
 /// A connection for one statement that reads what is promised to others, as how far a consumer is.

@@ -28,12 +28,12 @@ use super::{
     BarrierRecord, BarrierRow, BarrierStep, BarrierStore, Base, Beat, Beating, Cursor, DelayStore,
     Delayed, DueKey, Edited, Former, Found, HeldMessage, HeldReason, HeldStore, Holding,
     IdempotencyStore, Inbox, InboxRow, InboxStore, IncarnationStore, Kept, Known, Lease,
-    LeaseStore, LogStore, MemberStore, Met, NewSaga, NewShard, PageLimit, Patience, Pending,
+    LeaseStore, LogStore, Mark, MemberStore, Met, NewSaga, NewShard, PageLimit, Patience, Pending,
     PulseStore, ReapplyStore, RetentionStore, RouteLag, RouteRow, RouteStore, SagaChanges,
     SagaEvent, SagaFilter, SagaInspect, SagaLock, SagaLogRow, SagaRow, SagaStore, SagaSummary,
     SagaTimer, Save, Savepoint, Server, SetAside, ShardKey, Steps, StreamStore, StreamVersion,
     Swept, Term,
-    begin::reading,
+    begin::{reading, with_secret},
     pool::{release_within, trusting},
     saga_owner,
 };
@@ -110,7 +110,7 @@ impl Base for MySql {
     const READS_UNCOMMITTED: bool = true;
 
     async fn begin_write(pool: MySqlPool) -> sqlx::Result<Transaction<'static, Self>> {
-        pool.begin_with(include_str!("mysql/sql/begin.sql")).await
+        pool.begin_with(with_secret(include_str!("mysql/sql/begin.sql"))).await
     }
 
     fn engine_pool(pool: &MySqlPool, at_once: u32) -> MySqlPool {
@@ -119,12 +119,12 @@ impl Base for MySql {
     }
 
     async fn begin_limited(pool: MySqlPool) -> sqlx::Result<Transaction<'static, Self>> {
-        pool.begin_with(include_str!("mysql/sql/begin_limited.sql")).await
+        pool.begin_with(with_secret(include_str!("mysql/sql/begin_limited.sql"))).await
     }
 
-    async fn still_open(tx: &mut Transaction<'_, Self>) -> Result<()> {
-        let done = tx.execute(sqlx::raw_sql(include_str!("mysql/sql/still_open.sql"))).await;
-        match done {
+    async fn still_open(tx: &mut Transaction<'_, Self>, _mark: &Mark) -> Result<()> {
+        let still_open = with_secret(include_str!("mysql/sql/still_open.sql"));
+        match tx.execute(sqlx::raw_sql(still_open)).await {
             Ok(_) => Ok(()),
             Err(error) if mysql_number(&error) == Some(NO_SAVEPOINT) => Err(Error::TransactionLost),
             Err(error) => Err(Error::database("look whether the transaction is open")(error)),

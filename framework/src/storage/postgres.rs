@@ -35,11 +35,13 @@ use super::{
     BarrierRecord, BarrierRow, BarrierStep, BarrierStore, Base, Beat, Beating, Cursor, DelayStore,
     Delayed, DueKey, Edited, Former, Found, HeldMessage, HeldReason, HeldStore, Holding,
     IdempotencyStore, Inbox, InboxRow, InboxStore, IncarnationStore, Kept, Known, Lease,
-    LeaseStore, LogStore, MemberStore, Met, NewSaga, NewShard, PageLimit, Patience, Pending,
+    LeaseStore, LogStore, Mark, MemberStore, Met, NewSaga, NewShard, PageLimit, Patience, Pending,
     PulseStore, ReapplyStore, RetentionStore, RouteLag, RouteRow, RouteStore, SagaChanges,
     SagaEvent, SagaFilter, SagaInspect, SagaLock, SagaLogRow, SagaRow, SagaStore, SagaSummary,
     SagaTimer, Save, Savepoint, Server, SetAside, ShardKey, Steps, StreamStore, StreamVersion,
-    Swept, Term, begin::reading, pool::trusting,
+    Swept, Term,
+    begin::{reading, with_secret},
+    pool::trusting,
 };
 use crate::{
     Error, Result, begin,
@@ -107,6 +109,26 @@ impl Base for Postgres {
 
     async fn begin_write(pool: PgPool) -> sqlx::Result<Transaction<'static, Self>> {
         pool.begin_with(include_str!("postgres/sql/begin.sql")).await
+    }
+
+    const SAVE_TELLS: bool = true;
+
+    async fn mark_transaction(tx: &mut Transaction<'_, Self>) -> Result<Mark> {
+        let id = sqlx::query_scalar(include_str!("postgres/sql/transaction.sql"));
+        let id: String =
+            id.fetch_one(&mut **tx).await.map_err(Error::database("mark the transaction"))?;
+        Ok(Mark(Some(id)))
+    }
+
+    async fn still_open(tx: &mut Transaction<'_, Self>, mark: &Mark) -> Result<()> {
+        let failed = "look whether the transaction is open";
+        let id = sqlx::query_scalar(include_str!("postgres/sql/still_open.sql"));
+        let id: Option<String> = id.fetch_one(&mut **tx).await.map_err(Error::database(failed))?;
+        match (id, &mark.0) {
+            (None, _) => Err(Error::TransactionLost),
+            (Some(id), Some(marked)) if id != *marked => Err(Error::TransactionLost),
+            (Some(_), _) => Ok(()),
+        }
     }
 
     fn engine_pool(pool: &PgPool, at_once: u32) -> PgPool {

@@ -14,9 +14,9 @@ pub(super) use sql;
 macro_rules! savepoint_sql {
     ($what:expr, $dir:literal) => {
         match $what {
-            $crate::storage::Savepoint::Set => sql!($dir, "savepoint_set"),
-            $crate::storage::Savepoint::Next => sql!($dir, "savepoint_next"),
-            $crate::storage::Savepoint::Back => sql!($dir, "savepoint_back"),
+            $crate::storage::Savepoint::Set => with_secret(sql!($dir, "savepoint_set")),
+            $crate::storage::Savepoint::Next => with_secret(sql!($dir, "savepoint_next")),
+            $crate::storage::Savepoint::Back => with_secret(sql!($dir, "savepoint_back")),
         }
     };
 }
@@ -168,7 +168,7 @@ macro_rules! shared_stores {
                 origin: &Origin,
                 row: InboxRow,
             ) -> Result<()> {
-                sqlx::query(sql!($dir, "inbox_save"))
+                let saved = sqlx::query(sql!($dir, "inbox_save"))
                     .bind(row.incarnation)
                     .bind(row.watermark.0)
                     .bind(row.last.position.0)
@@ -182,7 +182,10 @@ macro_rules! shared_stores {
                     .execute(&mut **tx)
                     .await
                     .map_err(Error::database("move the watermark"))?;
-                Ok(())
+                match saved.rows_affected() {
+                    0 => Err(Error::TransactionLost),
+                    _ => Ok(()),
+                }
             }
 
             async fn mark_compensated(

@@ -31,11 +31,14 @@ use super::{
     BarrierRecord, BarrierRow, BarrierStep, BarrierStore, Base, Beat, Beating, Cursor, DelayStore,
     Delayed, DueKey, Edited, Former, Found, HeldMessage, HeldReason, HeldStore, Holding,
     IdempotencyStore, Inbox, InboxRow, InboxStore, IncarnationStore, Kept, Known, Lease,
-    LeaseStore, LogStore, MemberStore, Met, NewSaga, NewShard, PageLimit, Patience, Pending,
+    LeaseStore, LogStore, Mark, MemberStore, Met, NewSaga, NewShard, PageLimit, Patience, Pending,
     PulseStore, ReapplyStore, RetentionStore, RouteLag, RouteRow, RouteStore, SagaChanges,
     SagaEvent, SagaFilter, SagaInspect, SagaLock, SagaLogRow, SagaRow, SagaStore, SagaSummary,
     SagaTimer, Save, Savepoint, Server, SetAside, ShardKey, Steps, StreamStore, StreamVersion,
-    Swept, Term, begin::reading, pool::trusting, saga_owner,
+    Swept, Term,
+    begin::{reading, with_secret},
+    pool::trusting,
+    saga_owner,
 };
 use crate::{
     Error, Result, begin,
@@ -81,10 +84,8 @@ async fn held_back(_pool: &SqlitePool, _longer: Duration) -> Result<Vec<(String,
     Ok(Vec::new())
 }
 
-/// Takes the write lock at once.
-const BEGIN: &str = "BEGIN IMMEDIATE";
-/// What SQLite says of a transaction that is begun in another one.
-const WITHIN: &str = "within a transaction";
+/// What SQLite says where a savepoint is not set, or no transaction is open.
+const NO_SAVEPOINT: &str = "no such savepoint";
 
 /// As messages have their times.
 fn micros(time: DateTime<Utc>) -> i64 {
@@ -110,16 +111,18 @@ impl Base for Sqlite {
                 drop(connection.close().await);
                 continue;
             }
-            return Transaction::begin(connection, Some(BEGIN.into_sql_str())).await;
+            let begin = with_secret(include_str!("sqlite/sql/begin.sql"));
+            return Transaction::begin(connection, Some(begin.into_sql_str())).await;
         }
     }
 
-    async fn still_open(tx: &mut Transaction<'_, Self>) -> Result<()> {
-        // Refused inside a transaction. Elsewhere it begins one, which is rolled back with `tx`.
-        let begun = sqlx::query(include_str!("sqlite/sql/still_open.sql"));
-        match begun.execute(&mut **tx).await {
-            Ok(_) => Err(Error::TransactionLost),
-            Err(sqlx::Error::Database(error)) if error.message().contains(WITHIN) => Ok(()),
+    async fn still_open(tx: &mut Transaction<'_, Self>, _mark: &Mark) -> Result<()> {
+        let still_open = with_secret(include_str!("sqlite/sql/still_open.sql"));
+        match tx.execute(sqlx::raw_sql(still_open)).await {
+            Ok(_) => Ok(()),
+            Err(sqlx::Error::Database(error)) if error.message().contains(NO_SAVEPOINT) => {
+                Err(Error::TransactionLost)
+            }
             Err(error) => Err(Error::database("look whether the transaction is open")(error)),
         }
     }

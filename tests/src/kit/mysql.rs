@@ -32,6 +32,10 @@ impl Kit for MySql {
         Ok(())
     }
 
+    async fn count(pool: &MySqlPool, statement: &str) -> sqlx::Result<i64> {
+        sqlx::query_scalar(AssertSqlSafe(statement)).fetch_one(pool).await
+    }
+
     async fn fill(pool: &MySqlPool, rows: i64) -> sqlx::Result<()> {
         // Ten thousand at a time, of four digits each.
         for done in (0..rows).step_by(10_000) {

@@ -127,7 +127,8 @@ impl<DB: Storage> Inner<DB> {
         }
         let blame = |error: Error, last: &Option<_>| (Stop::Error(error, None), last.clone());
         if last.is_some() {
-            DB::still_open(tx).await.map_err(|error| blame(error, &last))?;
+            // The savepoint is gone when the last step has ended the transaction.
+            steps.keep().await.map_err(|error| blame(error, &last))?;
         }
         let (mut changed, mut over) = (0, Vec::new());
         for mut turn in turns {

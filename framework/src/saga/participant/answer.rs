@@ -16,6 +16,7 @@ use crate::{
         Answer, Outcome, UndoAnswer, kept,
         wire::{Ask, Command, Reply, Said},
     },
+    storage::Mark,
 };
 
 /// A [`SagaHandler`] as the consumer calls it: for one message of several that share a barrier.
@@ -43,7 +44,10 @@ impl<DB: Storage, H: SagaHandler<DB>> AnswerCommand<DB> for Participant<H> {
         if !Command::is_one(message) {
             return Ok(match self.0.apply(tx, message).await? {
                 // No savepoint tells whether the transaction is still the one that it began in.
-                Outcome::Done(_) => DB::still_open(tx).await.map(|()| Verdict::Done)?,
+                Outcome::Done(_) => {
+                    DB::still_open(tx, &Mark::default()).await?;
+                    Verdict::Done
+                }
                 Outcome::Refuse(reason) => Verdict::Reject(short(&reason)),
             });
         }
@@ -174,7 +178,7 @@ impl<H> Participant<H> {
         };
         let unusable = end(savepoint, failed.is_none()).await?;
         if let Some(error) = failed.or(unusable) {
-            DB::still_open(tx).await?;
+            DB::still_open(tx, &Mark::default()).await?;
             return Ok(UndoAnswer::Failed(error));
         }
         let record = Record::from(Answer::Applied(applied.clone()));

@@ -4,4 +4,4 @@ SET SESSION innodb_lock_wait_timeout = 5
     /*M! , SESSION idle_transaction_timeout = 4 */ /*!80000 , SESSION wait_timeout = 60 */;
 SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
 START TRANSACTION;
-SAVEPOINT syncline
+SAVEPOINT syncline_secret

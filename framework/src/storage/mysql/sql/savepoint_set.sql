@@ -1,1 +1,1 @@
-SAVEPOINT syncline_step
+SAVEPOINT syncline_secret_step

@@ -1,2 +1,2 @@
-RELEASE SAVEPOINT syncline;
-SAVEPOINT syncline
+RELEASE SAVEPOINT syncline_secret;
+SAVEPOINT syncline_secret

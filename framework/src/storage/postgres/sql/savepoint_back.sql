@@ -1,1 +1,1 @@
-ROLLBACK TO SAVEPOINT syncline_step
+ROLLBACK TO SAVEPOINT syncline_secret_step

@@ -1,3 +1,3 @@
 -- One round trip.
-RELEASE SAVEPOINT syncline_step;
-SAVEPOINT syncline_step
+RELEASE SAVEPOINT syncline_secret_step;
+SAVEPOINT syncline_secret_step

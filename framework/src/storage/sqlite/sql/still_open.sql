@@ -1,1 +1,2 @@
-BEGIN
+RELEASE SAVEPOINT syncline_secret;
+SAVEPOINT syncline_secret
