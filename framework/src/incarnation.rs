@@ -3,6 +3,8 @@
 //! stream stops, and an operator begins a new incarnation: it names the position up to which
 //! the log is still the one that the consumers know.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use sqlx::Pool;
 use uuid::Uuid;
@@ -10,8 +12,11 @@ use uuid::Uuid;
 use crate::{
     Error, Result, Storage, begin,
     message::Position,
-    storage::{Former, Term, check_schema},
+    storage::{Former, Term, UnsealedRow, check_schema},
 };
+
+/// The most messages without a position that are named.
+const SHOWN: i64 = 20;
 
 /// Up to where the restored log is the one that consumers know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +42,8 @@ pub struct Rebased {
     /// So many messages were written anew, for the log could not be sealed (PostgreSQL after a
     /// restore from a dump).
     pub rewritten: u64,
+    /// How many messages without a position were removed, by [`Unsealed::Discard`].
+    pub discarded: u64,
 }
 
 /// The incarnation of a database, and what came before.
@@ -67,48 +74,170 @@ pub async fn lives<DB: Storage>(pool: &Pool<DB>) -> Result<Lives> {
     })
 }
 
-/// Begins a new incarnation of the source in `pool`'s database, whose log is the former one's up
-/// to `agreed`. `lost` names incarnations that consumers follow and this database does not know:
-/// they began after the backup was taken.
+/// The fate of committed messages that have no position yet when a new incarnation begins. A backup
+/// that was taken under load holds some: they may have been sent after it was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unsealed {
+    /// They get positions and are sent: a consumer that got one after the backup applies it twice.
+    Send,
+    /// They are removed: a consumer that did not get one never will.
+    Discard,
+}
+
+/// A new incarnation as it would begin now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Preview {
+    /// Its log and those before it would be the same up to here.
+    pub agreed: Position,
+    /// The last position that has been given out: what follows the agreed one is sent anew.
+    pub head: Position,
+    /// The routes with messages at or below the agreed position that they have not delivered, and
+    /// at most how many: a consumer that had applied other messages there never gets these.
+    pub undelivered: Vec<(String, i64)>,
+    /// How many committed messages have no position.
+    pub unsealed: i64,
+    /// The first of them.
+    pub first_unsealed: Vec<UnsealedRow>,
+}
+
+impl Preview {
+    fn undelivered_text(&self) -> String {
+        let routes = self.undelivered.iter().map(|(route, n)| format!("{n} of route {route}"));
+        routes.collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// Begins a new incarnation of the source in a database, whose log is the former one's up to an
+/// agreed position.
 ///
 /// A consumer that has applied no more than what is agreed goes on; one that has applied more is
 /// told so, keeps what it did, and goes on after the agreed position. Relays under way notice
 /// within a third of their lease.
 ///
-/// # Errors
-/// [`Error::Definition`] when the log does not reach the position, or no term began after the
-/// time; nothing was changed then. [`Error::Database`].
-///
 /// ```
 /// # #[cfg(feature = "sqlite")]
 /// # async fn example(pool: sqlx::SqlitePool) -> syncline::Result<()> {
 /// // Right after the backup was restored, before anything writes to it.
-/// use syncline::incarnation::{Agreed, rebase};
-/// let new = rebase(&pool, Agreed::Head, &[]).await?;
+/// use syncline::incarnation::{Agreed, Rebase};
+/// let new = Rebase::new(Agreed::Head).run(&pool).await?;
 /// println!("incarnation {} agrees up to {}", new.incarnation, new.agreed);
 /// # Ok(()) }
 /// ```
-pub async fn rebase<DB: Storage>(
-    pool: &Pool<DB>,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rebase {
     agreed: Agreed,
-    lost: &[Uuid],
-) -> Result<Rebased> {
-    let Lives { head, terms, .. } = lives(pool).await?;
-    let refuse = |problem: String| {
-        Err(Error::Definition { what: "new incarnation", name: format!("{agreed:?}"), problem })
-    };
-    let at = match agreed {
-        Agreed::Head => head,
-        Agreed::At(position) if (Position::START..=head).contains(&position) => position,
-        Agreed::At(_) => return refuse(format!("the log ends at position {head}")),
-        Agreed::RestoredAt(time) => match terms.iter().find(|term| term.began_at >= time) {
-            Some(term) => term.head,
-            None => return refuse("no relay has begun to seal the log since then".to_owned()),
-        },
-    };
-    let mut tx = begin(pool).await?;
-    let rewritten = DB::reseal(&mut tx).await?;
-    let incarnation = DB::begin_incarnation(&mut tx, at, lost).await?;
-    tx.commit().await.map_err(Error::database("begin a new incarnation"))?;
-    Ok(Rebased { incarnation, agreed: at, rewritten })
+    lost: Vec<Uuid>,
+    unsealed: Option<Unsealed>,
+    skip_undelivered: bool,
+}
+
+impl Rebase {
+    /// Names the position up to which the log is the one that consumers know.
+    pub fn new(agreed: Agreed) -> Self {
+        Self { agreed, lost: Vec::new(), unsealed: None, skip_undelivered: false }
+    }
+
+    /// Incarnations that consumers follow and this database does not know: they began after the
+    /// backup was taken.
+    #[must_use]
+    pub fn lost(mut self, incarnations: impl IntoIterator<Item = Uuid>) -> Self {
+        self.lost.extend(incarnations);
+        self
+    }
+
+    /// Decides about committed messages without a position; without a decision,
+    /// [`Rebase::run`] refuses when there are any.
+    #[must_use]
+    pub fn unsealed(mut self, fate: Unsealed) -> Self {
+        self.unsealed = Some(fate);
+        self
+    }
+
+    /// Goes on although consumers may never get messages at or below the agreed position that no
+    /// route has delivered.
+    #[must_use]
+    pub fn skip_undelivered(mut self) -> Self {
+        self.skip_undelivered = true;
+        self
+    }
+
+    /// Tells what [`Rebase::run`] would do now; changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Definition`] when the log does not reach the position, or no term began after the
+    /// time. [`Error::Database`], [`Error::NotMigrated`] and its kin.
+    pub async fn preview<DB: Storage>(&self, pool: &Pool<DB>) -> Result<Preview> {
+        let Lives { head, terms, .. } = lives(pool).await?;
+        let agreed = match self.agreed {
+            Agreed::Head => head,
+            Agreed::At(position) if (Position::START..=head).contains(&position) => position,
+            Agreed::At(_) => return self.refuse(format!("the log ends at position {head}")),
+            Agreed::RestoredAt(time) => match terms.iter().find(|term| term.began_at >= time) {
+                Some(term) => term.head,
+                None => {
+                    return self.refuse("no relay has begun to seal the log since then".to_owned());
+                }
+            },
+        };
+        let mut undelivered = BTreeMap::new();
+        for lag in DB::route_lags(pool).await? {
+            let left = agreed.0 - lag.position.0;
+            if left > 0 && !lag.lost {
+                let most = undelivered.entry(lag.route).or_insert(0);
+                *most = left.max(*most);
+            }
+        }
+        Ok(Preview {
+            agreed,
+            head,
+            undelivered: undelivered.into_iter().collect(),
+            unsealed: DB::unsealed(pool).await?,
+            first_unsealed: DB::first_unsealed(pool, SHOWN).await?,
+        })
+    }
+
+    /// Begins the new incarnation.
+    ///
+    /// # Errors
+    /// [`Error::Definition`] as [`Rebase::preview`], and when a decision is needed that was not
+    /// taken: about messages without a position, or about messages that nobody would get. Nothing
+    /// was changed then. [`Error::Database`].
+    pub async fn run<DB: Storage>(&self, pool: &Pool<DB>) -> Result<Rebased> {
+        let preview = self.preview(pool).await?;
+        if !self.skip_undelivered && !preview.undelivered.is_empty() {
+            return self.refuse(format!(
+                "messages at or below position {} that were not delivered ({}) would never reach a \
+                 consumer that had applied others there: agree on an earlier position (`--to`), or \
+                 accept that they are skipped (`--skip-undelivered`)",
+                preview.agreed,
+                preview.undelivered_text()
+            ));
+        }
+        if self.unsealed.is_none() && preview.unsealed > 0 {
+            let first = preview.first_unsealed.iter().map(ToString::to_string);
+            return self.refuse(format!(
+                "{} committed messages have no position, and may have been sent after the backup \
+                 was taken ({}): have them sent, perhaps for a second time (`--unsealed send`), or \
+                 removed (`--unsealed discard`)",
+                preview.unsealed,
+                first.collect::<Vec<_>>().join("; ")
+            ));
+        }
+        let failed = "begin a new incarnation";
+        let mut tx = begin(pool).await?;
+        let discarded = match self.unsealed {
+            Some(Unsealed::Discard) => DB::discard_unsealed(&mut tx).await?,
+            _ => 0,
+        };
+        let rewritten = DB::reseal(&mut tx).await?;
+        let incarnation = DB::begin_incarnation(&mut tx, preview.agreed, &self.lost).await?;
+        tx.commit().await.map_err(Error::database(failed))?;
+        Ok(Rebased { incarnation, agreed: preview.agreed, rewritten, discarded })
+    }
+
+    fn refuse<T>(&self, problem: String) -> Result<T> {
+        let name = format!("{:?}", self.agreed);
+        Err(Error::Definition { what: "new incarnation", name, problem })
+    }
 }

@@ -44,7 +44,7 @@ pub use barrier::{BarrierKey, BarrierRecord, BarrierRow, BarrierStep, BarrierSto
 pub use begin::begin;
 pub(crate) use begin::begin_limited;
 pub use held::{DueKey, Edited, HeldMessage, HeldReason, HeldStore, Holding};
-pub use incarnation::{Former, IncarnationStore, Term};
+pub use incarnation::{Former, IncarnationStore, Term, UnsealedRow};
 pub use inspect::{Finding, Inspect, Level, OpenWriter, RouteLag};
 #[cfg(any(feature = "mysql", feature = "sqlite"))]
 use log::Blind;

@@ -9,7 +9,7 @@ use sqlx::{MySql, Pool, Postgres, Sqlite};
 use syncline::{
     Message, RelayHandle, Stream, begin, enqueue,
     inboxes::{Reapply, reapply},
-    incarnation::{Agreed, rebase},
+    incarnation::{Agreed, Rebase},
     message::{Batch, Position, decode_batch},
     relay::{Retention, trim},
     transport::{
@@ -339,7 +339,7 @@ mod case {
         let status = subscriber.status();
         let pulling = tokio::spawn(subscriber.run(Arc::new(consumer), stop.clone()));
         check(&source.pool, &target, &["near"]).await;
-        rebase(&source.pool, Agreed::Head, &[]).await.expect("rebase");
+        Rebase::new(Agreed::Head).run(&source.pool).await.expect("rebase");
         write(&source.pool, 12).await;
         check(&source.pool, &target, &["near"]).await;
         stop.cancel();

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use sqlx::Pool;
 use syncline::{
     Storage,
-    incarnation::{Agreed, Lives, lives, rebase},
+    incarnation::{Agreed, Lives, Preview, Rebase, Unsealed, lives},
     message::Position,
 };
 use uuid::Uuid;
@@ -33,9 +33,25 @@ pub(crate) struct Args {
     /// An incarnation that consumers follow and this database lost, as their routes say
     #[arg(long, value_name = "INCARNATION")]
     lost: Vec<Uuid>,
-    /// Yes, begin a new incarnation
+    /// The fate of committed messages without a position, which may have been sent after the
+    /// backup was taken
+    #[arg(long, value_name = "FATE")]
+    unsealed: Option<Fate>,
+    /// Begin although consumers may never get messages at or below the position that no route has
+    /// delivered
+    #[arg(long)]
+    skip_undelivered: bool,
+    /// Yes, begin a new incarnation; without it, tells what would happen
     #[arg(long)]
     yes: bool,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Fate {
+    /// Send them, perhaps for a second time
+    Send,
+    /// Remove them: who did not get one never will
+    Discard,
 }
 
 pub(super) async fn run<DB: Storage>(
@@ -49,17 +65,29 @@ pub(super) async fn run<DB: Storage>(
         (.., Some(time)) => Agreed::RestoredAt(time),
         _ => return show(&lives(pool).await?, output),
     };
+    let mut new = Rebase::new(agreed).lost(args.lost.iter().copied());
+    if let Some(fate) = args.unsealed {
+        new = new.unsealed(match fate {
+            Fate::Send => Unsealed::Send,
+            Fate::Discard => Unsealed::Discard,
+        });
+    }
+    if args.skip_undelivered {
+        new = new.skip_undelivered();
+    }
     if !args.yes {
+        preview(&new.preview(pool).await?, output)?;
         return Err(Failure::usage(
-            "consumers keep what they applied after the position, and apply what follows it here; \
-             a wrong position lets them apply messages twice or not at all: look at `syncline \
-             stream rebase` without options, then add --yes",
+            "nothing was changed: consumers keep what they applied after the position, and apply \
+             what follows it here; a wrong position lets them apply messages twice or not at all. \
+             Add --yes to begin",
         ));
     }
-    let new = rebase(pool, agreed, &args.lost).await?;
+    let new = new.run(pool).await?;
     if output.is_json() {
         output.json(&json!({
             "incarnation": new.incarnation, "agreed": new.agreed, "rewritten": new.rewritten,
+            "discarded": new.discarded,
         }))?;
         return Ok(Outcome::Done);
     }
@@ -70,8 +98,42 @@ pub(super) async fn run<DB: Storage>(
     if new.rewritten > 0 {
         output.line(format!("{} messages were written anew", new.rewritten))?;
     }
+    if new.discarded > 0 {
+        output.line(format!("{} messages without a position were removed", new.discarded))?;
+    }
     output.line("relays notice within a third of their lease")?;
     Ok(Outcome::Done)
+}
+
+/// Tells what would happen.
+fn preview(preview: &Preview, output: &mut Output) -> Result<(), Failure> {
+    let Preview { agreed, head, undelivered, unsealed, first_unsealed, .. } = preview;
+    if output.is_json() {
+        let undelivered: serde_json::Map<String, Value> =
+            undelivered.iter().map(|(route, most)| (route.clone(), json!(most))).collect();
+        let first = first_unsealed
+            .iter()
+            .map(|row| json!({"id": row.id, "topic": row.topic, "key": row.key}));
+        return output.json(&json!({
+            "agreed": agreed, "sent": head.0 - agreed.0, "undelivered": undelivered,
+            "unsealed": unsealed, "first_unsealed": first.collect::<Vec<_>>(),
+        }));
+    }
+    output.line(format!("agreed: the log up to position {agreed}"))?;
+    output.line(format!("sent: the {} messages after it", head.0 - agreed.0))?;
+    for (route, most) in undelivered {
+        output.line(format!(
+            "skipped, if the consumer had applied others there: up to {most} messages of route {route}"
+        ))?;
+    }
+    if *unsealed > 0 {
+        output
+            .line(format!("to be decided (--unsealed): {unsealed} messages without a position"))?;
+        for row in first_unsealed {
+            output.line(format!("  {row}"))?;
+        }
+    }
+    Ok(())
 }
 
 /// What there is to choose from.

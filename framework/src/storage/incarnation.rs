@@ -1,6 +1,8 @@
 //! What is asked of a source's database about its lives: which incarnations there were, and where
 //! the log ended when a process began to seal it.
 
+use std::fmt;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::{Pool, Transaction};
@@ -27,6 +29,24 @@ pub struct Term {
     pub head: Position,
     /// When that was.
     pub began_at: DateTime<Utc>,
+}
+
+/// A committed message that has no position yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnsealedRow {
+    /// Its id.
+    pub id: Uuid,
+    /// Its topic.
+    pub topic: String,
+    /// Its ordering key.
+    pub key: Option<String>,
+}
+
+impl fmt::Display for UnsealedRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.topic, self.id)?;
+        self.key.as_ref().map_or(Ok(()), |key| write!(f, " of key {key:?}"))
+    }
 }
 
 /// The lives of a source's database.
@@ -56,6 +76,17 @@ pub trait IncarnationStore: Base {
     /// new incarnation begins.
     async fn check_sealable(_pool: &Pool<Self>) -> Result<()> {
         Ok(())
+    }
+
+    /// The first `most` committed messages that have no position.
+    async fn first_unsealed(_pool: &Pool<Self>, _most: i64) -> Result<Vec<UnsealedRow>> {
+        Ok(Vec::new())
+    }
+
+    /// Removes the committed messages that have no position; writers wait until the transaction
+    /// ends. Returns how many there were.
+    async fn discard_unsealed(_tx: &mut Transaction<'_, Self>) -> Result<u64> {
+        Ok(0)
     }
 
     /// Makes a log sealable again that [`IncarnationStore::check_sealable`] found not to be;

@@ -32,7 +32,7 @@ use super::{
     PulseStore, ReapplyStore, RetentionStore, RouteLag, RouteRow, RouteStore, SagaChanges,
     SagaEvent, SagaFilter, SagaInspect, SagaLock, SagaLogRow, SagaRow, SagaStore, SagaSummary,
     SagaTimer, Save, Savepoint, Server, SetAside, ShardKey, Steps, StreamStore, StreamVersion,
-    Swept, Term,
+    Swept, Term, UnsealedRow,
     begin::{reading, with_secret},
     pool::{release_within, trusting},
     saga_owner,
@@ -61,7 +61,16 @@ saga_store!(MySql, "mysql", create_saga, save_sagas);
 beat_apart!(MySql, "mysql");
 pulse_store!(MySql, "mysql", beat, log log log consumers consumers sagas sagas within);
 barrier_store!(MySql, "mysql", "barrier_make");
-incarnation_store!(MySql, "mysql");
+incarnation_store!(
+    MySql,
+    "mysql",
+    async fn first_unsealed(pool: &MySqlPool, most: i64) -> Result<Vec<UnsealedRow>> {
+        log::first_unsealed(pool, most).await
+    },
+    async fn discard_unsealed(tx: &mut Transaction<'_, MySql>) -> Result<u64> {
+        log::discard_unsealed(tx).await
+    }
+);
 retention_store!(
     MySql,
     "mysql",

@@ -39,7 +39,7 @@ use super::{
     PulseStore, ReapplyStore, RetentionStore, RouteLag, RouteRow, RouteStore, SagaChanges,
     SagaEvent, SagaFilter, SagaInspect, SagaLock, SagaLogRow, SagaRow, SagaStore, SagaSummary,
     SagaTimer, Save, Savepoint, Server, SetAside, ShardKey, Steps, StreamStore, StreamVersion,
-    Swept, Term,
+    Swept, Term, UnsealedRow,
     begin::{reading, with_secret},
     pool::trusting,
 };
@@ -77,6 +77,12 @@ incarnation_store!(
     "postgres",
     async fn check_sealable(pool: &PgPool) -> Result<()> {
         reseal::check_sealable(pool).await
+    },
+    async fn first_unsealed(pool: &PgPool, most: i64) -> Result<Vec<UnsealedRow>> {
+        reseal::first_unsealed(pool, most).await
+    },
+    async fn discard_unsealed(tx: &mut Transaction<'_, Postgres>) -> Result<u64> {
+        reseal::discard_unsealed(tx).await
     },
     async fn reseal(tx: &mut Transaction<'_, Postgres>) -> Result<u64> {
         reseal::reseal(tx).await

@@ -6,14 +6,17 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
-use sqlx::{MySql, MySqlPool, Row, mysql::MySqlRow, types::chrono::NaiveDateTime};
+use sqlx::{MySql, MySqlPool, Row, Transaction, mysql::MySqlRow, types::chrono::NaiveDateTime};
+
+use uuid::Uuid;
 
 use super::settings::Settings;
 use crate::{
     Error, Result, begin,
     message::{Message, Position},
     storage::{
-        Blind, Cursor, Lease, LogRow, LogStore, PageLimit, RetentionStore, Sealed, Signal, Watch,
+        Blind, Cursor, Lease, LogRow, LogStore, PageLimit, RetentionStore, Sealed, Signal,
+        UnsealedRow, Watch,
         shared::{collect_page, headers, readable},
     },
 };
@@ -136,6 +139,29 @@ async fn read_page(pool: &MySqlPool, after: Cursor, limit: PageLimit) -> Result<
         }
     }
     Ok(page)
+}
+
+/// Committed messages that have no position, in the order in which they would get one.
+pub(super) async fn first_unsealed(pool: &MySqlPool, most: i64) -> Result<Vec<UnsealedRow>> {
+    let rows: Vec<(Uuid, String, Option<String>)> =
+        sqlx::query_as(include_str!("sql/unsealed_list.sql"))
+            .bind(most)
+            .fetch_all(pool)
+            .await
+            .map_err(Error::database("read which messages are not sealed"))?;
+    let row = |(id, topic, key)| UnsealedRow { id, topic, key };
+    Ok(rows.into_iter().map(row).collect())
+}
+
+/// Removes them, while nobody seals.
+pub(super) async fn discard_unsealed(tx: &mut Transaction<'_, MySql>) -> Result<u64> {
+    let failed = "remove the messages that are not sealed";
+    let _: i64 = sqlx::query_scalar(include_str!("sql/seal_lock.sql"))
+        .fetch_one(&mut **tx)
+        .await
+        .map_err(Error::database(failed))?;
+    let gone = sqlx::query(include_str!("sql/unsealed_discard.sql")).execute(&mut **tx).await;
+    Ok(gone.map_err(Error::database(failed))?.rows_affected())
 }
 
 /// Why no row has a position.

@@ -1,8 +1,9 @@
 //! A log whose transaction ids mean something else than when it was sealed, as after a restore from a dump.
 
 use sqlx::{PgPool, Postgres, Transaction};
+use uuid::Uuid;
 
-use crate::{Error, Result};
+use crate::{Error, Result, storage::UnsealedRow};
 
 /// Whether the transaction ids of the last seal mean what they meant when it was made.
 pub(super) async fn check_sealable(pool: &PgPool) -> Result<()> {
@@ -49,4 +50,27 @@ pub(super) async fn reseal(tx: &mut Transaction<'_, Postgres>) -> Result<u64> {
         .await
         .map_err(Error::database(failed))?;
     Ok(moved.rows_affected())
+}
+
+/// Committed messages that have no position, in the order in which they would get one.
+pub(super) async fn first_unsealed(pool: &PgPool, most: i64) -> Result<Vec<UnsealedRow>> {
+    let rows: Vec<(Uuid, String, Option<String>)> =
+        sqlx::query_as(include_str!("sql/unsealed_list.sql"))
+            .bind(most)
+            .fetch_all(pool)
+            .await
+            .map_err(Error::database("read which messages are not sealed"))?;
+    let row = |(id, topic, key)| UnsealedRow { id, topic, key };
+    Ok(rows.into_iter().map(row).collect())
+}
+
+/// Removes them, while no writer adds one.
+pub(super) async fn discard_unsealed(tx: &mut Transaction<'_, Postgres>) -> Result<u64> {
+    let failed = "remove the messages that are not sealed";
+    sqlx::raw_sql(include_str!("sql/reseal_lock.sql"))
+        .execute(&mut **tx)
+        .await
+        .map_err(Error::database(failed))?;
+    let gone = sqlx::query(include_str!("sql/unsealed_discard.sql")).execute(&mut **tx).await;
+    Ok(gone.map_err(Error::database(failed))?.rows_affected())
 }
