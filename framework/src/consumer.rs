@@ -175,6 +175,7 @@ impl<DB: Storage> Consumer<DB> {
     /// this program.
     pub async fn start(&self) -> Result<ConsumerHandle> {
         check_schema(&self.0.pool).await?;
+        DB::check_session(&self.0.pool).await?;
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         tasks.spawn(retry::run(Arc::clone(&self.0), stop.clone()));
         tasks.spawn(gaps::run(Arc::clone(&self.0), stop.clone()));

@@ -141,6 +141,12 @@ pub trait Base: sqlx::Database<Connection: sqlx::migrate::Migrate> {
     /// Whether a session may be set to see what others have not committed.
     const READS_UNCOMMITTED: bool = false;
 
+    /// Refuses a service's sessions whose settings would lose or change what the framework reads
+    /// and writes; the error names the setting.
+    async fn check_session(_pool: &Pool<Self>) -> Result<()> {
+        Ok(())
+    }
+
     /// Begins a transaction that will write (SQLite takes its write lock at once, so that it
     /// cannot fail later for having read first).
     async fn begin_write(pool: Pool<Self>) -> sqlx::Result<Transaction<'static, Self>>;

@@ -26,6 +26,8 @@ const LIMIT: Duration = Duration::from_secs(90);
 pub trait Served: Kit {
     /// Its name in `script/services`.
     const SERVICE: &'static str;
+    /// The variable of `script/services` that has more of its options.
+    const OPTIONS: &'static str;
     /// What makes it end its sessions and stop.
     const STOP: &'static str;
 
@@ -42,6 +44,7 @@ pub trait Served: Kit {
 #[async_trait]
 impl Served for Postgres {
     const SERVICE: &'static str = "postgres";
+    const OPTIONS: &'static str = "SYNCLINE_POSTGRES_OPTIONS";
     const STOP: &'static str = "INT";
     const HOME: &'static str = "postgres";
 
@@ -70,6 +73,7 @@ impl Served for Postgres {
 #[async_trait]
 impl Served for MySql {
     const SERVICE: &'static str = "mariadb";
+    const OPTIONS: &'static str = "SYNCLINE_MARIADB_OPTIONS";
     const STOP: &'static str = "TERM";
     const HOME: &'static str = "mysql";
 
@@ -103,6 +107,7 @@ pub struct OwnServer<DB: Served> {
     dir: TempDir,
     port: u16,
     child: Option<Child>,
+    options: Option<String>,
     database: std::marker::PhantomData<DB>,
 }
 
@@ -112,6 +117,18 @@ impl<DB: Served> OwnServer<DB> {
     /// # Panics
     /// When it does not start.
     pub async fn start() -> Option<Self> {
+        Self::launch(None).await
+    }
+
+    /// As [`OwnServer::start`], with more options, separated by spaces.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn start_with(options: &str) -> Option<Self> {
+        Self::launch(Some(options.to_owned())).await
+    }
+
+    async fn launch(options: Option<String>) -> Option<Self> {
         if skipped(DB::SERVICE) {
             return None;
         }
@@ -119,7 +136,7 @@ impl<DB: Served> OwnServer<DB> {
         // The server's user is another one than ours, where we are root.
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("permissions");
         let database = std::marker::PhantomData;
-        let mut server = Self { dir, port: free_port(), child: None, database };
+        let mut server = Self { dir, port: free_port(), child: None, options, database };
         server.restart().await;
         Some(server)
     }
@@ -201,6 +218,7 @@ impl<DB: Served> OwnServer<DB> {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../script/services");
         let said = fs::File::create(self.dir.path().join("start.log")).expect("a log");
         let child = Command::new(script)
+            .envs(self.options.as_ref().map(|options| (DB::OPTIONS, options)))
             .args(["serve", DB::SERVICE])
             .arg(self.home())
             .arg(self.port.to_string())

@@ -118,6 +118,7 @@ impl<DB: Storage> Sagas<DB> {
     /// [`Error::NotMigrated`] and its kin when the database's tables do not fit this program.
     pub async fn run(&self) -> Result<SagasHandle> {
         check_schema(&self.0.pool).await?;
+        DB::check_session(&self.0.pool).await?;
         self.0.look_at_versions().await?;
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         tasks.spawn(work::run(Arc::clone(&self.0), stop.clone()));

@@ -5,6 +5,7 @@ mod lease;
 mod log;
 mod migrate;
 mod outbox;
+mod session;
 mod settings;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
@@ -109,6 +110,11 @@ fn naive(time: DateTime<Utc>) -> NaiveDateTime {
     time.naive_utc()
 }
 
+/// A text as it is sent: the server takes bytes as they are, whatever the session's character set is.
+fn text(text: &str) -> &[u8] {
+    text.as_bytes()
+}
+
 /// ER_SP_DOES_NOT_EXIST: also said of a savepoint.
 const NO_SAVEPOINT: u16 = 1305;
 
@@ -117,6 +123,10 @@ impl Base for MySql {
     const LABEL: &'static str = "MySQL/MariaDB";
     const MIGRATIONS: &'static [syncline_migrations::Migration] = syncline_migrations::MYSQL;
     const READS_UNCOMMITTED: bool = true;
+
+    async fn check_session(pool: &MySqlPool) -> Result<()> {
+        session::check(pool).await
+    }
 
     async fn begin_write(pool: MySqlPool) -> sqlx::Result<Transaction<'static, Self>> {
         pool.begin_with(with_secret(include_str!("mysql/sql/begin.sql"))).await

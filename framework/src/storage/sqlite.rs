@@ -97,6 +97,11 @@ fn unix_millis(time: DateTime<Utc>) -> i64 {
     time.timestamp_millis()
 }
 
+/// A text as it is sent.
+fn text(text: &str) -> &str {
+    text
+}
+
 #[async_trait]
 impl Base for Sqlite {
     const LABEL: &'static str = "SQLite";

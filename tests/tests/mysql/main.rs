@@ -3,6 +3,7 @@
 //! statement by statement.
 
 #![allow(clippy::unwrap_used)]
+mod characters;
 mod migrations;
 mod sessions;
 

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use sqlx::{MySql, MySqlConnection, MySqlPool, Row};
 
-use super::{migrate, settings::Settings};
+use super::{migrate, session, settings::Settings};
 use crate::{
     Error, Result, begin,
     error::mysql_number,
@@ -117,6 +117,7 @@ impl Inspect for MySql {
                 "set MIXED or ROW: our transactions are READ COMMITTED, which STATEMENT refuses",
             ),
         ];
+        findings.push(session_finding(session::check(pool).await)?);
         findings.push(
             age(
                 pool,
@@ -163,6 +164,18 @@ impl Inspect for MySql {
         }
         Ok(findings)
     }
+}
+
+/// What a new session is like; a service's may set more after connecting.
+fn session_finding(checked: Result<()>) -> Result<Finding> {
+    let bad = |setting, found| format!("{setting} is {found}");
+    Ok(match checked {
+        Ok(()) => finding("session", false, Level::Failure, "utf8mb4, commits by itself", ""),
+        Err(Error::Unfit { setting, found, remedy }) => {
+            finding("session", true, Level::Failure, &bad(setting, found), remedy)
+        }
+        Err(error) => return Err(error),
+    })
 }
 
 /// A number that only the PROCESS privilege sees.

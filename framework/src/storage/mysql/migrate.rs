@@ -8,6 +8,7 @@
 use sqlx::{Connection, Executor, MySqlConnection, MySqlPool, migrate::Migrate};
 use syncline_migrations::Migration;
 
+use super::session;
 use crate::{
     Error, Result,
     error::mysql_number,
@@ -32,6 +33,7 @@ struct Step {
 }
 
 pub(super) async fn run(pool: &MySqlPool, steps: Steps) -> Result<Vec<i64>> {
+    session::check_database(pool).await?;
     let connection = pool.acquire().await.map_err(Error::database("migrate"))?;
     // A connection of its own: its locks and settings go with it, also when the run is cancelled.
     let mut connection = connection.detach();

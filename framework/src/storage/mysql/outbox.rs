@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use sqlx::{MySql, Transaction};
 
+use super::text;
 use crate::{
     Error, Result,
     message::Message,

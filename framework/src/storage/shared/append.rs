@@ -23,17 +23,18 @@ macro_rules! append_sql {
 }
 pub(in crate::storage) use append_sql;
 
-/// Binds a row of `append.sql`; `$time` is the message's as the database keeps it.
+/// Binds a row of `append.sql`; `$time` is the message's as the database keeps it, and `text` says how a
+/// text is sent.
 macro_rules! bind_row {
     ($query:expr, $message:expr, $time:expr) => {
         $query
             .bind($message.id)
-            .bind(&$message.topic)
-            .bind(&$message.key)
+            .bind(text(&$message.topic))
+            .bind($message.key.as_deref().map(text))
             .bind($time)
-            .bind(&$message.content_type)
+            .bind(text(&$message.content_type))
             .bind($message.schema_version)
-            .bind(headers_text($message)?)
+            .bind(text(&headers_text($message)?))
             .bind(&$message.data[..])
     };
 }

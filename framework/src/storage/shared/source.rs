@@ -22,7 +22,7 @@ macro_rules! idempotency_store {
                 // Again when the key that was there is deleted between the two.
                 for _ in 0..3 {
                     let taken = sqlx::query(sql!($dir, "idempotency_claim"))
-                        .bind(key)
+                        .bind(text(key))
                         .bind(id)
                         .bind(digest)
                         .execute(&mut **tx)
@@ -30,7 +30,7 @@ macro_rules! idempotency_store {
                     taken.map_err(Error::database(failed))?;
                     let known: Option<KnownColumns> =
                         sqlx::query_as(sql!($dir, "idempotency_known"))
-                            .bind(key)
+                            .bind(text(key))
                             .fetch_optional(&mut **tx)
                             .await
                             .map_err(Error::database(failed))?;
@@ -57,7 +57,7 @@ macro_rules! idempotency_store {
                     .bind(known.id)
                     .bind(&known.digest)
                     .bind(known.appended.map_or(0, |appended| appended.seq))
-                    .bind(key)
+                    .bind(text(key))
                     .execute(&mut **tx)
                     .await
                     .map_err(Error::database("note what an idempotency key stands for"))?;
@@ -82,12 +82,12 @@ macro_rules! delay_store {
                 let failed = "keep a delayed message";
                 sqlx::query(sql!($dir, "delayed_add"))
                     .bind(message.id)
-                    .bind(&message.topic)
-                    .bind(&message.key)
+                    .bind(text(&message.topic))
+                    .bind(message.key.as_deref().map(text))
                     .bind($time(message.time))
-                    .bind(&message.content_type)
+                    .bind(text(&message.content_type))
                     .bind(message.schema_version)
-                    .bind(headers_text(message)?)
+                    .bind(text(&headers_text(message)?))
                     .bind(&message.data[..])
                     .execute(&mut **tx)
                     .await

@@ -4,6 +4,7 @@
 use async_trait::async_trait;
 use sqlx::{Sqlite, Transaction};
 
+use super::text;
 use crate::{
     Error, Result,
     message::Message,

@@ -1,1 +1,3 @@
-SELECT version, description, checksum, installed_on FROM syncline_migrations ORDER BY version
+-- A TIMESTAMP is read in the session's time zone.
+SELECT version, description, checksum, CONVERT_TZ(installed_on, @@SESSION.time_zone, '+00:00')
+FROM syncline_migrations ORDER BY version

@@ -9,7 +9,7 @@ FROM (
     JOIN pg_class AS part ON part.oid = inhrelid
     JOIN pg_namespace ON pg_namespace.oid = relnamespace,
          regexp_match(pg_get_expr(relpartbound, part.oid),
-                      'FROM \(''?(?:(\d+)|MINVALUE)''?\) TO \(''?(\d+)''?\)') AS bound
+                      'FROM [(]''?(?:([0-9]+)|MINVALUE)''?[)] TO [(]''?([0-9]+)''?[)]') AS bound
     WHERE inhparent = to_regclass('syncline_outbox') AND bound IS NOT NULL
 ) AS parts
 ORDER BY low

@@ -1,0 +1,3 @@
+-- For PostgreSQL, whose functions have patterns. The step is there, for the steps are the same in every
+-- database.
+DO 1;
