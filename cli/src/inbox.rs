@@ -2,6 +2,7 @@
 
 mod list;
 mod reapply;
+mod skip;
 
 use clap::Subcommand;
 use serde_json::{Value, json};
@@ -22,6 +23,9 @@ pub(crate) enum Command {
     List(list::Args),
     /// Have a consumer apply AGAIN what follows a position: its effects happen once more
     Reapply(reapply::Args),
+    /// Have a consumer NEVER apply what it has not applied up to a position: the way out when the
+    /// source no longer keeps it
+    Skip(skip::Args),
 }
 
 pub(crate) async fn run<DB: Storage>(
@@ -33,6 +37,7 @@ pub(crate) async fn run<DB: Storage>(
     match command {
         Command::List(args) => list::run(args, pool, output).await,
         Command::Reapply(args) => reapply::run(args, pool, output).await,
+        Command::Skip(args) => skip::run(args, pool, output).await,
     }
 }
 

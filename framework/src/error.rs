@@ -122,7 +122,7 @@ pub enum Error {
     },
     /// What a reader wants is no longer kept.
     #[error(
-        "what follows position {position} is no longer kept: this log begins after position {kept}; start the reader anew from a copy of the data, or from position {kept} on (`syncline route rewind --to {kept}`) if it can do without what was between"
+        "what follows position {position} is no longer kept: this log begins after position {kept}; start the reader anew from a copy of the data; or, if it can do without what was between, give that up at the consumer (`syncline inbox skip CONSUMER --source SOURCE --stream STREAM --to {kept}`) and go on from there at the source (`syncline route rewind ROUTE --to {kept}`)"
     )]
     Trimmed {
         /// The reader's place.

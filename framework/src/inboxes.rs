@@ -29,6 +29,9 @@ pub async fn list<DB: Storage>(pool: &Pool<DB>, consumer: Option<&str>) -> Resul
     DB::inboxes(pool, consumer).await
 }
 
+/// How many messages past a watermark are looked at.
+const LOOKED_AT: i64 = 1_000;
+
 /// What is to be applied again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reapply {
@@ -159,4 +162,92 @@ fn check(again: &Reapply, known: &[Inbox]) -> Result<()> {
 
 fn refuse<T>(again: &Reapply, problem: String) -> Result<T> {
     Err(Error::Definition { what: "consumer", name: again.consumer.clone(), problem })
+}
+
+/// What is never applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Skip {
+    /// By which consumer.
+    pub consumer: String,
+    /// Of which source.
+    pub source: String,
+    /// Of which of its streams.
+    pub stream: String,
+    /// Of which shard; of every one, with `None`.
+    pub shard: Option<i32>,
+    /// Everything up to this position that was not applied.
+    pub to: Position,
+}
+
+/// Moves the consumer's watermarks forward to [`Skip::to`]: what stands between was **not applied
+/// here and never will be**. It is the way out when the source no longer keeps it
+/// ([`Error::Trimmed`]); the source goes on from there when it next hears from the consumer, or at
+/// once after [`routes::rewind`](crate::routes::rewind) to the same position. Returns what stood
+/// before it, as it was.
+///
+/// # Errors
+/// [`Error::Definition`] when the consumer knows nothing of the stream or is past the position
+/// everywhere, and when messages at or below it wait here for a missing one: they would be lost,
+/// too. Nothing is changed then. [`Error::Database`].
+///
+/// ```
+/// # #[cfg(feature = "sqlite")]
+/// # async fn example(pool: sqlx::SqlitePool) -> syncline::Result<()> {
+/// use syncline::{inboxes::{Skip, skip}, message::Position};
+/// let [consumer, source, stream] = ["login", "/register", "users"].map(String::from);
+/// let lost = Skip { consumer, source, stream, shard: None, to: Position(1683) };
+/// for inbox in skip(&pool, &lost).await? {
+///     println!("shard {} was at {}", inbox.origin.shard, inbox.row.watermark);
+/// }
+/// # Ok(()) }
+/// ```
+pub async fn skip<DB: Storage>(pool: &Pool<DB>, skip: &Skip) -> Result<Vec<Inbox>> {
+    let Skip { consumer, source, stream, shard, to } = skip;
+    let refuse = |problem: String| {
+        Err(Error::Definition { what: "consumer", name: consumer.clone(), problem })
+    };
+    let mut known = list(pool, Some(consumer)).await?;
+    known.retain(|inbox| inbox.origin.source == *source && inbox.origin.stream == *stream);
+    known.retain(|inbox| shard.is_none_or(|shard| shard == inbox.origin.shard));
+    if known.is_empty() {
+        let what = format!("it has taken in nothing of {source} {stream} there");
+        return refuse(format!("{what}: see `syncline inbox list`"));
+    }
+    let mut tx = begin(pool).await?;
+    // The newest version first, as the consumer locks them.
+    known.sort_by_key(|inbox| (Reverse(inbox.origin.version), inbox.origin.shard));
+    for inbox in &mut known {
+        inbox.row = DB::lock_inbox(&mut tx, consumer, &inbox.origin, inbox.row).await?;
+    }
+    known.retain(|inbox| inbox.row.ended.is_none_or(|end| inbox.row.watermark < end));
+    known.retain(|inbox| inbox.row.watermark < *to);
+    if known.is_empty() {
+        return refuse(format!("it is past position {to}: there is nothing to skip"));
+    }
+    for Inbox { origin, row, .. } in &known {
+        let ahead = DB::next_ahead(&mut tx, consumer, origin, row.watermark, LOOKED_AT).await?;
+        let mut here = ahead.iter().filter(|ahead| ahead.link.position <= *to);
+        if let Some(waits) = here.find(|ahead| ahead.envelope.is_some()) {
+            return refuse(format!(
+                "messages from position {} on wait here for the missing ones and would be lost, \
+                 too: skip to {} first",
+                waits.link.position,
+                waits.link.position.0 - 1
+            ));
+        }
+        let to = row.ended.map_or(*to, |end| end.min(*to));
+        DB::remove_ahead(&mut tx, consumer, origin, to).await?;
+        let forward = InboxRow { watermark: to, last: Link::anchor(to), ..*row };
+        DB::save_inbox(&mut tx, consumer, origin, forward).await?;
+    }
+    tx.commit().await.map_err(Error::database("move the watermarks forward"))?;
+    for inbox in &known {
+        let Inbox { origin, row, .. } = inbox;
+        tracing::warn!(
+            consumer, source, stream, shard = origin.shard, from = %row.watermark, to = %to,
+            "an operator has had messages skipped: they are never applied here"
+        );
+    }
+    known.reverse();
+    Ok(known)
 }

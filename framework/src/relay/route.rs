@@ -150,8 +150,15 @@ impl<DB: Storage> Sender<DB> {
     /// wait before it is looked at again.
     fn trimmed(&self, error: &Error) -> Duration {
         let (route, shard) = (&self.key.route, self.key.shard);
-        tracing::error!(route, shard, %error, "route stopped: it came too late");
-        let state = RouteState::Trimmed { error: error.to_string() };
+        let origin = &self.carried.origin;
+        // What can be pasted: only the consumer's name is not known here.
+        let error = error
+            .to_string()
+            .replace("SOURCE", &origin.source)
+            .replace("STREAM", &format!("{} --shard {shard}", origin.stream))
+            .replace("ROUTE", route);
+        tracing::error!(route, shard, error, "route stopped: it came too late");
+        let state = RouteState::Trimmed { error };
         self.shared.board.tell(&self.key, None, state);
         self.shared.options.max_backoff
     }
