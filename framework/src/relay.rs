@@ -214,8 +214,13 @@ impl<DB: Storage> RelayBuilder<DB> {
     /// As [`RelayBuilder::start`].
     pub async fn check(&self) -> Result<()> {
         self.check_definitions()?;
+        DB::check_durable(&self.pool).await?;
         check_schema(&self.pool).await?;
-        DB::check_durable(&self.pool).await
+        // Its own connections have settings that the service's have not, and look whether they hold.
+        let own = DB::relay_pool(&self.pool, 1, Arc::new(|_| ()));
+        let head = DB::head(&own).await;
+        own.close().await;
+        head.map(drop)
     }
 
     /// Checks the definitions, the schema and the database's durability, and starts.

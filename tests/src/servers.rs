@@ -70,7 +70,7 @@ pub fn python() -> Option<String> {
 }
 
 /// Whether `name` was switched off, which is said.
-pub(crate) fn skipped(name: &str) -> bool {
+pub fn skipped(name: &str) -> bool {
     let off =
         env::var(SKIP).is_ok_and(|skip| skip.split(',').any(|skipped| skipped.trim() == name));
     if off {

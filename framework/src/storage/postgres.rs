@@ -102,6 +102,10 @@ retention_store!(
         retention::sweep(pool, most).await
     }
 );
+/// Why a connection of the relay's is not used.
+const NOT_KEPT: &str = "the session does not keep its settings: a pooler in transaction mode is \
+                        before the server; give the relay a direct URL";
+
 /// A time as it is.
 fn keep(time: DateTime<Utc>) -> DateTime<Utc> {
     time
@@ -160,6 +164,10 @@ impl Base for Postgres {
                 Box::pin(async move {
                     let settings = sqlx::raw_sql(include_str!("postgres/sql/relay_session.sql"));
                     connection.execute(settings).await?;
+                    let set = sqlx::query_scalar(include_str!("postgres/sql/relay_settings.sql"));
+                    if !set.fetch_one(&mut *connection).await? {
+                        return Err(sqlx::Error::Configuration(NOT_KEPT.into()));
+                    }
                     let name = sqlx::query_scalar(include_str!("postgres/sql/server.sql"));
                     met(Server { name: name.fetch_one(connection).await?, started: 0 });
                     Ok(())

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
-use sqlx::{FromRow, PgPool, Postgres, Row, postgres::PgRow};
+use sqlx::{Connection, FromRow, PgConnection, PgPool, Postgres, Row, postgres::PgRow};
 
 use super::listener::Listener;
 use crate::{
@@ -112,12 +112,17 @@ impl LogStore for Postgres {
     }
 
     async fn check_durable(pool: &PgPool) -> Result<()> {
+        let refuse = |setting, found, remedy| Err(Error::NotDurable { setting, found, remedy });
+        // First: there the prepared statements of others are in the way of ours.
+        if shares_sessions(pool).await.map_err(Error::database("look for a pooler"))? {
+            let found = "shared with others by a pooler in transaction mode".to_owned();
+            return refuse("the connection", found, "give the relay a direct URL of the server");
+        }
         let (standby, fsync, full_pages): (bool, String, String) =
             sqlx::query_as(include_str!("sql/durability.sql"))
                 .fetch_one(pool)
                 .await
                 .map_err(Error::database("read the durability settings"))?;
-        let refuse = |setting, found, remedy| Err(Error::NotDurable { setting, found, remedy });
         if standby {
             return refuse("this server", "a standby".to_owned(), "connect to the primary");
         }
@@ -143,6 +148,31 @@ impl LogStore for Postgres {
             .map_err(Error::database("wake other processes"))?;
         Ok(())
     }
+}
+
+/// Whether two connections that are open at once meet the same session, or one meets two: then what is
+/// set for a session holds for nobody, and nobody can listen.
+async fn shares_sessions(pool: &PgPool) -> sqlx::Result<bool> {
+    let options = (*pool.connect_options()).clone().statement_cache_capacity(0);
+    let (mut one, mut other) =
+        (PgConnection::connect_with(&options).await?, PgConnection::connect_with(&options).await?);
+    let mut shared = false;
+    for _ in 0..3 {
+        let before = backend(&mut one).await?;
+        let mut held = other.begin().await?;
+        let beside = backend(&mut held).await?;
+        let after = backend(&mut one).await?;
+        held.rollback().await?;
+        shared |= before == beside || before != after;
+    }
+    one.close().await?;
+    other.close().await?;
+    Ok(shared)
+}
+
+async fn backend(connection: &mut PgConnection) -> sqlx::Result<i32> {
+    let pid = sqlx::query_scalar(include_str!("sql/backend.sql")).persistent(false);
+    pid.fetch_one(connection).await
 }
 
 /// A seal with what bounds it.

@@ -1,1 +1,2 @@
 UPDATE syncline_node SET incarnation = $1
+WHERE set_config('synchronous_commit', 'on', true) = 'on'

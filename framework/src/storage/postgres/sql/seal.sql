@@ -7,7 +7,10 @@ WITH prev AS MATERIALIZED (
     SELECT seal, first_position + count AS next_position, seq_hi, prev_hi, prev2_hi, snapshot, lows
     FROM syncline_seal ORDER BY seal DESC LIMIT 1
 ), cur AS MATERIALIZED (
-    SELECT pg_current_snapshot() AS snapshot
+    -- A position may be published only when a power cut cannot give it to another message: set here,
+    -- for the transaction, where no pooler and no session's setting is in between.
+    SELECT pg_current_snapshot() AS snapshot,
+           set_config('synchronous_commit', 'on', true) AS durable
 ), pending AS MATERIALIZED (
     -- In flight when the previous seal was taken, each with a lower bound of its seqs.
     SELECT x AS xid, coalesce((prev.lows ->> x::text)::bigint, prev.prev2_hi) AS low
@@ -44,6 +47,7 @@ WITH prev AS MATERIALIZED (
     -- An empty seal after a wide scan keeps that scan from being repeated.
     WHERE (late.n + fresh.n > 0 OR prev.seq_hi - bound.late_lo > $5)
       -- After a restore from a dump the ids of transactions are low: what they say of a row holds no more.
+      AND cur.durable = 'on'
       AND pg_snapshot_xmax(cur.snapshot) >= pg_snapshot_xmax(prev.snapshot)
       AND EXISTS (SELECT 1 FROM syncline_lease
                   WHERE name = $2 AND holder = $3 AND epoch = $4 AND expires_at > clock_timestamp())
