@@ -58,6 +58,7 @@ pub(crate) async fn run<DB: Storage>(
         Err(error) => checks.push(Check::failed("server", error.to_string(), None)),
     }
     checks.push(durability(pool).await);
+    checks.push(fit("encoding", DB::check_encoding(pool).await, "text is UTF-8"));
     let schema = check_schema(pool).await;
     let usable = schema.is_ok();
     let migrated = !matches!(schema, Err(Error::NotMigrated));
@@ -70,6 +71,7 @@ pub(crate) async fn run<DB: Storage>(
     });
     if migrated {
         checks.push(privileges(pool).await);
+        checks.push(fit("row level security", DB::check_visible(pool).await, "hides nothing"));
         checks.push(match DB::incarnation(pool).await {
             Ok(incarnation) => Check::ok("incarnation", incarnation.to_string()),
             Err(error) => Check::failed("incarnation", error.to_string(), None),
@@ -86,6 +88,16 @@ pub(crate) async fn run<DB: Storage>(
         (true, true) => Outcome::Not,
         (true, false) => Outcome::Done,
     })
+}
+
+fn fit(name: &'static str, checked: syncline::Result<()>, good: &str) -> Check {
+    match checked {
+        Ok(()) => Check::ok(name, good),
+        Err(Error::Unfit { setting, found, remedy }) => {
+            Check::failed(name, format!("{setting} is {found}"), Some(remedy))
+        }
+        Err(error) => Check::failed(name, error.to_string(), None),
+    }
 }
 
 async fn durability<DB: Storage>(pool: &Pool<DB>) -> Check {

@@ -189,6 +189,18 @@ pub trait Base: sqlx::Database<Connection: sqlx::migrate::Migrate> {
         Self::begin_write(pool).await
     }
 
+    /// Fails with [`Error::Unfit`](crate::Error::Unfit) when the database keeps text in another
+    /// encoding than UTF-8.
+    async fn check_encoding(_pool: &Pool<Self>) -> Result<()> {
+        Ok(())
+    }
+
+    /// Fails with [`Error::Unfit`](crate::Error::Unfit) when row level security may hide rows of
+    /// Syncline's tables from the connected role: what is hidden would never be sent, in silence.
+    async fn check_visible(_pool: &Pool<Self>) -> Result<()> {
+        Ok(())
+    }
+
     /// Takes `steps` under a lock against other runs, all of them or none (or, where DDL commits
     /// by itself, so that the next run finishes them), and returns the versions.
     async fn run_migrations(pool: &Pool<Self>, steps: Steps) -> Result<Vec<i64>>;

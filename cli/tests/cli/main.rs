@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
 mod dead;
+mod doctor;
 mod failures;
 mod inbox;
 mod migrate;

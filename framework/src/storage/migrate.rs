@@ -84,7 +84,7 @@ pub struct MigrationStatus {
 /// there is nothing to do: it reads the history and needs no right to write.
 ///
 /// # Errors
-/// [`Error::SchemaNewer`], [`Error::HistoryEdited`]: nothing was done.
+/// [`Error::SchemaNewer`], [`Error::HistoryEdited`], [`Error::Unfit`]: nothing was done.
 /// [`Error::Migration`], [`Error::Database`]: the run was rolled back as a whole; on MySQL and
 /// MariaDB it stopped, and the next one goes on where it did.
 ///
@@ -99,6 +99,7 @@ pub async fn migrate<DB: Base>(pool: &Pool<DB>) -> Result<Vec<i64>> {
     if plan(pool, Steps::Up).await?.is_empty() && DB::interrupted_migration(pool).await?.is_none() {
         return Ok(Vec::new());
     }
+    DB::check_encoding(pool).await?;
     DB::run_migrations(pool, Steps::Up).await
 }
 
@@ -134,9 +135,11 @@ pub async fn status<DB: Base>(pool: &Pool<DB>) -> Result<Vec<MigrationStatus>> {
     Ok(compare::<DB>(DB::applied_migrations(pool).await?))
 }
 
-/// Refuses a database whose tables are not those of this program.
+/// Refuses a database whose tables are not those of this program, or whose rows it would not see or
+/// read.
 ///
 /// # Errors
+/// [`Error::Unfit`]: its encoding is not UTF-8, or row level security hides rows from this role.
 /// [`Error::NotMigrated`], [`Error::SchemaOlder`], [`Error::SchemaNewer`],
 /// [`Error::HistoryEdited`], [`Error::MigrationInterrupted`], [`Error::Database`].
 ///
@@ -155,10 +158,14 @@ pub async fn check_schema<DB: Base>(pool: &Pool<DB>) -> Result<()> {
     }
     let found = status.iter().filter(|m| m.state == MigrationState::Applied);
     match (found.map(|m| m.version).max(), newest::<DB>()) {
-        (None, _) => Err(Error::NotMigrated),
-        (Some(found), needed) if found < needed => Err(Error::SchemaOlder { found, needed }),
-        _ => Ok(()),
+        (None, _) => return Err(Error::NotMigrated),
+        (Some(found), needed) if found < needed => {
+            return Err(Error::SchemaOlder { found, needed });
+        }
+        _ => {}
     }
+    DB::check_encoding(pool).await?;
+    DB::check_visible(pool).await
 }
 
 /// Takes `steps` on a connection that has the migrations' lock.

@@ -176,6 +176,37 @@ impl Base for Postgres {
             .connect_lazy_with((*pool.connect_options()).clone())
     }
 
+    async fn check_encoding(pool: &PgPool) -> Result<()> {
+        let found: String = sqlx::query_scalar(include_str!("postgres/sql/encoding.sql"))
+            .fetch_one(pool)
+            .await
+            .map_err(Error::database("read the database's encoding"))?;
+        match found.as_str() {
+            "UTF8" => Ok(()),
+            _ => Err(Error::Unfit {
+                setting: "server_encoding",
+                found,
+                remedy: "messages are UTF-8: make the database with ENCODING 'UTF8', and move the data there",
+            }),
+        }
+    }
+
+    async fn check_visible(pool: &PgPool) -> Result<()> {
+        let hidden: Option<String> = sqlx::query_scalar(include_str!("postgres/sql/hidden.sql"))
+            .fetch_one(pool)
+            .await
+            .map_err(Error::database("look for row level security"))?;
+        match hidden {
+            None => Ok(()),
+            Some(tables) => Err(Error::Unfit {
+                setting: "row level security",
+                found: format!("active for this role on {tables}"),
+                remedy: "rows that it hides would never be sent: ALTER TABLE ... DISABLE ROW LEVEL \
+                         SECURITY, or connect as the tables' owner or a role with BYPASSRLS",
+            }),
+        }
+    }
+
     async fn run_migrations(pool: &PgPool, steps: Steps) -> Result<Vec<i64>> {
         migrate::run(pool, steps).await
     }

@@ -148,6 +148,21 @@ impl Base for Sqlite {
             .connect_lazy_with((*pool.connect_options()).clone())
     }
 
+    async fn check_encoding(pool: &SqlitePool) -> Result<()> {
+        let found: String = sqlx::query_scalar(include_str!("sqlite/sql/encoding.sql"))
+            .fetch_one(pool)
+            .await
+            .map_err(Error::database("read the database's encoding"))?;
+        match found.as_str() {
+            "UTF-8" => Ok(()),
+            _ => Err(Error::Unfit {
+                setting: "PRAGMA encoding",
+                found,
+                remedy: "messages are UTF-8: make a new database file, and move the data there",
+            }),
+        }
+    }
+
     async fn run_migrations(pool: &SqlitePool, steps: Steps) -> Result<Vec<i64>> {
         migrate::run(pool, steps).await
     }
