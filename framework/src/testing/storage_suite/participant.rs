@@ -270,7 +270,7 @@ pub(super) async fn a_technical_failure_leaves_no_trace_and_is_answered<DB: Stor
         Said::Applied(Answer::Failed(error)) => error.as_str(),
         other => panic!("{other:?}"),
     });
-    for (error, why) in errors.zip(["as it was told to", "at most 1048576", "64 levels"]) {
+    for (error, why) in errors.zip(["as it was told to", "at most 1048576", "60 levels"]) {
         assert!(error.contains(why), "{error}");
     }
     assert_eq!(told[&saga].said[3], Said::Applied(applied()));
