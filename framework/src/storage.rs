@@ -138,6 +138,15 @@ pub trait Base: sqlx::Database<Connection: sqlx::migrate::Migrate> {
     /// This database's migrations.
     const MIGRATIONS: &'static [syncline_migrations::Migration];
 
+    /// Migrations whose text was replaced by one with the same effect: version and former SHA-384.
+    const FORMER: &'static [(i64, &'static str)] = &[];
+
+    /// Refuses a server that is too old, before anything is written to it.
+    ///
+    /// # Errors
+    /// [`Error::Unfit`](crate::Error::Unfit), [`Error::Database`](crate::Error::Database).
+    async fn check_server(pool: &Pool<Self>) -> Result<()>;
+
     /// Whether a session may be set to see what others have not committed.
     const READS_UNCOMMITTED: bool = false;
 

@@ -9,14 +9,14 @@ CREATE TABLE syncline_node (
     created_at  DATETIME(6) NOT NULL DEFAULT (UTC_TIMESTAMP(6))
 ) ENGINE = InnoDB;
 
-INSERT INTO syncline_node (incarnation) VALUES (UNHEX(MD5(UUID())));
+INSERT INTO syncline_node (incarnation) VALUES (UNHEX(LEFT(SHA2(UUID(), 256), 32)));
 
 -- Append-only. The sealer gives each committed row its position, once. Until then it is 0, which
 -- keeps the row as long as it will be, and the index on it lists what is to be sealed.
 CREATE TABLE syncline_outbox (
     seq            BIGINT         NOT NULL AUTO_INCREMENT PRIMARY KEY,
     position       BIGINT         NOT NULL DEFAULT 0,
-    id             BINARY(16)     NOT NULL DEFAULT (UNHEX(MD5(UUID()))),
+    id             BINARY(16)     NOT NULL DEFAULT (UNHEX(LEFT(SHA2(UUID(), 256), 32))),
     topic          VARBINARY(512) NOT NULL CHECK (LENGTH(topic) <= 120),
     `key`          VARBINARY(512) CHECK (LENGTH(`key`) <= 255),
     time           DATETIME(6)    NOT NULL DEFAULT (UTC_TIMESTAMP(6)),

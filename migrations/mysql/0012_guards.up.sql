@@ -43,13 +43,15 @@ UPDATE syncline_timer SET due_at = UTC_TIMESTAMP(6)
 WHERE (DATE(due_at) = FROM_DAYS(TO_DAYS(due_at)) AND due_at >= '1000-01-01' AND due_at < '9999-12-31') IS NOT TRUE;
 
 DELETE FROM syncline_timer
-WHERE kind IN ('delayed', 'saga') AND LEFT(subject, 32) NOT REGEXP '^[0-9a-f]{32}$';
+WHERE kind IN ('delayed', 'saga')
+  AND (CONVERT(LEFT(subject, 32) USING utf8mb4) COLLATE utf8mb4_bin REGEXP '^[0-9a-f]{32}$') IS NOT TRUE;
 
 ALTER TABLE syncline_timer
     ADD CONSTRAINT syncline_timer_due_in_years_1000_to_9999 CHECK ((
         DATE(due_at) = FROM_DAYS(TO_DAYS(due_at)) AND due_at >= '1000-01-01' AND due_at < '9999-12-31') IS TRUE),
     ADD CONSTRAINT syncline_timer_subject CHECK ((
-        kind NOT IN ('delayed', 'saga') OR LEFT(subject, 32) REGEXP '^[0-9a-f]{32}$') IS TRUE);
+        kind NOT IN ('delayed', 'saga')
+        OR CONVERT(LEFT(subject, 32) USING utf8mb4) COLLATE utf8mb4_bin REGEXP '^[0-9a-f]{32}$') IS TRUE);
 
 -- Rows of the log that cannot be read or sent: their positions are passed over. Removed with them.
 CREATE TABLE syncline_set_aside (

@@ -34,6 +34,19 @@ pub const MYSQL: &[Migration] = migrations!(
         "00" 11 "checked", "00" 12 "guards", "00" 13 "literals"
 );
 
+/// Versions of [`MYSQL`] that once had another text with the same effect, and its SHA-384: they called
+/// MD5, which MySQL 9.6 no longer has. A history with the former text is as good.
+pub const MYSQL_FORMER: &[(i64, &str)] = &[
+    (
+        1,
+        "c5376e8c633f359ea5dfdcbde04ff06276b2daf2fcba74635e76c79ad7087e25a852f31a1873f3d854aff6c57b2438c1",
+    ),
+    (
+        8,
+        "72c48f0135036ae83161c46bbcc58ede6600552e6b5e455767f83dd568000d91c55db180868a2b3d1365a91d7fcfd8df",
+    ),
+];
+
 /// For PostgreSQL 14 or newer.
 pub const POSTGRES: &[Migration] = migrations!(
     "postgres": "000" 1 "log", "000" 2 "routes", "000" 3 "inbox", "000" 4 "shards", "000" 5 "ahead",

@@ -104,7 +104,7 @@ mod case {
         syncline(url, "migrate status").expect(0);
 
         let edit = "UPDATE syncline_migrations SET checksum = \
-                    (SELECT checksum FROM syncline_migrations WHERE version = 1) WHERE version = 2";
+                    (SELECT checksum FROM (SELECT checksum FROM syncline_migrations WHERE version = 1) AS one) WHERE version = 2";
         DB::run(&pool, edit).await;
         for args in ["migrate up", "migrate down --force", "migrate plan", "dead list"] {
             let error = syncline(url, &format!("{args} --json")).expect(4).error();

@@ -84,7 +84,8 @@ pub struct MigrationStatus {
 /// there is nothing to do: it reads the history and needs no right to write.
 ///
 /// # Errors
-/// [`Error::SchemaNewer`], [`Error::HistoryEdited`], [`Error::Unfit`]: nothing was done.
+/// [`Error::Unfit`] (a server that is too old, an encoding that is not UTF-8), [`Error::SchemaNewer`], [`Error::HistoryEdited`]:
+/// nothing was done.
 /// [`Error::Migration`], [`Error::Database`]: the run was rolled back as a whole; on MySQL and
 /// MariaDB it stopped, and the next one goes on where it did.
 ///
@@ -117,11 +118,15 @@ pub async fn migrate_down<DB: Base>(pool: &Pool<DB>, to: i64, force: bool) -> Re
     DB::run_migrations(pool, steps).await
 }
 
-/// The migrations that a run would apply, or take back, in that order.
+/// The migrations that a run would apply, or take back, in that order. A server that is too old is
+/// refused here, before a run writes anything; what is there can still be taken back.
 ///
 /// # Errors
 /// As [`migrate`].
 pub async fn plan<DB: Base>(pool: &Pool<DB>, steps: Steps) -> Result<Vec<&'static Migration>> {
+    if steps == Steps::Up {
+        DB::check_server(pool).await?;
+    }
     let status = status(pool).await?;
     check_history::<DB>(&status)?;
     Ok(pending::<DB>(&status, steps))
@@ -136,11 +141,11 @@ pub async fn status<DB: Base>(pool: &Pool<DB>) -> Result<Vec<MigrationStatus>> {
 }
 
 /// Refuses a database whose tables are not those of this program, or whose rows it would not see or
-/// read.
+/// read, and a server that is too old.
 ///
 /// # Errors
-/// [`Error::Unfit`]: its encoding is not UTF-8, or row level security hides rows from this role.
-/// [`Error::NotMigrated`], [`Error::SchemaOlder`], [`Error::SchemaNewer`],
+/// [`Error::Unfit`]: the server is too old, the encoding is not UTF-8, or row level security hides
+/// rows from this role. [`Error::NotMigrated`], [`Error::SchemaOlder`], [`Error::SchemaNewer`],
 /// [`Error::HistoryEdited`], [`Error::MigrationInterrupted`], [`Error::Database`].
 ///
 /// ```
@@ -151,6 +156,7 @@ pub async fn status<DB: Base>(pool: &Pool<DB>) -> Result<Vec<MigrationStatus>> {
 /// # Ok(()) }
 /// ```
 pub async fn check_schema<DB: Base>(pool: &Pool<DB>) -> Result<()> {
+    DB::check_server(pool).await?;
     let status = status(pool).await?;
     check_history::<DB>(&status)?;
     if let Some(version) = DB::interrupted_migration(pool).await? {
@@ -270,7 +276,9 @@ fn state_of<DB: Base>(applied: AppliedMigration) -> MigrationStatus {
         None => MigrationState::Unknown,
         Some(known) => {
             let known = embedded(known, MigrationType::ReversibleUp, known.up);
-            match *known.checksum == *checksum {
+            let text: String = checksum.iter().map(|byte| format!("{byte:02x}")).collect();
+            let former = DB::FORMER.contains(&(version, text.as_str()));
+            match *known.checksum == *checksum || former {
                 true => MigrationState::Applied,
                 false => MigrationState::Edited,
             }

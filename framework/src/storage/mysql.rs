@@ -7,6 +7,7 @@ mod migrate;
 mod outbox;
 mod session;
 mod settings;
+mod version;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -122,10 +123,15 @@ const NO_SAVEPOINT: u16 = 1305;
 impl Base for MySql {
     const LABEL: &'static str = "MySQL/MariaDB";
     const MIGRATIONS: &'static [syncline_migrations::Migration] = syncline_migrations::MYSQL;
+    const FORMER: &'static [(i64, &'static str)] = syncline_migrations::MYSQL_FORMER;
     const READS_UNCOMMITTED: bool = true;
 
     async fn check_session(pool: &MySqlPool) -> Result<()> {
         session::check(pool).await
+    }
+
+    async fn check_server(pool: &MySqlPool) -> Result<()> {
+        version::check(pool).await
     }
 
     async fn begin_write(pool: MySqlPool) -> sqlx::Result<Transaction<'static, Self>> {

@@ -122,6 +122,10 @@ impl Base for Postgres {
     const MIGRATIONS: &'static [syncline_migrations::Migration] = syncline_migrations::POSTGRES;
     const ENGINE_AT_ONCE: u32 = u32::MAX;
 
+    async fn check_server(pool: &PgPool) -> Result<()> {
+        inspect::check_server(pool).await
+    }
+
     async fn begin_write(pool: PgPool) -> sqlx::Result<Transaction<'static, Self>> {
         pool.begin_with(include_str!("postgres/sql/begin.sql")).await
     }

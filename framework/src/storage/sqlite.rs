@@ -107,6 +107,10 @@ impl Base for Sqlite {
     const LABEL: &'static str = "SQLite";
     const MIGRATIONS: &'static [syncline_migrations::Migration] = syncline_migrations::SQLITE;
 
+    async fn check_server(pool: &SqlitePool) -> Result<()> {
+        inspect::check_server(pool).await
+    }
+
     async fn begin_write(pool: SqlitePool) -> sqlx::Result<Transaction<'static, Self>> {
         loop {
             let connection = pool.acquire().await?;

@@ -227,3 +227,28 @@ async fn a_database_whose_name_looks_like_ours_is_no_missing_table() {
     drop(tx);
     pool.execute(sqlx::AssertSqlSafe(format!("DROP DATABASE {name}"))).await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_history_with_the_former_text_of_a_migration_is_as_good() {
+    let Some(pool) = migrated().await else { return };
+    let changed = <MySql as Base>::FORMER;
+    assert_eq!(changed.iter().map(|(version, _)| *version).collect::<Vec<_>>(), [1, 8]);
+    for (version, checksum) in changed {
+        sqlx::query("UPDATE syncline_migrations SET checksum = UNHEX(?) WHERE version = ?")
+            .bind(checksum)
+            .bind(version)
+            .execute(&pool)
+            .await
+            .unwrap();
+    }
+    check_schema(&pool).await.unwrap();
+    assert_eq!(migrate(&pool).await.unwrap(), [] as [i64; 0]);
+    // Another migration's text is not.
+    sqlx::query("UPDATE syncline_migrations SET checksum = UNHEX(?) WHERE version = 2")
+        .bind(changed[0].1)
+        .execute(&pool)
+        .await
+        .unwrap();
+    let error = check_schema(&pool).await.unwrap_err();
+    assert!(matches!(error, Error::HistoryEdited { version: 2 }), "{error}");
+}

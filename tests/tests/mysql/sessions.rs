@@ -293,3 +293,20 @@ async fn a_row_that_is_gone_is_an_error_and_not_the_end() {
         assert!(matches!(error, Error::LogBroken { position, .. } if position == gone), "{error}");
     }
 }
+
+/// MySQL's own lists of transactions cannot be read while such a statement runs.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_writer_is_named_while_it_runs_a_statement_of_any_text() {
+    let Some(pool) = migrated().await else { return };
+    let mut writer = begin(&pool).await.unwrap();
+    let _receipt = enqueue(&mut writer, &Message::json("late", &1).unwrap()).await.unwrap();
+    let asleep = tokio::spawn(async move {
+        sqlx::raw_sql("SELECT SLEEP(20), '🔑'").execute(&mut *writer).await.unwrap();
+    });
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let found = MySql::oldest_writer(&pool).await.unwrap().expect("a writer is open");
+    assert!(found.who.starts_with("connection "), "{found:?}");
+    assert!(found.age >= 1, "{found:?}");
+    assert!(MySql::findings(&pool).await.is_ok());
+    asleep.abort();
+}

@@ -11,6 +11,8 @@ use crate::{
 
 /// The oldest server that has what sealing needs, and is tested.
 const MINIMUM: i32 = 140_000;
+/// Advice for an older one.
+const OLD: &str = "Syncline needs PostgreSQL 14 or newer";
 /// A transaction that is older, in seconds, delays its own messages noticeably.
 const LONG: i64 = 300;
 
@@ -133,7 +135,18 @@ fn partitions(owner: bool) -> Finding {
 
 fn version(found: String, number: i32) -> Finding {
     let level = if number < MINIMUM { Level::Failure } else { Level::Ok };
-    finding("server version", level, found, "Syncline needs PostgreSQL 14 or newer")
+    finding("server version", level, found, OLD)
+}
+
+pub(super) async fn check_server(pool: &PgPool) -> Result<()> {
+    let (found, number): (String, i32) = sqlx::query_as(include_str!("sql/version.sql"))
+        .fetch_one(pool)
+        .await
+        .map_err(Error::database("read the server's version"))?;
+    match number < MINIMUM {
+        true => Err(Error::Unfit { setting: "the server's version", found, remedy: OLD }),
+        false => Ok(()),
+    }
 }
 
 fn setting(

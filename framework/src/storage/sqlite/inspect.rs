@@ -10,6 +10,8 @@ use crate::{
 
 /// The oldest library that has what our SQL needs.
 const MINIMUM: (u32, u32) = (3, 42);
+/// Advice for an older one.
+const OLD: &str = "Syncline needs SQLite 3.42 or newer";
 
 #[async_trait]
 impl Inspect for Sqlite {
@@ -53,16 +55,8 @@ impl Inspect for Sqlite {
             .fetch_one(pool)
             .await
             .map_err(Error::database("read the database's settings"))?;
-        let mut numbers = version.split('.').map(|part| part.parse().unwrap_or(0));
-        let old = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) < MINIMUM;
         Ok(vec![
-            finding(
-                "library version",
-                old,
-                Level::Failure,
-                version,
-                "Syncline needs SQLite 3.42 or newer",
-            ),
+            finding("library version", is_old(&version), Level::Failure, version, OLD),
             finding(
                 "journal_mode",
                 journal != "wal",
@@ -78,6 +72,22 @@ impl Inspect for Sqlite {
 fn is_read_only(error: &dyn sqlx::error::DatabaseError) -> bool {
     let code = error.code().and_then(|code| code.parse::<i32>().ok());
     code.is_some_and(|code| matches!(code & 0xff, 3 | 8 | 14))
+}
+
+fn is_old(version: &str) -> bool {
+    let mut numbers = version.split('.').map(|part| part.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) < MINIMUM
+}
+
+pub(super) async fn check_server(pool: &SqlitePool) -> Result<()> {
+    let found: String = sqlx::query_scalar(include_str!("sql/version.sql"))
+        .fetch_one(pool)
+        .await
+        .map_err(Error::database("read the library's version"))?;
+    match is_old(&found) {
+        true => Err(Error::Unfit { setting: "the library's version", found, remedy: OLD }),
+        false => Ok(()),
+    }
 }
 
 fn finding(
