@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use sqlx::Pool;
 use syncline::{
     Error, Storage,
+    saga::operate,
     storage::{Finding, Level, check_schema},
 };
 
@@ -79,6 +80,7 @@ pub(crate) async fn run<DB: Storage>(
         if usable {
             checks.push(retention(pool).await);
             checks.push(set_aside(pool).await);
+            checks.push(sagas(pool).await);
         }
     }
     let failed = checks.iter().any(|check| check.level == Level::Failure);
@@ -152,6 +154,29 @@ async fn set_aside<DB: Storage>(pool: &Pool<DB>) -> Check {
         level: Level::Warning,
         found: rows.collect::<Vec<_>>().join("; "),
         advice: Some(advice.to_owned()),
+    }
+}
+
+/// Sagas that wait for an operator, or for an answer that does not come.
+async fn sagas<DB: Storage>(pool: &Pool<DB>) -> Check {
+    let most = 1_000;
+    let found = (operate::stuck(pool, most).await, operate::overdue(pool, most).await);
+    let (stuck, overdue) = match found {
+        (Ok(stuck), Ok(overdue)) => (stuck.len(), overdue.len()),
+        (Err(error), _) | (_, Err(error)) => {
+            return Check::failed("sagas", error.to_string(), None);
+        }
+    };
+    match stuck + overdue {
+        0 => Check::ok("sagas", "none is stuck or overdue"),
+        _ => Check {
+            name: "sagas",
+            level: Level::Warning,
+            found: format!("{stuck} stuck, {overdue} overdue"),
+            advice: Some(
+                "see `syncline saga list --stuck` and `syncline saga list --overdue`".to_owned(),
+            ),
+        },
     }
 }
 

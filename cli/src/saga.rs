@@ -29,6 +29,8 @@ pub(crate) enum Command {
     /// Have a step that has failed tried again; without one, have the engine look again at an
     /// instance that it could not decide
     Retry(act::Retry),
+    /// Have the command of a step sent again whose answer does not come
+    Resend(act::Resend),
     /// Go on without a step that has failed
     Skip(act::Skip),
     /// Take an instance back, if its pivot is not applied
@@ -66,6 +68,7 @@ pub(crate) async fn run<DB: Storage>(
         Command::List(args) => list::run(args, pool, output).await,
         Command::Show(args) => show::run(args, pool, output).await,
         Command::Retry(args) => act::retry(args, pool, output).await,
+        Command::Resend(args) => act::resend(args, pool, output).await,
         Command::Skip(args) => act::skip(args, pool, output).await,
         Command::Cancel(args) => act::cancel(args, pool, output).await,
         Command::Resolve(args) => resolve::run(args, pool, output).await,

@@ -24,7 +24,7 @@ fn explorer(saga: Saga<Sqlite>, orchestrator: Service, input: &impl serde::Seria
     let explorer = Explorer::new(saga, orchestrator, input).expect("the input is JSON");
     match std::env::var_os("SYNCLINE_TEST_FULL") {
         Some(_) => explorer.orders(2_000).chances(5_000),
-        None => explorer.courses(3).orders(3).chances(25),
+        None => explorer.courses(5).orders(3).chances(25),
     }
 }
 

@@ -1,4 +1,6 @@
-//! `syncline saga retry`, `skip` and `cancel`: what the engine decides.
+//! `syncline saga retry`, `resend`, `skip` and `cancel`: what the engine decides.
+
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use sqlx::Pool;
@@ -17,12 +19,26 @@ use crate::{
     output::Output,
 };
 
+/// How long is waited for the engine to decide.
+const PATIENCE: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_millis(100);
+
 #[derive(clap::Args)]
 pub(crate) struct Retry {
     /// The instance
     id: Uuid,
     /// The step
     step: Option<String>,
+    #[command(flatten)]
+    who: Who,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Resend {
+    /// The instance
+    id: Uuid,
+    /// The step
+    step: String,
     #[command(flatten)]
     who: Who,
 }
@@ -68,6 +84,30 @@ pub(crate) async fn retry<DB: Storage>(
     act(args.id, Act::Retry(args.step.clone()), &args.who, pool, output).await
 }
 
+pub(crate) async fn resend<DB: Storage>(
+    args: &Resend,
+    pool: &Pool<DB>,
+    output: &mut Output,
+) -> Result<Outcome, Failure> {
+    let (id, step) = (args.id, &args.step);
+    let shown = open(pool, id).await?;
+    match shown.state.as_ref().map(|state| state.phase(step)) {
+        Ok(None) => return Err(no_step(id, step)),
+        Ok(Some(phase)) if !phase.is_under_way() => {
+            return Err(Failure::failed(format!(
+                "no answer of step {step:?} of saga {id} is awaited, it is {}",
+                super::show::word(phase)
+            )));
+        }
+        _ => {}
+    }
+    act(id, Act::Resend(step.clone()), &args.who, pool, output).await
+}
+
+fn no_step(id: Uuid, step: &str) -> Failure {
+    Failure::failed(format!("saga {id} has no step {step:?}: see `syncline saga show {id}`"))
+}
+
 pub(crate) async fn skip<DB: Storage>(
     args: &Skip,
     pool: &Pool<DB>,
@@ -98,13 +138,16 @@ fn has_failed(shown: &Shown, step: &str) -> Result<(), Failure> {
     let id = shown.summary.id;
     match state.phase(step) {
         Some(Phase::Failed | Phase::UndoFailed) => Ok(()),
+        Some(phase) if phase.is_under_way() => Err(Failure::failed(format!(
+            "step {step:?} of saga {id} has not failed, it is {}: if its answer does not come, have \
+             its command sent again with `syncline saga resend {id} {step}`",
+            super::show::word(phase)
+        ))),
         Some(phase) => Err(Failure::failed(format!(
             "step {step:?} of saga {id} has not failed, it is {}",
             super::show::word(phase)
         ))),
-        None => Err(Failure::failed(format!(
-            "saga {id} has no step {step:?}: see `syncline saga show {id}`"
-        ))),
+        None => Err(no_step(id, step)),
     }
 }
 
@@ -120,17 +163,68 @@ pub(super) async fn act<DB: Storage>(
         Act::Cancel => ("cancel", format!("to take back saga {id}")),
         Act::Retry(Some(step)) => ("retry", format!("to try step {step:?} of saga {id} again")),
         Act::Retry(None) => ("retry", format!("to look at saga {id} again")),
+        Act::Resend(step) => {
+            ("resend", format!("to send the command of step {step:?} of saga {id} again"))
+        }
         Act::Skip(step) => ("skip", format!("to go on without step {step:?} of saga {id}")),
         Act::Resolve => ("resolve", format!("to end saga {id} as it is")),
     };
+    let decides = act != Act::Retry(None);
+    let before = instance(pool, id).await?.log.len();
     if !operate::act(pool, id, act, &who.by()).await? {
         // It has ended meanwhile.
         return Err(over(&instance(pool, id).await?.summary));
     }
-    if output.is_json() {
-        output.json(&json!({"saga": id, "asked": word}))?;
-    } else {
-        output.line(format!("the engine is asked {what}; see `syncline saga show {id}`"))?;
+    let decided = decides && decided(pool, id, before).await?;
+    match (output.is_json(), decided) {
+        (true, _) => output.json(&json!({"saga": id, "asked": word, "decided": decided}))?,
+        (false, true) => output.line(format!("done: the engine was asked {what}"))?,
+        (false, false) => {
+            output.line(format!("the engine is asked {what}; see `syncline saga show {id}`"))?;
+            if decides {
+                output.note("no engine has decided it yet: it does when one runs")?;
+            }
+        }
     }
     Ok(Outcome::Done)
+}
+
+/// Whether the engine has decided what it was asked, within a while; an error when that changed
+/// nothing.
+async fn decided<DB: Storage>(pool: &Pool<DB>, id: Uuid, before: usize) -> Result<bool, Failure> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let shown = instance(pool, id).await?;
+        let of_operators = ["cancelled", "retried", "resend", "skipped", "resolved"];
+        for line in shown.log.iter().skip(before) {
+            let detail = line.detail.as_deref().unwrap_or_default();
+            if of_operators.contains(&line.what.as_str()) {
+                return Ok(true);
+            }
+            if line.what == "ignored" && of_operators.iter().any(|word| detail.starts_with(word)) {
+                return Err(Failure::failed(format!(
+                    "nothing has changed, saga {id} is {}: {detail}{}",
+                    shown.summary.status,
+                    awaited(&shown)
+                )));
+            }
+        }
+        if Instant::now() >= until {
+            return Ok(false);
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// What a way out is where an answer does not come.
+pub(super) fn awaited(shown: &Shown) -> String {
+    let Ok(state) = &shown.state else { return String::new() };
+    let id = shown.summary.id;
+    let open = state.steps.iter().find(|(_, step)| step.phase.is_under_way());
+    open.map_or_else(String::new, |(step, _)| {
+        format!(
+            "; the answer of step {step:?} is awaited, have its command sent again with `syncline saga \
+             resend {id} {step}`"
+        )
+    })
 }

@@ -30,6 +30,9 @@ pub(crate) struct Args {
     /// Those that an operator should look at; of all sagas, the longest stuck first
     #[arg(long, conflicts_with = "status")]
     stuck: bool,
+    /// Those that wait for an answer for so long that a command was sent again, the oldest first
+    #[arg(long, conflicts_with_all = ["status", "stuck", "saga", "before"])]
+    overdue: bool,
     /// Started before this one: the last one of the page before
     #[arg(long, value_name = "ID")]
     before: Option<Uuid>,
@@ -44,8 +47,11 @@ pub(crate) async fn run<DB: Storage>(
     pool: &Pool<DB>,
     output: &mut Output,
 ) -> Result<Outcome, Failure> {
-    let longest_first = args.stuck && args.saga.is_none() && args.before.is_none();
-    let found = if longest_first {
+    let longest_stuck = args.stuck && args.saga.is_none() && args.before.is_none();
+    let longest_first = longest_stuck || args.overdue;
+    let found = if args.overdue {
+        operate::overdue(pool, args.number).await?
+    } else if longest_stuck {
         operate::stuck(pool, args.number).await?
     } else {
         let status = if args.stuck { Some("stuck".to_owned()) } else { args.status.clone() };
@@ -57,7 +63,11 @@ pub(crate) async fn run<DB: Storage>(
         return Ok(Outcome::Done);
     }
     if found.is_empty() {
-        output.line(if args.stuck { "no saga is stuck" } else { "no sagas" })?;
+        output.line(match (args.stuck, args.overdue) {
+            (true, _) => "no saga is stuck",
+            (_, true) => "no saga waits for an answer that is overdue",
+            _ => "no sagas",
+        })?;
         return Ok(Outcome::Done);
     }
     let rows = found.iter().map(|saga| {

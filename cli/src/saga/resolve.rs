@@ -44,8 +44,8 @@ pub(crate) async fn run<DB: Storage>(
     if args.force {
         if !operate::force_resolve(pool, id, &args.who.by()).await? {
             return Err(Failure::failed(format!(
-                "saga {id} is not stuck, and nothing of it has waited for an engine for a minute: \
-                 use `syncline saga cancel`"
+                "saga {id} is not stuck, and nothing of it has waited for an engine for a minute{}",
+                super::act::awaited(&shown)
             )));
         }
         match output.is_json() {

@@ -5,6 +5,7 @@ use crate::on_each;
 on_each!(
     a_stuck_saga_is_shown_and_goes_on,
     a_saga_is_cancelled_or_resolved,
+    an_answer_that_does_not_come_is_shown_and_asked_for_again,
     a_saga_that_no_engine_has_is_found_and_ended_by_force
 );
 
@@ -83,9 +84,20 @@ mod case {
         let mut saga = SagaBuilder::<DB, Input>::new("trip", 3);
         saga.remote::<_, i64>("look", (), |_| Ok(Message::json("trip.look", &1)?))
             .nothing_to_undo()
+            .silence(Duration::from_millis(50))
             .add();
         saga.local::<_, i64, _>("pay", (), |_, _| Box::pin(async { Ok(Outcome::Done(1)) }))
             .pivot()
+            .add();
+        saga.build().unwrap()
+    }
+
+    /// The same, and its compensation is not answered either.
+    fn tour<DB: Storage>() -> Saga<DB> {
+        let mut saga = SagaBuilder::<DB, Input>::new("tour", 1);
+        saga.remote::<_, i64>("book", (), |_| Ok(Message::json("tour.book", &1)?))
+            .compensated()
+            .deadline(Duration::from_secs(3_600))
             .add();
         saga.build().unwrap()
     }
@@ -95,7 +107,7 @@ mod case {
             syncline(url, "migrate up").expect(0);
             let (pool, broken) = (DB::open(url).await, Arc::new(AtomicBool::new(true)));
             let sagas = Sagas::builder("/shop", pool.clone()).poll(Duration::from_millis(20));
-            let sagas = sagas.saga(order(&broken)).saga(trip()).build().unwrap();
+            let sagas = sagas.saga(order(&broken)).saga(trip()).saga(tour()).build().unwrap();
             Self { pool, sagas, broken }
         }
 
@@ -185,7 +197,7 @@ mod case {
         assert!(log.as_array().unwrap().iter().any(said), "{log}");
         assert!(syncline(url, "lock list").expect(0).stdout.contains("nothing is locked"));
         let skip = saga(format!("skip {forth} tell --why told --yes --json")).expect(0).json();
-        assert_eq!(skip, json!({"saga": forth, "asked": "skip"}));
+        assert_eq!(skip, json!({"saga": forth, "asked": "skip", "decided": true}));
         until(url, forth, "completed").await;
         assert_eq!(shown(url, forth)["steps"]["tell"]["phase"], "skipped");
         assert!(saga(format!("cancel {back} --why so")).expect(1).stderr.contains("is over"));
@@ -225,6 +237,49 @@ mod case {
         resolve(stuck, "--yes").expect(0);
         until(url, stuck, "resolved").await;
         resolve(stuck, "--yes --force").expect(1);
+        running.stop().await;
+    }
+
+    pub(super) async fn an_answer_that_does_not_come_is_shown_and_asked_for_again<DB: Open>(
+        url: &str,
+    ) {
+        let world = World::<DB>::new(url).await;
+        let saga = |args: String| syncline(url, &format!("saga {args}"));
+        let none = saga("list --overdue".to_owned()).expect(0).stdout;
+        assert!(none.contains("no saga waits"), "{none}");
+        assert!(syncline(url, "doctor").stdout.contains("none is stuck or overdue"));
+        let running = world.sagas.run().await.unwrap();
+        let trip = world.start("trip", "first", "", false).await;
+        let overdue = || ids(&saga("list --overdue --json".to_owned()).expect(0).json());
+        let is = async || (overdue() == [trip.to_string()]).then_some(());
+        eventually("it is overdue", is).await;
+        assert!(syncline(url, "doctor").stdout.contains("1 overdue"));
+
+        let tour = world.start("tour", "first", "", false).await;
+        until(url, tour, "running").await;
+        let by = "--by ada --why so";
+        let way = format!("saga resend {tour} book");
+        let retry = saga(format!("retry {tour} book {by}")).expect(1).stderr;
+        assert!(retry.contains(&way), "{retry}");
+        saga(format!("resend {tour} nothing {by}")).expect(1);
+        saga(format!("resend {trip} pay {by}")).expect(1);
+        let sent = async |n: usize| {
+            let resent = |line: &&Value| line["what"] == "resent" && line["step"] == "book";
+            let log = shown(url, tour)["log"].clone();
+            (log.as_array().unwrap().iter().filter(resent).count() == n).then_some(())
+        };
+        let done = saga(format!("resend {tour} book {by} --json")).expect(0).json();
+        assert_eq!(done["asked"], "resend");
+        eventually("it is sent again", async || sent(1).await).await;
+        saga(format!("cancel {tour} {by}")).expect(0);
+        until(url, tour, "compensating").await;
+        // It goes back already: nothing is done, and the way out is named.
+        let again = saga(format!("cancel {tour} {by}")).expect(1).stderr;
+        assert!(again.contains("goes back already") && again.contains(&way), "{again}");
+        let force = saga(format!("resolve {tour} {by} --yes --force")).expect(1).stderr;
+        assert!(force.contains(&way), "{force}");
+        saga(format!("resend {tour} book {by}")).expect(0);
+        eventually("its compensation is sent again", async || sent(2).await).await;
         running.stop().await;
     }
 

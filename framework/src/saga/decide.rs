@@ -49,7 +49,8 @@ pub enum UndoAnswer {
 pub enum Timer {
     /// An answer of the step is overdue.
     Deadline(String),
-    /// The next attempt of the step.
+    /// The next attempt of the step; of one whose command is under way: it is sent again, for no answer
+    /// has come.
     Retry(String),
     /// The whole saga must have passed its pivot.
     Saga,
@@ -99,6 +100,11 @@ pub enum Event {
         /// The step.
         step: String,
     },
+    /// An operator has the command of a step sent again.
+    Resent {
+        /// The step.
+        step: String,
+    },
     /// An operator goes on without a step that has failed.
     Skipped {
         /// The step.
@@ -116,8 +122,11 @@ pub enum Event {
 impl Event {
     /// Whether an operator has said it.
     pub(crate) fn is_operators(&self) -> bool {
-        use Event::{Cancelled, Resolved, Retried, Skipped};
-        matches!(self, Cancelled { .. } | Retried { .. } | Skipped { .. } | Resolved { .. })
+        use Event::{Cancelled, Resent, Resolved, Retried, Skipped};
+        matches!(
+            self,
+            Cancelled { .. } | Retried { .. } | Resent { .. } | Skipped { .. } | Resolved { .. }
+        )
     }
 }
 
@@ -144,6 +153,15 @@ pub enum Effect {
         step: String,
         /// Which attempt, from 1.
         attempt: u32,
+    },
+    /// Sends the command that is under way once more: the participant answers what it has recorded.
+    Resend {
+        /// The step.
+        step: String,
+        /// Which attempt: the same as before.
+        attempt: u32,
+        /// Which repeat of it, from 1.
+        time: u32,
     },
     /// Has a timer be due after a time; one that was armed before is replaced.
     Arm {

@@ -81,6 +81,8 @@ struct Inner<DB: Storage> {
 pub struct SagasStatus {
     /// Versions that have instances and that no definition here is of: (saga, version, instances).
     pub unknown: Vec<(String, i32, i64)>,
+    /// How many instances (at most 1,000) have a command that was sent again and is not answered.
+    pub overdue: usize,
     /// Why the last transaction failed; none when it did not.
     pub error: Option<String>,
 }

@@ -45,6 +45,9 @@ pub enum Act {
     /// Has a step that has failed tried again; without one, has the engine look again at an
     /// instance that it could not decide.
     Retry(Option<String>),
+    /// Has the command of a step sent again whose answer is awaited. The participant answers what it has
+    /// recorded, or does now what it has not done.
+    Resend(String),
     /// Goes on without a step that has failed.
     Skip(String),
     /// Declares a stuck instance settled: it ends as it is.
@@ -71,6 +74,14 @@ pub async fn stuck<DB: Storage>(pool: &Pool<DB>, limit: u32) -> Result<Vec<SagaS
     DB::stuck_sagas(pool, limit.into()).await
 }
 
+/// Instances with a command that was sent again and is not answered yet, the oldest first.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn overdue<DB: Storage>(pool: &Pool<DB>, limit: u32) -> Result<Vec<SagaSummary>> {
+    DB::overdue_sagas(pool, limit.into()).await
+}
+
 /// One instance; none when there is no such one.
 ///
 /// # Errors
@@ -94,6 +105,7 @@ pub async fn act<DB: Storage>(pool: &Pool<DB>, id: Uuid, act: Act, by: &By) -> R
         Act::Cancel => (Some(Event::Cancelled { reason: reason.clone() }), None),
         Act::Retry(None) => (None, None),
         Act::Retry(Some(step)) => (Some(Event::Retried { step: step.clone() }), Some(step)),
+        Act::Resend(step) => (Some(Event::Resent { step: step.clone() }), Some(step)),
         Act::Skip(step) => {
             (Some(Event::Skipped { step: step.clone(), reason: reason.clone() }), Some(step))
         }

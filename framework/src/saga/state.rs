@@ -87,6 +87,9 @@ pub struct StepState {
     /// How many of the attempts an operator has forgiven: they no longer count against the limit.
     #[serde(default)]
     pub forgiven: u32,
+    /// How often the command of this attempt was sent again, for no answer came.
+    #[serde(default, skip_serializing_if = "is_nought")]
+    pub resent: u32,
     /// What its action returned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<Value>,
@@ -95,9 +98,23 @@ pub struct StepState {
     pub error: Option<String>,
 }
 
+/// Instances from before have no such count.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_nought(count: &u32) -> bool {
+    *count == 0
+}
+
+impl StepState {
+    /// Whether its participant has not answered for so long that its command was sent again.
+    pub fn is_overdue(&self) -> bool {
+        self.resent > 0 && self.phase.is_under_way()
+    }
+}
+
 impl Default for StepState {
     fn default() -> Self {
-        Self { phase: Phase::Waiting, attempts: 0, forgiven: 0, output: None, error: None }
+        let (attempts, forgiven, resent) = (0, 0, 0);
+        Self { phase: Phase::Waiting, attempts, forgiven, resent, output: None, error: None }
     }
 }
 

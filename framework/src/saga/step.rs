@@ -5,6 +5,13 @@ use std::time::Duration;
 /// How long a step may take unless it says otherwise.
 const DEADLINE: Duration = Duration::from_secs(60);
 
+/// How long a participant may be silent until its command is sent again, unless a step says otherwise.
+const SILENCE: Duration = Duration::from_secs(30);
+/// The longest pause between two repeats, unless a step asks for a longer one.
+const LONGEST_SILENCE: Duration = Duration::from_secs(600);
+/// Commands are sent again no sooner, whatever a step says.
+const SHORTEST_SILENCE: Duration = Duration::from_millis(10);
+
 /// How a technical failure is tried again. A refusal is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retry {
@@ -81,6 +88,8 @@ pub struct Step {
     pub deadline: Duration,
     /// How technical failures of its action and of its compensation are tried again.
     pub retry: Retry,
+    /// How long its participant may be silent until the command is sent again.
+    pub silence: Duration,
 }
 
 impl Step {
@@ -97,7 +106,15 @@ impl Step {
             confirms: None,
             deadline: DEADLINE,
             retry: Retry::default(),
+            silence: SILENCE,
         }
+    }
+
+    /// The pause after which a command that was sent again `resent` times is sent once more.
+    pub(super) fn silence_after(&self, resent: u32) -> Duration {
+        let base = self.silence.max(SHORTEST_SILENCE);
+        let longest = LONGEST_SILENCE.max(base);
+        Retry { attempts: u32::MAX, base, longest }.pause(resent.saturating_add(1))
     }
 
     /// A step in the orchestrator's own transaction.
@@ -174,6 +191,14 @@ impl Step {
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
+        self
+    }
+
+    /// How long its participant may be silent until the command is sent again (30 s). The pause doubles
+    /// with each repeat, up to ten minutes; the deadline is not moved by it.
+    #[must_use]
+    pub fn silence(mut self, silence: Duration) -> Self {
+        self.silence = silence;
         self
     }
 

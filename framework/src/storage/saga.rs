@@ -277,6 +277,10 @@ pub trait SagaInspect: SagaStore {
     /// Stuck ones, the longest stuck first.
     async fn stuck_sagas(pool: &Pool<Self>, limit: i64) -> Result<Vec<SagaSummary>>;
 
+    /// Those that are not over, with a command that was sent again and is not answered, the oldest
+    /// first.
+    async fn overdue_sagas(pool: &Pool<Self>, limit: i64) -> Result<Vec<SagaSummary>>;
+
     /// One of them.
     async fn saga(pool: &Pool<Self>, id: Uuid) -> Result<Option<SagaSummary>>;
 

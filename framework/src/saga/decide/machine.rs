@@ -62,6 +62,7 @@ impl<'a> Machine<'a> {
             (_, Event::Due(Timer::Retry(step))) => self.again(self.place(step)?),
             (_, Event::Cancelled { reason }) => self.turn_back(reason),
             (_, Event::Retried { step }) => self.retried(self.place(step)?),
+            (_, Event::Resent { step }) => self.resent(self.place(step)?),
             (_, Event::Skipped { step, reason }) => self.skipped(self.place(step)?, reason),
             (Status::Stuck, Event::Resolved { reason }) => {
                 self.state.reason = Some(reason.clone());
@@ -186,6 +187,7 @@ impl<'a> Machine<'a> {
             Phase::Resting => self.act(at),
             Phase::UndoResting => self.undo(at),
             Phase::Barring => self.bar(at),
+            Phase::Acting | Phase::Undoing if !self.step(at).local => self.resend(at),
             _ => return Err(self.unexpected(at, "its next attempt")),
         }
         Ok(())
@@ -265,6 +267,14 @@ impl<'a> Machine<'a> {
             _ => return Err(self.unexpected(at, "an operator's retry")),
         }
         Ok(())
+    }
+
+    /// An operator does not wait for the timer.
+    fn resent(&mut self, at: usize) -> Result<(), String> {
+        if self.step(at).local || !self.phase(at).is_under_way() {
+            return Err(self.unexpected(at, "its command to be sent again"));
+        }
+        self.again(at)
     }
 
     fn skipped(&mut self, at: usize, reason: &str) -> Result<(), String> {

@@ -193,6 +193,13 @@ impl<'a> World<'a> {
                 }
                 Effect::Disarm { timer } => self.timers.retain(|armed| *armed != timer),
                 Effect::Ended(_) => self.timers.clear(),
+                Effect::Resend { step, attempt, .. } => {
+                    let undoing = self.state.phase(&step) == Some(Phase::Undoing);
+                    self.commands.push(match undoing {
+                        true => Effect::Undo { step, attempt },
+                        false => Effect::Act { step, attempt },
+                    });
+                }
                 Effect::Act { .. } | Effect::Undo { .. } | Effect::Bar { .. } => {
                     let (Effect::Act { step, .. }
                     | Effect::Undo { step, .. }
@@ -473,6 +480,7 @@ fn events(step: &str) -> Vec<(&'static str, Event)> {
         ("saga deadline", Event::Due(Timer::Saga)),
         ("cancel", Event::Cancelled { reason: "why".into() }),
         ("retry", Event::Retried { step: step.clone() }),
+        ("resend", Event::Resent { step: step.clone() }),
         ("skip", Event::Skipped { step: step.clone(), reason: "why".into() }),
         ("resolve", Event::Resolved { reason: "why".into() }),
     ]

@@ -319,6 +319,13 @@ impl<'a, DB: Storage, In, Code, Out> StepBuilder<'a, DB, In, Code, Out> {
         self
     }
 
+    /// How long its participant may be silent until the command is sent again (30 s): see
+    /// [`Step::silence`].
+    pub fn silence(mut self, silence: Duration) -> Self {
+        self.step = self.step.silence(silence);
+        self
+    }
+
     /// How technical failures of its action and its compensation are tried again.
     pub fn retry(mut self, retry: Retry) -> Self {
         self.step = self.step.retry(retry);

@@ -68,6 +68,7 @@ fn words(event: &Event) -> Words<'_> {
         Event::Due(Timer::Saga) => ("deadline", None, None, None),
         Event::Cancelled { reason } => ("cancelled", None, None, Some(reason)),
         Event::Retried { step } => ("retried", Some(step), None, None),
+        Event::Resent { step } => ("resend", Some(step), None, None),
         Event::Skipped { step, reason } => ("skipped", Some(step), None, Some(reason)),
         Event::Resolved { reason } => ("resolved", None, None, Some(reason)),
     }

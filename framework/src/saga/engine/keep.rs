@@ -10,6 +10,10 @@ use crate::{Result, Storage, storage::saga_owner};
 
 /// How often.
 const LOOK: Duration = Duration::from_secs(300);
+/// How often is looked for commands that are not answered.
+const OVERDUE: Duration = Duration::from_secs(30);
+/// How many of them are counted.
+const COUNTED: i64 = 1_000;
 /// How many instances are forgotten in one transaction.
 const CHUNK: i64 = 500;
 /// The pause between two such transactions.
@@ -20,7 +24,13 @@ pub(super) async fn run<DB: Storage>(engine: Arc<Inner<DB>>, stop: CancellationT
         if let Err(error) = engine.keep(&stop).await {
             tracing::warn!(%error, "sagas could not be looked after; tried again in five minutes");
         }
-        stop.run_until_cancelled(tokio::time::sleep(LOOK)).await;
+        let until = tokio::time::Instant::now() + LOOK;
+        while !stop.is_cancelled() && tokio::time::Instant::now() < until {
+            if let Ok(overdue) = DB::overdue_sagas(&engine.pool, COUNTED).await {
+                engine.status().overdue = overdue.len();
+            }
+            stop.run_until_cancelled(tokio::time::sleep(OVERDUE)).await;
+        }
     }
 }
 

@@ -206,13 +206,23 @@ impl<'a, DB: Storage> Turn<'a, DB> {
         match effect {
             Effect::Act { step, attempt } => match self.is_local(&step) {
                 true => self.todo.push_back(Todo::Act(step, attempt)),
-                false => self.send(step, attempt, Ask::Apply),
+                false => self.send(step, attempt, Ask::Apply, 0),
             },
             Effect::Undo { step, attempt } => match self.is_local(&step) {
                 true => self.todo.push_back(Todo::Undo(step, attempt)),
-                false => self.send(step, attempt, Ask::Compensate),
+                false => self.send(step, attempt, Ask::Compensate, 0),
             },
-            Effect::Bar { step, attempt } => self.send(step, attempt, Ask::Bar),
+            Effect::Bar { step, attempt } => self.send(step, attempt, Ask::Bar, 0),
+            Effect::Resend { step, attempt, time } => {
+                let (saga, id) = (&self.row.saga, self.row.id);
+                tracing::warn!(
+                    saga, %id, step, attempt, time,
+                    "no answer to a command: it is sent again; look at the routes of it and of its \
+                     reply, and at `syncline dead list` of its participant"
+                );
+                let back = self.state.phase(&step) == Some(Phase::Undoing);
+                self.send(step, attempt, if back { Ask::Compensate } else { Ask::Apply }, time);
+            }
             Effect::Arm { timer, after } => {
                 self.due.remove(&timer);
                 self.timers.insert(timer, Some(after));
@@ -246,10 +256,15 @@ impl<'a, DB: Storage> Turn<'a, DB> {
     }
 
     /// Makes the command, which the transaction puts into the outbox.
-    fn send(&mut self, step: String, attempt: u32, ask: Ask) {
+    fn send(&mut self, step: String, attempt: u32, ask: Ask, time: u32) {
         match self.command(&step, attempt, ask) {
-            Ok(message) => {
+            Ok(mut message) => {
                 let what = match ask {
+                    _ if time > 0 => {
+                        // The first one may be a dead letter, behind which this one would wait.
+                        message.key = message.key.map(|key| format!("{key}/{time}"));
+                        "resent"
+                    }
                     Ask::Apply => "sent",
                     Ask::Compensate => "compensating",
                     Ask::Bar => "barring",
@@ -260,6 +275,8 @@ impl<'a, DB: Storage> Turn<'a, DB> {
             Err(error) => {
                 let error = format!("its command could not be made: {error}");
                 match ask {
+                    // The one before may still be answered.
+                    _ if time > 0 => self.note(Some(step), "resent", Some(attempt), Some(error)),
                     Ask::Apply => {
                         let answer = Answer::Failed(error);
                         self.todo.push_back(Todo::Decide(Event::Answered {

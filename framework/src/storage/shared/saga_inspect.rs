@@ -60,6 +60,15 @@ macro_rules! saga_inspect {
                 Ok(rows.into_iter().map(saga_summary).collect())
             }
 
+            async fn overdue_sagas(pool: &Pool<Self>, limit: i64) -> Result<Vec<SagaSummary>> {
+                let rows: Vec<SagaColumns> = sqlx::query_as(sql!($dir, "saga_overdue"))
+                    .bind(limit)
+                    .fetch_all(pool)
+                    .await
+                    .map_err(Error::database("list overdue sagas"))?;
+                Ok(rows.into_iter().map(saga_summary).collect())
+            }
+
             async fn saga(pool: &Pool<Self>, id: Uuid) -> Result<Option<SagaSummary>> {
                 let mut reading = reading(pool).await?;
                 let row: Option<SagaColumns> = sqlx::query_as(sql!($dir, "saga_get"))

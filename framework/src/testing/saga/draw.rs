@@ -80,6 +80,7 @@ pub(super) fn event(event: &Event) -> String {
         Event::Due(timer) => format!("{} was due", self::timer(timer)),
         Event::Cancelled { reason } => format!("it was cancelled: {reason}"),
         Event::Retried { step } => format!("an operator had {step} tried again"),
+        Event::Resent { step } => format!("an operator had the command of {step} sent again"),
         Event::Skipped { step, reason } => format!("an operator skipped {step}: {reason}"),
         Event::Resolved { reason } => format!("an operator resolved it: {reason}"),
     }
@@ -99,6 +100,9 @@ pub(super) fn effect(effect: &Effect) -> String {
         Effect::Act { step, attempt } => format!("begins {step}, attempt {attempt}"),
         Effect::Undo { step, attempt } => format!("compensates {step}, attempt {attempt}"),
         Effect::Bar { step, attempt } => format!("asks to bar {step}, attempt {attempt}"),
+        Effect::Resend { step, attempt, time } => {
+            format!("sends the command of {step} again, attempt {attempt}, the {time}. time")
+        }
         Effect::Arm { timer, after } => format!("{} is due after {after:?}", self::timer(timer)),
         Effect::Disarm { timer } => format!("{} is stopped", self::timer(timer)),
         Effect::Stuck => "it is stuck".to_owned(),

@@ -83,6 +83,7 @@ impl Machine<'_> {
             let timer = Timer::Deadline(step.clone());
             self.effects.push(Effect::Arm { timer, after });
         }
+        self.await_answer(at);
         self.effects.push(Effect::Act { step, attempt });
     }
 
@@ -99,7 +100,28 @@ impl Machine<'_> {
             let timer = Timer::Deadline(step.clone());
             self.effects.push(Effect::Arm { timer, after });
         }
+        self.await_answer(at);
         self.effects.push(Effect::Undo { step, attempt });
+    }
+
+    /// A command that is not answered may be lost: it is sent again, until its deadline.
+    fn await_answer(&mut self, at: usize) {
+        let step = self.step(at);
+        let after = step.silence_after(self.own(at).resent);
+        if !step.local && after < step.deadline {
+            let timer = Timer::Retry(step.name.clone());
+            self.effects.push(Effect::Arm { timer, after });
+        }
+    }
+
+    /// The participant has one effect for all of them, and answers what it has recorded.
+    pub(super) fn resend(&mut self, at: usize) {
+        let step = self.step(at).name.clone();
+        let own = self.own_mut(at);
+        own.resent = own.resent.saturating_add(1);
+        let (attempt, time) = (own.attempts, own.resent);
+        self.await_answer(at);
+        self.effects.push(Effect::Resend { step, attempt, time });
     }
 
     pub(super) fn begin_bar(&mut self, at: usize) {
@@ -121,6 +143,7 @@ impl Machine<'_> {
     fn start(&mut self, at: usize, phase: Phase) -> u32 {
         let own = self.own_mut(at);
         own.phase = phase;
+        own.resent = 0;
         own.attempts = own.attempts.saturating_add(1);
         own.attempts
     }
@@ -133,7 +156,7 @@ impl Machine<'_> {
         if phase == Phase::UndoResting || self.plan.role(at) == Role::Retriable {
             self.effects.push(Effect::Disarm { timer: Timer::Deadline(step.clone()) });
         }
-        self.own_mut(at).phase = phase;
+        (self.own_mut(at).phase, self.own_mut(at).resent) = (phase, 0);
         self.effects.push(Effect::Arm { timer: Timer::Retry(step), after });
     }
 
@@ -144,7 +167,7 @@ impl Machine<'_> {
             self.effects.push(Effect::Disarm { timer: Timer::Deadline(step.clone()) });
             self.effects.push(Effect::Disarm { timer: Timer::Retry(step) });
         }
-        self.own_mut(at).phase = phase;
+        (self.own_mut(at).phase, self.own_mut(at).resent) = (phase, 0);
     }
 
     pub(super) fn fail(&mut self, at: usize, phase: Phase, error: String) {

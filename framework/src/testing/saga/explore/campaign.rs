@@ -12,7 +12,7 @@ use super::{
     world::{Broken, Seen, World, broken},
 };
 use crate::{
-    saga::{End, Role, Undo},
+    saga::{End, Role, Step, Undo, wire::Ask},
     testing::saga::random::Random,
 };
 
@@ -141,6 +141,13 @@ impl<'a> Campaign<'a> {
         if let Some((_, last)) = last {
             let refused = Run::new(back).fault(&last.name, Fault::Refused);
             first.push(refused.clone());
+            let remote = |step: &Step| !step.local && step.silence < step.deadline;
+            for (_, step) in steps().filter(|(_, step)| remote(step)) {
+                more.push(Run::new(done).lost(&step.name, Ask::Apply));
+                if step.undo == Undo::Compensation && step.name != last.name {
+                    more.push(refused.clone().lost(&step.name, Ask::Compensate));
+                }
+            }
             let undone = steps().filter(|(_, step)| step.undo == Undo::Compensation);
             for (_, step) in undone.filter(|(_, step)| step.name != last.name) {
                 more.push(refused.clone().fault(&step.name, Fault::UndoFails(1)));
@@ -168,6 +175,9 @@ impl<'a> Campaign<'a> {
             if let Some(at) = more.iter().position(of) {
                 first.push(more.remove(at));
             }
+        }
+        if let Some(at) = more.iter().position(|run| run.lost.is_some()) {
+            first.push(more.remove(at));
         }
         first.append(&mut more);
         first
@@ -234,6 +244,11 @@ impl<'a> Campaign<'a> {
                 if fault != Fault::Refused || refusable {
                     run = run.fault(step, fault);
                 }
+            }
+            let lost = &steps[random.below(steps.len())];
+            if !lost.local && random.one_in(3) {
+                let ask = [Ask::Apply, Ask::Compensate, Ask::Bar][random.below(3)];
+                run = run.lost(&lost.name, ask);
             }
             for _ in 0..random.below(4) {
                 let commit = 1 + u32::try_from(random.below(12)).unwrap_or(0);

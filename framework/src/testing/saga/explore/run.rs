@@ -3,7 +3,10 @@
 use std::fmt;
 
 use super::{valve::Death, watch::Fault};
-use crate::{saga::End, testing::saga::random::Random};
+use crate::{
+    saga::{End, wire::Ask},
+    testing::saga::random::Random,
+};
 
 /// In which order what is under way arrives.
 #[derive(Debug, Clone)]
@@ -37,6 +40,13 @@ pub(super) struct Withheld {
     pub(super) answer: bool,
 }
 
+/// A command that never arrives: the first one that asks this of the step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Lost {
+    pub(super) step: String,
+    pub(super) ask: Ask,
+}
+
 /// One run.
 #[derive(Debug, Clone)]
 pub(super) struct Run {
@@ -47,6 +57,7 @@ pub(super) struct Run {
     pub(super) unanswered: Option<usize>,
     pub(super) repeat: Repeat,
     pub(super) withheld: Option<Withheld>,
+    pub(super) lost: Option<Lost>,
     pub(super) order: Order,
     /// Whether everything that was ever sent comes once more after the end.
     pub(super) late: bool,
@@ -62,6 +73,7 @@ impl Run {
             unanswered: None,
             repeat: Repeat::Nothing,
             withheld: None,
+            lost: None,
             order: Order::Sent,
             late: true,
             expected,
@@ -89,6 +101,10 @@ impl Run {
 
     pub(super) fn withheld(self, step: &str, answer: bool) -> Self {
         Self { withheld: Some(Withheld { step: step.to_owned(), answer }), ..self }
+    }
+
+    pub(super) fn lost(self, step: &str, ask: Ask) -> Self {
+        Self { lost: Some(Lost { step: step.to_owned(), ask }), ..self }
     }
 
     pub(super) fn order(self, order: Order) -> Self {
@@ -130,6 +146,9 @@ impl Run {
         if let Some(Withheld { step, answer }) = &self.withheld {
             let what = if *answer { "the answer of" } else { "the command for" };
             parts.push(format!("{what} {step} comes after the end"));
+        }
+        if let Some(Lost { step, ask }) = &self.lost {
+            parts.push(format!("the first {ask:?} of {step} is lost"));
         }
         match &self.order {
             Order::Sent => {}

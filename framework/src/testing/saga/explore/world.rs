@@ -14,7 +14,7 @@ use super::{
     Explorer,
     engine::Orchestrator,
     mutant::EarlyAck,
-    run::{Order, Repeat, Run, Withheld},
+    run::{Lost, Order, Repeat, Run, Withheld},
     service::Process,
     watch::{Script, watched},
 };
@@ -322,6 +322,14 @@ impl<'a> World<'a> {
             let (batch, sent) = (single(message), self.elapsed);
             let flight = Flight { from, to, batch, what, sent, tries: 0 };
             self.seen.messages += 1;
+            if let (Some(Lost { step, ask }), What::Command { step: of, ask: asked }) =
+                (&self.run.lost, &flight.what)
+                && (step, ask) == (of, asked)
+            {
+                self.run.lost = None;
+                self.tell(format!("{} is lost", flight.name()));
+                continue;
+            }
             self.sent.push(flight.clone());
             let more = match (self.run.repeat, &flight.what) {
                 (Repeat::Commands, What::Command { .. }) => 2,
