@@ -24,15 +24,15 @@ use std::{
 };
 
 use async_trait::async_trait;
-use sqlx::Pool;
+use sqlx::{Pool, Transaction};
 use tokio::sync::{Notify, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    BatchHandler, Handler, Result, Start, Storage,
+    BatchHandler, Error, Handler, Result, Start, Storage, begin,
     message::{Batch, Envelope, ForeignMessage, HandOver, LINK, Origin, Position, TopicPattern},
     saga::participant::AnswerCommand,
-    storage::{InboxRow, check_schema},
+    storage::{InboxRow, Own, begin_bounded, check_schema},
     transport::{Ack, FetchMissing, Reached, Receive, ReceiveError},
 };
 use builder::{Hold, Order};
@@ -41,6 +41,10 @@ pub use builder::{ConsumerBuilder, OnDead, OnGap, RetryPolicy};
 pub use compensation::REJECTED;
 pub use gaps::Gap;
 pub(crate) use invoke::text as panic_text;
+
+/// A handler that may take longer may rest for longer between two statements than the server lets a
+/// transaction rest that may have lost its connection.
+const RESTING: Duration = Duration::from_secs(45);
 
 /// The place of the action for bare links, which only keep a feed's messages linked.
 const LINKS: usize = 0;
@@ -92,7 +96,10 @@ impl<DB: Storage> Clone for Consumer<DB> {
 
 struct Inner<DB: Storage> {
     name: String,
-    pool: Pool<DB>,
+    /// The one that the consumer was built with: parts that share it share its pulse.
+    service: Pool<DB>,
+    /// Connections of its own, each use with a time limit.
+    pool: Own<DB>,
     actions: Vec<(TopicPattern, Action<DB>)>,
     retry: RetryPolicy,
     on_dead: OnDead,
@@ -174,8 +181,9 @@ impl<DB: Storage> Consumer<DB> {
     /// [`Error::NotMigrated`](crate::Error::NotMigrated) and its kin when the database's tables do not fit
     /// this program.
     pub async fn start(&self) -> Result<ConsumerHandle> {
-        check_schema(&self.0.pool).await?;
-        DB::check_session(&self.0.pool).await?;
+        let pool = self.0.pool.now();
+        pool.limit(check_schema(&pool)).await?;
+        pool.limit(DB::check_session(&pool)).await?;
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         tasks.spawn(retry::run(Arc::clone(&self.0), stop.clone()));
         tasks.spawn(gaps::run(Arc::clone(&self.0), stop.clone()));
@@ -218,9 +226,9 @@ impl<DB: Storage> Receive for Consumer<DB> {
     }
 
     async fn reached(&self, origin: &Origin) -> Result<Option<Reached>, ReceiveError> {
-        let Inner { name, pool, .. } = &*self.0;
+        let (name, pool) = (&self.0.name, self.0.pool.now());
         // The row's key is without the incarnation, which the row tells.
-        let row = DB::inbox(pool, name, origin).await?;
+        let row = pool.limit(DB::inbox(&pool, name, origin)).await?;
         Ok(row.map(|InboxRow { incarnation, watermark, last, .. }| Reached {
             incarnation,
             watermark,
@@ -230,6 +238,28 @@ impl<DB: Storage> Receive for Consumer<DB> {
 }
 
 impl<DB: Storage> Inner<DB> {
+    /// Begins a transaction; it is part of what [`Inner::limited`] limits.
+    async fn begin(&self) -> Result<Transaction<'static, DB>> {
+        let pool = self.pool.now();
+        match self.timeout <= RESTING {
+            true => begin_bounded(&pool).await,
+            false => begin(&pool).await,
+        }
+    }
+
+    /// Waits for `work`, of one transaction at the most, as long as the database may take to answer.
+    async fn limited<T, E: From<Error> + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        self.pool.now().limit(work).await
+    }
+
+    async fn inbox(&self, origin: &Origin) -> Result<Option<InboxRow>> {
+        let pool = self.pool.now();
+        pool.limit(DB::inbox(&pool, &self.name, origin)).await
+    }
+
     fn turn(&self, origin: &Origin) -> Turn {
         let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
         let turn = turns.entry(origin.clone()).or_insert_with(|| Turn {

@@ -30,6 +30,16 @@ pub enum Error {
         /// The driver's error.
         source: sqlx::Error,
     },
+    /// The database has not answered in time; whether it has done what it was asked is not known.
+    #[error(
+        "{database} has not answered for {seconds} s: its connections are closed and made anew; look at the network, proxies and poolers between here and it, at locks, and whether it is frozen or overloaded"
+    )]
+    Unanswered {
+        /// Which kind of database.
+        database: &'static str,
+        /// How long was waited for it, in seconds.
+        seconds: f64,
+    },
     /// Syncline's tables are missing.
     #[error(
         "Syncline's tables are missing in this database: run `syncline migrate up`, or call `syncline::migrate(&pool)` at start"
@@ -160,14 +170,21 @@ impl Error {
     /// Whether trying again later may help without anybody's help: the connection was lost,
     /// the pool is exhausted, or the database rolled the transaction back to resolve a conflict.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Database { source, .. } if is_transient(source))
+        match self {
+            Self::Database { source, .. } => is_transient(source),
+            Self::Unanswered { .. } => true,
+            _ => false,
+        }
     }
 }
 
-/// Whether a connection of the pool was waited for in vain: whoever asks again at once waits as long
-/// again.
+/// Whether a connection of the pool, or an answer, was waited for in vain: whoever asks again at once
+/// may wait as long again.
 pub(crate) fn is_exhausted(error: &Error) -> bool {
-    matches!(error, Error::Database { source: sqlx::Error::PoolTimedOut, .. })
+    matches!(
+        error,
+        Error::Database { source: sqlx::Error::PoolTimedOut, .. } | Error::Unanswered { .. }
+    )
 }
 
 /// SQLSTATE 42P01, or SQLite's only sign of it, its text; MySQL 42S02.

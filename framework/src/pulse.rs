@@ -19,12 +19,15 @@ use tokio::{
 
 use crate::{
     Result, Storage,
-    storage::{Awaited, Beat, Beating, Found},
+    storage::{Awaited, Beat, Beating, Found, Own},
 };
 
 /// How often is asked, unless a part wants it otherwise: with what else an idle process asks now and
 /// then, its database hears less than one statement a second.
 pub(crate) const EVERY: Duration = Duration::from_millis(1_200);
+
+/// A renewal of leases may take so long, however short they are.
+const SHORTEST_BEAT: Duration = Duration::from_secs(1);
 
 /// The pulses of this process.
 static ALL: Mutex<Vec<Weak<dyn Any + Send + Sync>>> = Mutex::new(Vec::new());
@@ -118,7 +121,7 @@ impl<DB: Storage> Pulse<DB> {
 
     /// Somebody who waits for `wish`, and wants to hear of it after `every` at the latest; asks
     /// by `pool`.
-    pub(crate) fn ear(self: &Arc<Self>, pool: Pool<DB>, wish: Wish, every: Duration) -> Ear<DB> {
+    pub(crate) fn ear(self: &Arc<Self>, pool: Own<DB>, wish: Wish, every: Duration) -> Ear<DB> {
         let mut state = self.state();
         let id = state.next;
         state.next += 1;
@@ -128,18 +131,21 @@ impl<DB: Storage> Pulse<DB> {
     }
 
     /// Renews what a relay process has, which is a pulse as well.
-    pub(crate) async fn beat(&self, pool: &Pool<DB>, of: Beating<'_>) -> Result<Beat> {
+    /// It takes less time than its leases have, or is of no use.
+    pub(crate) async fn beat(&self, pool: &Own<DB>, of: Beating<'_>) -> Result<Beat> {
         let asked = Instant::now();
         self.state().asked = asked;
-        let beat = DB::beat(pool, of, &self.awaited()).await?;
+        let (pool, limit) = (pool.now(), (of.ttl / 2).max(SHORTEST_BEAT));
+        let beat = pool.limit_to(limit, DB::beat(&pool, of, &self.awaited())).await?;
         self.tell(asked, Some(beat.found.clone()));
         Ok(beat)
     }
 
     /// Asks for everybody, unless somebody has begun to within `age`.
-    async fn ask(&self, pool: &Pool<DB>, age: Duration) {
+    async fn ask(&self, pool: &Own<DB>, age: Duration) {
         let Some(asking) = self.begin(age) else { return };
-        let found = DB::pulse(pool, &self.awaited()).await;
+        let pool = pool.now();
+        let found = pool.limit(DB::pulse(&pool, &self.awaited())).await;
         if let Err(error) = &found {
             tracing::debug!(%error, "the pulse failed; each part looks for itself");
         }
@@ -208,7 +214,7 @@ impl Drop for Asking<'_> {
 /// One part's view of the pulse.
 pub(crate) struct Ear<DB: Storage> {
     pulse: Arc<Pulse<DB>>,
-    pool: Pool<DB>,
+    pool: Own<DB>,
     wish: Wish,
     id: u64,
     every: Duration,
@@ -274,7 +280,8 @@ mod tests {
     }
 
     fn ear(pool: &SqlitePool, wish: Wish) -> Ear<Sqlite> {
-        Pulse::of(pool).ear(pool.clone(), wish, EVERY)
+        let own = Own::service("a test", pool, Duration::from_secs(60));
+        Pulse::of(pool).ear(own, wish, EVERY)
     }
 
     #[tokio::test]

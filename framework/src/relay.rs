@@ -18,6 +18,7 @@ mod saver;
 mod share;
 mod status;
 mod window;
+mod work;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -38,7 +39,7 @@ use crate::{
     Error, Result, Start, Storage, Stream, backoff,
     message::{Position, check_source, check_stream},
     pulse::{self, Pulse},
-    storage::{PageLimit, check_schema},
+    storage::{Own, PageLimit, check_schema},
     transport::Publisher,
 };
 
@@ -51,6 +52,7 @@ use saver::Saver;
 use share::{Kept, Line, Share};
 use status::Board;
 pub use status::{RouteState, RouteStatus};
+use work::Works;
 
 /// Progress of idle shards is told no faster than this, all routes of a process together.
 const PROGRESS_GAP: Duration = Duration::from_millis(100);
@@ -105,6 +107,11 @@ pub struct RelayOptions {
     pub seal_messages: u32,
     /// How long a lease lasts (10 s; 100 ms to 10 minutes): so long a dead process's work rests.
     pub lease: Duration,
+    /// How long the database may take to answer (20 s; at least 100 ms). A connection that has not
+    /// answered by then is dead: it is closed, and all is asked again on a new one. A lease is given
+    /// up to another process when its work gets no answer. Sealing a whole seal, reading a page or
+    /// saving all checkpoints must take less.
+    pub answer_within: Duration,
     /// The longest pause between two looks at an idle log (1.2 s).
     pub idle: Duration,
     /// The longest pause between two tries of a target that fails (30 s).
@@ -129,6 +136,7 @@ impl Default for RelayOptions {
             window: 4,
             seal_messages: 10_000,
             lease: Duration::from_secs(10),
+            answer_within: Duration::from_secs(20),
             idle: pulse::EVERY,
             max_backoff: Duration::from_secs(30),
             checkpoint_every: Duration::from_millis(100),
@@ -214,11 +222,12 @@ impl<DB: Storage> RelayBuilder<DB> {
     /// As [`RelayBuilder::start`].
     pub async fn check(&self) -> Result<()> {
         self.check_definitions()?;
-        DB::check_durable(&self.pool).await?;
-        check_schema(&self.pool).await?;
+        let pool = Own::service(&self.source, &self.pool, self.options.answer_within).now();
+        pool.limit(DB::check_durable(&pool)).await?;
+        pool.limit(check_schema(&pool)).await?;
         // Its own connections have settings that the service's have not, and look whether they hold.
         let own = DB::relay_pool(&self.pool, 1, Arc::new(|_| ()));
-        let head = DB::head(&own).await;
+        let head = pool.limit(DB::head(&own)).await;
         own.close().await;
         head.map(drop)
     }
@@ -230,26 +239,34 @@ impl<DB: Storage> RelayBuilder<DB> {
     /// [`Error::Database`] when the database cannot be reached.
     pub async fn start(self) -> Result<RelayHandle> {
         self.check().await?;
-        let incarnation = DB::incarnation(&self.pool).await?;
+        let limit = self.options.answer_within;
+        let pool = Own::service(&self.source, &self.pool, limit).now();
+        let incarnation = pool.limit(DB::incarnation(&pool)).await?;
         let life = Life::new();
         // Whoever is frozen while it stores a definition must not keep its locks, either.
-        let defining = DB::relay_pool(&self.pool, 1, life.met());
+        let own = |connections| {
+            let life = life.clone();
+            let make = move |pool: &_| Some(DB::relay_pool(pool, connections, life.met()));
+            Own::new(&self.source, &self.pool, limit, make)
+        };
+        let defining = own(1).now();
         let mut defined = HashMap::new();
         for stream in &self.streams {
-            defined.insert(stream.name(), define::define(&defining, stream).await?);
+            let define = define::define(&defining, stream);
+            defined.insert(stream.name(), defining.limit(define).await?);
         }
-        let rows = DB::shards(&self.pool).await?;
+        let rows = pool.limit(DB::shards(&pool)).await?;
         let (mut lines, mut shards) = (Vec::new(), 0);
         for route in self.routes {
             let Some(defined) = defined.get(route.stream.as_str()).cloned() else { continue };
-            define::open(&defining, &route, &defined, &rows).await?;
+            defining.limit(define::open(&defining, &route, &defined, &rows)).await?;
             shards += defined.versions.last().map_or(1, |version| version.shards.unsigned_abs());
             lines.push(Line { route, defined });
         }
         defining.close().await;
         // Connections of its own: a service that exhausts its pool does not stop the relay.
-        let own = |connections| DB::relay_pool(&self.pool, connections, life.met());
-        let (head, _) = watch::channel(DB::head(&self.pool).await?);
+        let (head, _) = watch::channel(pool.limit(DB::head(&pool)).await?);
+        let sealing = own(1);
         let shared = Arc::new(Shared {
             pool: own(2 + feed::READERS),
             ready: own(1 + 2 * shards.clamp(1, 8)),
@@ -257,6 +274,7 @@ impl<DB: Storage> RelayBuilder<DB> {
             holder: Uuid::now_v7(),
             options: self.options,
             head,
+            works: Works::new(limit),
             kept: watch::channel(Kept::nothing()).0,
             renew: Notify::new(),
             pages: Arc::new(Pages::new(self.options.page(), self.options.cache_bytes)),
@@ -265,9 +283,10 @@ impl<DB: Storage> RelayBuilder<DB> {
             stop: CancellationToken::new(),
             saved: CancellationToken::new(),
             board: Board::default(),
-            life,
+            life: life.clone(),
         });
-        for row in DB::shards(&shared.pool).await? {
+        let pool = shared.pool.now();
+        for row in pool.limit(DB::shards(&pool)).await? {
             let ours = lines.iter().any(|line| line.route.name == row.key.route);
             if ours && !row.closed {
                 let position = Some(row.checkpoint.cursor.position);
@@ -275,7 +294,6 @@ impl<DB: Storage> RelayBuilder<DB> {
             }
         }
         let tasks = TaskTracker::new();
-        let sealing = DB::relay_pool(&self.pool, 1, shared.life.met());
         tasks.spawn(head::run(Arc::clone(&shared), sealing));
         tasks.spawn(retain::run(Arc::clone(&shared)));
         tasks.spawn(mover::run(Arc::clone(&shared)));
@@ -323,9 +341,10 @@ impl<DB: Storage> RelayBuilder<DB> {
             self.options;
         if [batch_messages as usize, batch_bytes, window, seal_messages as usize].contains(&0)
             || !LEASES.contains(&lease)
+            || self.options.answer_within < *LEASES.start()
         {
-            let problem =
-                "batches, the window and seals hold at least 1, a lease lasts 100 ms to 10 min";
+            let problem = "batches, the window and seals hold at least 1, a lease lasts 100 ms to \
+                           10 min, and the database has at least 100 ms to answer";
             return fail("relay", &self.source, problem.to_owned());
         }
         Ok(())
@@ -334,10 +353,11 @@ impl<DB: Storage> RelayBuilder<DB> {
 
 /// What the tasks of one relay share.
 struct Shared<DB: Storage> {
-    pool: Pool<DB>,
+    pool: Own<DB>,
     /// Few connections for what is asked again and again: reading, and saving checkpoints. A
     /// connection plans a statement five times anew before it keeps the plan.
-    ready: Pool<DB>,
+    ready: Own<DB>,
+    works: Works,
     pulse: Arc<Pulse<DB>>,
     life: Life,
     holder: Uuid,

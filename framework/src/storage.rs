@@ -14,6 +14,7 @@ mod log;
 mod migrate;
 #[cfg(feature = "mysql")]
 mod mysql;
+mod own;
 pub mod pool;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -42,7 +43,7 @@ use crate::{
 pub use ahead::{Ahead, AheadRow, AheadStore};
 pub use barrier::{BarrierKey, BarrierRecord, BarrierRow, BarrierStep, BarrierStore};
 pub use begin::begin;
-pub(crate) use begin::begin_limited;
+pub(crate) use begin::{begin_bounded, begin_limited};
 pub use held::{DueKey, Edited, HeldMessage, HeldReason, HeldStore, Holding};
 pub use incarnation::{Former, IncarnationStore, Term, UnsealedRow};
 pub use inspect::{Finding, Inspect, Level, OpenWriter, RouteLag};
@@ -53,6 +54,7 @@ pub use migrate::{
     AppliedMigration, MigrationState, MigrationStatus, Steps, check_schema, migrate, migrate_down,
     plan, status,
 };
+pub(crate) use own::{Current, Own, user_code};
 pub use pulse::{Awaited, Beat, Beating, Found, PulseStore};
 pub use reapply::{Inbox, ReapplyStore};
 pub use retention::{Aged, Anchor, Kept, Patience, RetentionStore, SetAside, Swept};
@@ -185,11 +187,16 @@ pub trait Base: sqlx::Database<Connection: sqlx::migrate::Migrate> {
     /// How many transactions of an engine of sagas may be under way at once.
     const ENGINE_AT_ONCE: u32 = 1;
 
-    /// The pool of an engine of sagas with so many transactions `at_once`: one like the service's,
-    /// with its settings, of few connections, which have prepared what is asked again and again; or
-    /// the service's own.
-    fn engine_pool(pool: &Pool<Self>, _at_once: u32) -> Pool<Self> {
-        pool.clone()
+    /// A pool for our own background work, like the service's and with its settings, of so many
+    /// `connections` at the most; none where no connection can die and the service's own will do.
+    fn own_pool(_pool: &Pool<Self>, _connections: u32) -> Option<Pool<Self>> {
+        None
+    }
+
+    /// As [`Base::begin_write`]; where there is a server, it rolls back a transaction in which
+    /// nothing happens for a minute, for its connection may be dead.
+    async fn begin_bounded(pool: Pool<Self>) -> sqlx::Result<Transaction<'static, Self>> {
+        Self::begin_write(pool).await
     }
 
     /// Begins a transaction of an engine, from its pool: one that is frozen after it has claimed

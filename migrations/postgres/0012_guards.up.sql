@@ -1,10 +1,10 @@
 -- Guards for what other programs write.
 
 -- The database gives a row its transaction id and its sequence value: a row that brings its own
--- would be sealed twice, late or never. NOT VALID, so that a dump restores the rule after the rows.
+-- would be sealed twice, late or never. No driver reads an infinite time. NOT VALID, so that a dump restores the rule after the rows.
 ALTER TABLE syncline_outbox
     ADD CONSTRAINT syncline_outbox_given CHECK (
-        xid = pg_current_xact_id() AND seq = currval('syncline_outbox_seq')) NOT VALID;
+        xid = pg_current_xact_id() AND seq = currval('syncline_outbox_seq') AND isfinite(time)) NOT VALID;
 
 -- What the outbox would refuse must not wait to be moved there.
 ALTER TABLE syncline_delayed

@@ -4,6 +4,7 @@
 
 pub mod cut;
 pub mod faulty;
+pub mod gate;
 pub mod isolation;
 pub mod kit;
 pub mod letters;

@@ -190,6 +190,7 @@ async fn a_time_that_cannot_be_read_is_refused_on_postgres() {
         "INSERT INTO syncline_timer VALUES ('delayed', '', 'no id', now())",
         "INSERT INTO syncline_timer VALUES ('saga', 'x', 'no id', now())",
         "INSERT INTO syncline_outbox (topic, time, data) VALUES ('bad', 'infinity', '9')",
+        "INSERT INTO syncline_outbox (topic, time, data, checked) VALUES ('bad', 'infinity', '9', true)",
         "INSERT INTO syncline_delayed VALUES (gen_random_uuid(), 'a b', NULL, now(), 'text/plain', 1, '{}', '9')",
         "INSERT INTO syncline_delayed VALUES (gen_random_uuid(), 'bad', NULL, 'infinity', 'text/plain', 1, '{}', '9')",
     ];

@@ -21,7 +21,7 @@ use super::{
     stop::Stop,
 };
 use crate::{
-    Error, Storage, begin,
+    Error, Storage,
     inbox::{News, compare},
     message::{Batch, Envelope, Link, Origin, Position},
     storage::InboxRow,
@@ -128,37 +128,46 @@ impl<DB: Storage> Inner<DB> {
         progress: Option<(Position, Link)>,
     ) -> Result<InboxRow, Stop> {
         loop {
-            let mut tx = begin(&self.pool).await?;
-            let row = DB::lock_inbox(&mut tx, &self.name, origin, beginning(origin)).await?;
-            row.check_incarnation(origin)?;
-            let ahead = DB::next_ahead(&mut tx, &self.name, origin, row.watermark, STEP).await?;
-            let mut after = row;
-            for next in &ahead {
-                if next.envelope.is_some() || !after.is_followed_by(next.prev) {
-                    break;
-                }
-                (after.watermark, after.last) = (next.link.position, next.link);
-            }
-            let more =
-                ahead.len() as i64 == STEP && ahead.last().map(|a| a.link) == Some(after.last);
-            if let Some((through, last)) = progress
-                && after.is_followed_by(last)
-            {
-                after.watermark = after.watermark.max(through);
-                if !last.is_anchor() {
-                    after.last = last;
-                }
-            }
-            if after != row {
-                DB::save_inbox(&mut tx, &self.name, origin, after).await?;
-            }
-            if after.last != row.last {
-                DB::remove_ahead(&mut tx, &self.name, origin, after.watermark).await?;
-            }
-            tx.commit().await.map_err(Error::database("commit the watermark"))?;
+            let (after, more) = self.limited(self.advance_step(origin, progress)).await?;
             if !more {
                 return Ok(after);
             }
         }
+    }
+
+    /// One transaction of it; also whether there may be more to move over.
+    async fn advance_step(
+        &self,
+        origin: &Origin,
+        progress: Option<(Position, Link)>,
+    ) -> Result<(InboxRow, bool), Stop> {
+        let mut tx = self.begin().await?;
+        let row = DB::lock_inbox(&mut tx, &self.name, origin, beginning(origin)).await?;
+        row.check_incarnation(origin)?;
+        let ahead = DB::next_ahead(&mut tx, &self.name, origin, row.watermark, STEP).await?;
+        let mut after = row;
+        for next in &ahead {
+            if next.envelope.is_some() || !after.is_followed_by(next.prev) {
+                break;
+            }
+            (after.watermark, after.last) = (next.link.position, next.link);
+        }
+        let more = ahead.len() as i64 == STEP && ahead.last().map(|a| a.link) == Some(after.last);
+        if let Some((through, last)) = progress
+            && after.is_followed_by(last)
+        {
+            after.watermark = after.watermark.max(through);
+            if !last.is_anchor() {
+                after.last = last;
+            }
+        }
+        if after != row {
+            DB::save_inbox(&mut tx, &self.name, origin, after).await?;
+        }
+        if after.last != row.last {
+            DB::remove_ahead(&mut tx, &self.name, origin, after.watermark).await?;
+        }
+        tx.commit().await.map_err(Error::database("commit the watermark"))?;
+        Ok((after, more))
     }
 }

@@ -16,7 +16,7 @@ use super::{
     stop::{Failure, Stop, forget_index, shift_index},
 };
 use crate::{
-    Error, Result, Storage, begin,
+    Error, Result, Storage,
     error::is_exhausted,
     inbox::{News, compare},
     message::{Batch, Envelope, HandOver, Link, Origin, Position},
@@ -120,7 +120,7 @@ impl<DB: Storage> Inner<DB> {
         while *applied.borrow() < prev && Instant::now() < until {
             // What is applied here tells of itself: only of others is to be asked.
             if turn.applying.try_lock().is_ok() {
-                let row = DB::inbox(&self.pool, &self.name, &batch.origin).await;
+                let row = self.inbox(&batch.origin).await;
                 if row.is_ok_and(|row| row.is_some_and(|row| row.watermark >= prev)) {
                     return;
                 }
@@ -135,7 +135,7 @@ impl<DB: Storage> Inner<DB> {
     pub(super) async fn apply_batch(&self, batch: &Batch) -> Result<Ack, ReceiveError> {
         let mut done = self.apply_as_ordered(batch).await;
         if let Err(Stop::Incarnation(row)) = done {
-            done = match self.adopt(batch, row.incarnation).await {
+            done = match self.limited(self.adopt(batch, row.incarnation)).await {
                 Ok(true) => self.apply_as_ordered(batch).await,
                 Ok(false) => Err(Stop::Incarnation(row)),
                 Err(stop) => Err(stop),
@@ -201,7 +201,7 @@ impl<DB: Storage> Inner<DB> {
         } else {
             tracing::warn!(consumer = self.name, ?error, "{paused}");
         }
-        let row = DB::inbox(&self.pool, &self.name, part.origin).await?;
+        let row = self.inbox(part.origin).await?;
         let row = row.unwrap_or(self.first_row(part));
         let retry_after_ms = if paused == OLDER { SHORT_PAUSE_MS } else { PAUSE_MS };
         Ok(row.ack(Outcome::Paused { retry_after_ms }))
@@ -209,7 +209,7 @@ impl<DB: Storage> Inner<DB> {
 
     async fn apply_repeatedly(&self, part: Part<'_>) -> Result<InboxRow, Stop> {
         for pause in REPEATS {
-            match wake::committing(self.apply(part)).await {
+            match self.limited(wake::committing(self.apply(part))).await {
                 Err(Stop::Transient(error)) if !is_exhausted(&error) => {
                     tracing::debug!(consumer = self.name, %error, "transaction is repeated");
                     tokio::time::sleep(pause).await;
@@ -217,25 +217,25 @@ impl<DB: Storage> Inner<DB> {
                 other => return other,
             }
         }
-        wake::committing(self.apply(part)).await
+        self.limited(wake::committing(self.apply(part))).await
     }
 
     async fn settle_repeatedly(&self, part: Part<'_>, failure: Failure) -> Result<InboxRow, Stop> {
         for pause in REPEATS {
-            match self.settle(part, &failure).await {
+            match self.limited(self.settle(part, &failure)).await {
                 Err(Stop::Transient(error)) if !is_exhausted(&error) => {
                     tokio::time::sleep(pause).await;
                 }
                 other => return other,
             }
         }
-        self.settle(part, &failure).await
+        self.limited(self.settle(part, &failure)).await
     }
 
     /// Applies one part in one transaction: the inbox row is locked, the handlers run, the
     /// watermark moves, and all of it commits.
     async fn apply(&self, part: Part<'_>) -> Result<InboxRow, Stop> {
-        let mut tx = begin(&self.pool).await?;
+        let mut tx = self.begin().await?;
         let taken = self.take(&mut tx, part).await?;
         let fresh = &taken.fresh[..];
         let parked = match taken.free {

@@ -17,6 +17,7 @@ use crate::{
     BatchHandler, Compensate, Error, Handler, Result, Start, Storage,
     message::{LINK, TopicPattern, check_stream},
     saga::participant::{Participant, SagaHandler},
+    storage::Own,
     transport::FetchMissing,
 };
 
@@ -83,6 +84,7 @@ pub struct ConsumerBuilder<DB: Storage> {
     retry: RetryPolicy,
     on_dead: OnDead,
     timeout: Duration,
+    answer_within: Duration,
     max_parked: i64,
     max_held: i64,
     order: Order,
@@ -106,6 +108,7 @@ impl<DB: Storage> ConsumerBuilder<DB> {
             retry: RetryPolicy::default(),
             on_dead: OnDead::default(),
             timeout: Duration::from_secs(30),
+            answer_within: Duration::from_secs(30),
             max_parked: 100,
             max_held: 10_000,
             order: Order::Strict,
@@ -214,6 +217,16 @@ impl<DB: Storage> ConsumerBuilder<DB> {
         self
     }
 
+    /// How long the database may take to answer between two handlers (30 s unless set). A connection
+    /// that has not answered by then is dead: it is closed, and all is done again on a new one. The
+    /// consumer has connections of its own for that, made as the pool's are and at most as many;
+    /// on SQLite, where no connection can die, it uses the pool.
+    #[must_use]
+    pub fn answer_within(mut self, limit: Duration) -> Self {
+        self.answer_within = limit;
+        self
+    }
+
     /// How many keys may be parked (100 unless set): with more the stream pauses, for then
     /// the consumer is broken and not the messages.
     #[must_use]
@@ -311,11 +324,12 @@ impl<DB: Storage> ConsumerBuilder<DB> {
             Some("it handles no topic: add a handler".to_owned())
         } else if self.retry.max_attempts < 1
             || self.timeout.is_zero()
+            || self.answer_within.is_zero()
             || self.max_parked < 1
             || self.max_held < 1
             || self.order == Order::Lanes(0)
         {
-            let limits = "attempts, the time limit, the parked keys, the held messages and the \
+            let limits = "attempts, the time limits, the parked keys, the held messages and the \
                           lanes must be at least 1";
             Some(limits.to_owned())
         } else {
@@ -331,8 +345,14 @@ impl<DB: Storage> ConsumerBuilder<DB> {
         }
         self.actions.insert(LINKS, (TopicPattern::from(LINK), Action::Ignore));
         Ok(Consumer(Arc::new(Inner {
+            pool: Own::new(
+                format!("the consumer {}", self.name),
+                &self.pool,
+                self.answer_within,
+                |pool| DB::own_pool(pool, pool.options().get_max_connections()),
+            ),
             name: self.name,
-            pool: self.pool,
+            service: self.pool,
             actions: self.actions,
             retry: self.retry,
             on_dead: self.on_dead,

@@ -45,7 +45,7 @@ impl<DB: Storage> Inner<DB> {
             envelopes.push(Envelope { origin, position, prev: Link::START, message });
         }
         if envelopes.is_empty() {
-            let row = DB::inbox(&self.pool, &self.name, &origin).await?;
+            let row = self.inbox(&origin).await?;
             return Ok(row.unwrap_or(beginning(&origin)).ack(Outcome::Complete));
         }
         let turn = self.turn(&origin);

@@ -1,6 +1,6 @@
 //! Forgetting what is older than its retention, by the database's clock.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
@@ -15,10 +15,16 @@ const CHUNK: i64 = 1_000;
 pub(super) async fn run<DB: Storage>(consumer: Arc<Inner<DB>>, stop: CancellationToken) {
     let Inner { name, pool, foreign_retention, barriers, .. } = &*consumer;
     while stop.run_until_cancelled(tokio::time::sleep(PAUSE)).await.is_some() {
-        let seen = || DB::purge_seen(pool, name, *foreign_retention, CHUNK);
+        let seen = || async {
+            let pool = pool.now();
+            pool.limit(DB::purge_seen(&pool, name, *foreign_retention, CHUNK)).await
+        };
         report(name, "ids of foreign messages", all(&stop, seen).await);
         if let Some(retention) = *barriers {
-            let steps = || DB::purge_barriers(pool, retention, CHUNK);
+            let steps = || async {
+                let pool = pool.now();
+                pool.limit(DB::purge_barriers(&pool, retention, CHUNK)).await
+            };
             report(name, "steps of sagas", all(&stop, steps).await);
         }
     }

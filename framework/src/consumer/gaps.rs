@@ -13,9 +13,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Inner, OnGap, apply::Part, builder::Order, start::beginning, stop::Stop};
 use crate::{
-    Error, Result, Storage, begin,
+    Error, Result, Storage,
     inbox::{News, compare},
-    message::{Batch, Link, Origin, decode_envelope},
+    message::{Batch, Link, Origin, Position, decode_envelope},
     pulse::{self, Pulse, Wish},
     storage::InboxRow,
     transport::{Ack, Outcome, ReceiveError},
@@ -67,7 +67,7 @@ impl<DB: Storage> Inner<DB> {
         }
         let holds = self.hold.messages > 0;
         let held = match first {
-            Some(_) if holds => self.hold_early(batch).await,
+            Some(_) if holds => self.limited(self.hold_early(batch)).await,
             _ => Ok((row, if holds { Held::Kept(0) } else { Held::Full })),
         };
         let (row, held) = match held {
@@ -88,10 +88,13 @@ impl<DB: Storage> Inner<DB> {
     /// Answers an unordered batch before which others are missing for long.
     pub(super) async fn left_behind(&self, batch: &Batch, ack: Ack) -> Result<Ack, ReceiveError> {
         let origin = &batch.origin;
-        let mut tx = begin(&self.pool).await?;
-        let (ahead, _) = DB::ahead_size(&mut tx, &self.name, origin).await?;
-        let next = DB::next_ahead(&mut tx, &self.name, origin, ack.watermark, 1).await?;
-        drop(tx);
+        let look = async {
+            let mut tx = self.begin().await?;
+            let (ahead, _) = DB::ahead_size(&mut tx, &self.name, origin).await?;
+            let next = DB::next_ahead(&mut tx, &self.name, origin, ack.watermark, 1).await?;
+            Ok::<_, Error>((ahead, next))
+        };
+        let (ahead, next) = self.limited(look).await?;
         let missing = next.first().map_or(batch.last, |first| first.prev);
         self.note_gap(origin, ack.last, missing, u64::try_from(ahead).unwrap_or(0));
         self.gap.notify_one();
@@ -104,7 +107,7 @@ impl<DB: Storage> Inner<DB> {
 
     async fn hold_early(&self, batch: &Batch) -> Result<(InboxRow, Held), Stop> {
         let origin = &batch.origin;
-        let mut tx = begin(&self.pool).await?;
+        let mut tx = self.begin().await?;
         let first = self.first_row(Part::of(batch));
         let row = DB::lock_inbox(&mut tx, &self.name, origin, first).await?;
         row.check_incarnation(origin)?;
@@ -158,12 +161,10 @@ impl<DB: Storage> Inner<DB> {
     async fn close_gaps(&self, stop: &CancellationToken) -> Result<()> {
         let mut origins: BTreeMap<_, Origin> = BTreeMap::new();
         let name = |origin: &Origin| (origin.source.clone(), origin.stream.clone(), origin.shard);
-        for ahead in DB::ahead(&self.pool, Some(&self.name)).await? {
+        let pool = self.pool.now();
+        for ahead in pool.limit(DB::ahead(&pool, Some(&self.name))).await? {
             if ahead.first <= ahead.row.watermark {
-                let mut tx = begin(&self.pool).await?;
-                let reached = ahead.row.watermark;
-                DB::remove_ahead(&mut tx, &self.name, &ahead.origin, reached).await?;
-                tx.commit().await.map_err(Error::database("forget duplicates"))?;
+                self.remove_ahead(&ahead.origin, ahead.row.watermark).await?;
             }
             origins.insert(name(&ahead.origin), ahead.origin);
         }
@@ -227,16 +228,29 @@ impl<DB: Storage> Inner<DB> {
         Ok(())
     }
 
+    /// Forgets what is held up to `reached`.
+    async fn remove_ahead(&self, origin: &Origin, reached: Position) -> Result<()> {
+        let remove = async {
+            let mut tx = self.begin().await?;
+            DB::remove_ahead(&mut tx, &self.name, origin, reached).await?;
+            tx.commit().await.map_err(Error::database("forget what was held"))
+        };
+        self.limited(remove).await
+    }
+
     /// Applies held messages in order as far as they follow. Returns where that ends, and what
     /// the next one names as its predecessor.
     async fn drain(&self, origin: &Origin) -> Result<(InboxRow, Option<Link>), ReceiveError> {
         let handover = self.turn(origin).handover();
         loop {
-            let mut tx = begin(&self.pool).await?;
-            let row = DB::peek_inbox(&mut tx, &self.name, origin).await?;
-            let row = row.unwrap_or(beginning(origin));
-            let ahead = DB::next_ahead(&mut tx, &self.name, origin, row.watermark, STEP).await?;
-            drop(tx);
+            let look = async {
+                let mut tx = self.begin().await?;
+                let row = DB::peek_inbox(&mut tx, &self.name, origin).await?;
+                let row = row.unwrap_or(beginning(origin));
+                let ahead = DB::next_ahead(&mut tx, &self.name, origin, row.watermark, STEP);
+                Ok::<_, Error>((row, ahead.await?))
+            };
+            let (row, ahead) = self.limited(look).await?;
             let Some(first) = ahead.first() else { return Ok((row, None)) };
             // The next batch tells what this version took over from; until then it waits.
             if origin.version > 1 && handover.is_none() {
@@ -273,9 +287,7 @@ impl<DB: Storage> Inner<DB> {
                 return Ok((row, None));
             }
             if self.order_of(origin) == Order::Strict {
-                let mut tx = begin(&self.pool).await?;
-                DB::remove_ahead(&mut tx, &self.name, origin, ack.watermark).await?;
-                tx.commit().await.map_err(Error::database("forget what was held"))?;
+                self.remove_ahead(origin, ack.watermark).await?;
             }
             self.turn(origin).watermark.send_replace(ack.watermark);
             self.passed(origin, &ack);
@@ -297,7 +309,7 @@ enum Held {
 /// one or anything is held.
 pub(super) async fn run<DB: Storage>(consumer: Arc<Inner<DB>>, stop: CancellationToken) {
     let wish = Wish::Ahead(consumer.name.clone());
-    let mut ear = Pulse::of(&consumer.pool).ear(consumer.pool.clone(), wish, pulse::EVERY);
+    let mut ear = Pulse::of(&consumer.service).ear(consumer.pool.clone(), wish, pulse::EVERY);
     loop {
         if let Err(error) = consumer.close_gaps(&stop).await {
             tracing::warn!(consumer = consumer.name, %error, "gaps could not be looked for");

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{Inner, apply::Part, stop::Stop};
 use crate::{
-    Error, Storage, begin,
+    Error, Storage,
     message::{Batch, Continues, Link, Origin, Position},
     storage::InboxRow,
 };
@@ -32,7 +32,7 @@ impl<DB: Storage> Inner<DB> {
         };
         let Continues { agreed, last, .. } = *continues;
         let origin = &batch.origin;
-        let mut tx = begin(&self.pool).await?;
+        let mut tx = self.begin().await?;
         let first = self.first_row(Part::of(batch));
         let row = DB::lock_inbox(&mut tx, &self.name, origin, first).await?;
         if row.incarnation != former {

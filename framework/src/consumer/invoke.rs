@@ -14,7 +14,7 @@ use crate::{
     error::{chain, is_transient_handler_error},
     message::Envelope,
     saga::participant::Barrier,
-    storage::Mark,
+    storage::{Mark, user_code},
 };
 
 impl<DB: Storage> Inner<DB> {
@@ -108,7 +108,7 @@ impl<DB: Storage> Inner<DB> {
         call: impl Future<Output = Result<Verdict, HandlerError>>,
     ) -> Result<(), Stop> {
         let call = AssertUnwindSafe(call).catch_unwind();
-        let failure = match tokio::time::timeout(self.timeout, call).await {
+        let failure = match user_code(tokio::time::timeout(self.timeout, call)).await {
             Ok(Ok(Ok(Verdict::Done))) => return Ok(()),
             Ok(Ok(Ok(Verdict::Retry(after)))) => Failure::Retry(after),
             Ok(Ok(Ok(Verdict::Reject(reason)))) => Failure::Reject(reason),

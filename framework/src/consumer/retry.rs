@@ -12,7 +12,7 @@ use super::{
     stop::{Failure, Stop},
 };
 use crate::{
-    Error, Result, Storage, begin,
+    Error, Result, Storage,
     message::{Envelope, decode_envelope},
     outbox::enqueue,
     pulse::{self, Pulse, Wish},
@@ -33,10 +33,11 @@ pub(super) async fn run<DB: Storage>(consumer: Arc<Inner<DB>>, stop: Cancellatio
     }
     let (mut running, mut busy) = (JoinSet::new(), HashSet::new());
     let wish = Wish::Parked(consumer.name.clone());
-    let mut ear = Pulse::of(&consumer.pool).ear(consumer.pool.clone(), wish, pulse::EVERY);
+    let mut ear = Pulse::of(&consumer.service).ear(consumer.pool.clone(), wish, pulse::EVERY);
     while !stop.is_cancelled() {
         let (mut next, looked) = (None, Instant::now());
-        match DB::due_keys(&consumer.pool, &consumer.name, LOOK, KEYS).await {
+        let pool = consumer.pool.now();
+        match pool.limit(DB::due_keys(&pool, &consumer.name, LOOK, KEYS)).await {
             Ok(due) => {
                 for due in due {
                     if !due.due_in.is_zero() {
@@ -99,24 +100,29 @@ enum Step {
 impl<DB: Storage> Inner<DB> {
     /// A program that has just started may know what nobody knew before.
     async fn wake_unknown(&self) -> Result<()> {
-        for (source, key) in DB::unknown_keys(&self.pool, &self.name).await? {
-            let mut tx = begin(&self.pool).await?;
-            if DB::lock_parked(&mut tx, &self.name, &source, &key).await? {
-                DB::park(&mut tx, &self.name, &source, &key, Some(Duration::ZERO)).await?;
-            }
-            tx.commit().await.map_err(Error::database("wake an unknown message"))?;
+        let pool = self.pool.now();
+        for (source, key) in pool.limit(DB::unknown_keys(&pool, &self.name)).await? {
+            let wake = async {
+                let mut tx = self.begin().await?;
+                if DB::lock_parked(&mut tx, &self.name, &source, &key).await? {
+                    DB::park(&mut tx, &self.name, &source, &key, Some(Duration::ZERO)).await?;
+                }
+                tx.commit().await.map_err(Error::database("wake an unknown message"))
+            };
+            self.limited(wake).await?;
         }
         Ok(())
     }
 
     async fn retry_key(&self, source: &str, key: &str, stop: &CancellationToken) -> Result<()> {
         while !stop.is_cancelled() {
-            match wake::committing(self.retry_first(source, key)).await? {
+            match self.limited(wake::committing(self.retry_first(source, key))).await? {
                 Step::More => {}
                 Step::Rest => return Ok(()),
                 Step::Failed(failed) => {
                     let (held, message, failure) = *failed;
-                    self.record(source, key, &held, &message, failure).await?;
+                    let record = self.record(source, key, &held, &message, failure);
+                    self.limited(record).await?;
                     return Ok(());
                 }
             }
@@ -126,7 +132,7 @@ impl<DB: Storage> Inner<DB> {
 
     /// Applies the key's first held message, or unparks the key when there is none.
     async fn retry_first(&self, source: &str, key: &str) -> Result<Step> {
-        let mut tx = begin(&self.pool).await?;
+        let mut tx = self.begin().await?;
         // Nobody else tries it while the handler may still be running.
         let claim = self.timeout * 2;
         if !DB::take_due(&mut tx, &self.name, source, key, claim).await? {
@@ -186,7 +192,7 @@ impl<DB: Storage> Inner<DB> {
         message: &Envelope,
         failure: Failure,
     ) -> Result<()> {
-        let mut tx = begin(&self.pool).await?;
+        let mut tx = self.begin().await?;
         if !DB::lock_parked(&mut tx, &self.name, source, key).await? {
             return Ok(());
         }

@@ -12,7 +12,7 @@ use super::{
     stop::{Failure, Stop},
 };
 use crate::{
-    Error, Storage, begin,
+    Error, Storage,
     error::short,
     message::{Envelope, Origin},
     outbox::enqueue,
@@ -35,7 +35,7 @@ pub(super) struct NextTry {
 impl<DB: Storage> Inner<DB> {
     /// Records the outcome of the one message of `part` and moves the watermark over it.
     pub(super) async fn settle(&self, part: Part<'_>, failure: &Failure) -> Result<InboxRow, Stop> {
-        let mut tx = begin(&self.pool).await?;
+        let mut tx = self.begin().await?;
         let taken = self.take(&mut tx, part).await?;
         let mut receipt = None;
         if let [message] = &taken.fresh[..] {

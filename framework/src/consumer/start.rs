@@ -2,7 +2,7 @@
 
 use super::{Inner, apply::Part};
 use crate::{
-    Error, Result, Start, Storage, begin,
+    Error, Result, Start, Storage,
     message::{Batch, Link, Origin, Position},
     storage::InboxRow,
 };
@@ -22,14 +22,17 @@ impl<DB: Storage> Inner<DB> {
 
     /// The inbox row of `batch`'s origin, which is made when nothing is known of it.
     pub(super) async fn open_inbox(&self, batch: &Batch) -> Result<InboxRow> {
-        if let Some(row) = DB::inbox(&self.pool, &self.name, &batch.origin).await? {
+        if let Some(row) = self.inbox(&batch.origin).await? {
             return Ok(row);
         }
-        let mut tx = begin(&self.pool).await?;
-        let first = self.first_row(Part::of(batch));
-        let row = DB::lock_inbox(&mut tx, &self.name, &batch.origin, first).await?;
-        tx.commit().await.map_err(Error::database("begin a subscription"))?;
-        Ok(row)
+        let open = async {
+            let mut tx = self.begin().await?;
+            let first = self.first_row(Part::of(batch));
+            let row = DB::lock_inbox(&mut tx, &self.name, &batch.origin, first).await?;
+            tx.commit().await.map_err(Error::database("begin a subscription"))?;
+            Ok(row)
+        };
+        self.limited(open).await
     }
 }
 

@@ -52,15 +52,16 @@ impl<DB: Storage> LogFeed<DB> {
     /// What the reader asks for, as it is defined now; any process may have changed it.
     async fn carried(&self, request: &FeedRequest) -> Result<Carried, FeedError> {
         let FeedRequest { stream, version, shard, .. } = request;
+        let pool = self.shared.pool.now();
         let mut versions = match self.streams.contains(stream) {
-            true => DB::streams(&self.shared.pool).await?,
+            true => pool.limit(DB::streams(&pool)).await?,
             false => Vec::new(),
         };
         versions.retain(|version| version.name == *stream);
         let found = versions.iter().position(|known| known.version == *version);
         match found.filter(|index| (0..versions[*index].shards).contains(shard)) {
             Some(index) => {
-                let incarnation = DB::incarnation(&self.shared.pool).await?;
+                let incarnation = pool.limit(DB::incarnation(&pool)).await?;
                 Ok(Carried::new(&self.source, incarnation, &versions, index, *shard))
             }
             // Only a later version has such a shard.
@@ -80,13 +81,14 @@ impl<DB: Storage> LogFeed<DB> {
         request: &FeedRequest,
         carried: &Carried,
     ) -> Result<Checkpoint, FeedError> {
-        let (at, head) = (request.after.max(carried.after), DB::head(&self.shared.pool).await?);
+        let pool = self.shared.pool.now();
+        let (at, head) = (request.after.max(carried.after), pool.limit(DB::head(&pool)).await?);
         if at > head {
             return Err(FeedError::Diverged(format!(
                 "you begin after position {at}, and this log ends at {head}"
             )));
         }
-        Ok(resume(&self.shared.pool, carried, at, request.last).await?)
+        Ok(pool.limit(resume(&pool, carried, at, request.last)).await?)
     }
 
     /// Holds the reader's place against the log.
@@ -96,19 +98,19 @@ impl<DB: Storage> LogFeed<DB> {
         carried: &Carried,
     ) -> Result<Checkpoint, FeedError> {
         let _turn = self.reading.acquire().await;
-        let (after, last, pool) = (request.after, request.last, &self.shared.pool);
+        let (after, last, pool) = (request.after, request.last, self.shared.pool.now());
         // Only its last message says where it is: the watermark it was told.
         let known = Checkpoint { cursor: Cursor { position: after, ..Cursor::default() }, last };
-        let mut place = match verify(pool, carried, after, last, &known).await? {
+        let mut place = match pool.limit(verify(&pool, carried, after, last, &known)).await? {
             Verified::Here(place) => place,
             Verified::Diverged(problem) => return Err(FeedError::Diverged(problem)),
         };
         // Of what is no longer kept it lacks nothing: only the rest is to be looked at.
-        let looked = last.position.max(DB::trimmed(pool).await?.position);
+        let looked = last.position.max(pool.limit(DB::trimmed(&pool)).await?.position);
         self.check_empty(carried, looked, after).await?;
         // A version begins where the one before it ends.
         if after < carried.after && place.cursor.position < carried.after {
-            let cursor = DB::locate(pool, carried.after).await?;
+            let cursor = pool.limit(DB::locate(&pool, carried.after)).await?;
             place = Checkpoint { cursor, last: Link::anchor(carried.after) };
         }
         Ok(place)
@@ -133,10 +135,10 @@ impl<DB: Storage> LogFeed<DB> {
             _ => (last, last),
         };
         at = at.max(carried.after);
-        let (pool, limit) = (&self.shared.pool, self.shared.options.page());
+        let (pool, limit) = (self.shared.pool.now(), self.shared.options.page());
         while at < after {
-            let cursor = DB::locate(pool, at).await?;
-            let rows = DB::read(pool, cursor, limit).await?;
+            let cursor = pool.limit(DB::locate(&pool, at)).await?;
+            let rows = pool.limit(DB::read(&pool, cursor, limit)).await?;
             let Some(end) = rows.last() else { break };
             let between = |row: &&LogRow| row.cursor.position <= after;
             for row in rows.iter().take_while(between) {
@@ -170,8 +172,9 @@ impl<DB: Storage> Feed for LogFeed<DB> {
             request.incarnation.filter(|known| *known != carried.origin.incarnation)
         {
             let (after, last) = (request.after, request.last);
-            let pool = &self.shared.pool;
-            let told = match continuation(pool, &carried, former, after, last).await? {
+            let pool = self.shared.pool.now();
+            let told = continuation(&pool, &carried, former, after, last);
+            let told = match pool.limit(told).await? {
                 Continuation::At(told) => told,
                 Continuation::Unknown(problem) => return Err(FeedError::Diverged(problem)),
             };
@@ -262,8 +265,9 @@ impl<'a, DB: Storage> Page<'a, DB> {
                 rows: self.limit.rows - self.rows,
                 bytes: self.limit.bytes.saturating_sub(self.bytes),
             };
-            let rows = DB::read(&self.feed.shared.pool, at, left).await?;
-            note_set_aside(&self.feed.shared.pool, &rows).await?;
+            let pool = self.feed.shared.pool.now();
+            let rows = pool.limit(DB::read(&pool, at, left)).await?;
+            pool.limit(note_set_aside(&pool, &rows)).await?;
             // Positions are dense: a hole is what is no longer kept.
             let next = rows.first().map(|row| row.cursor.position.0);
             if next != Some(at.position.0 + 1) {

@@ -9,12 +9,17 @@ use crate::{Storage, transport::Feed};
 
 pub(super) trait Status: Send + Sync {
     fn status(&self) -> Vec<RouteStatus>;
+    fn problems(&self) -> Vec<String>;
     fn pages_read(&self) -> u64;
 }
 
 impl<DB: Storage> Status for Shared<DB> {
     fn status(&self) -> Vec<RouteStatus> {
-        self.board.all()
+        self.board.all(self.works.standstill())
+    }
+
+    fn problems(&self) -> Vec<String> {
+        self.works.problems()
     }
 
     fn pages_read(&self) -> u64 {
@@ -35,6 +40,12 @@ impl RelayHandle {
     /// What each shard of each route is doing in this process, in order.
     pub fn status(&self) -> Vec<RouteStatus> {
         self.status.status()
+    }
+
+    /// What this process does not get on with, beside its routes: sealing, renewing leases, saving
+    /// checkpoints, moving delayed messages, trimming the log. Empty when all is well.
+    pub fn problems(&self) -> Vec<String> {
+        self.status.problems()
     }
 
     /// What consumers may pull: every declared stream, routes or not. It serves as long as the

@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use sqlx::Pool;
 use tokio::{
     sync::watch,
     time::{Instant, sleep, sleep_until},
@@ -13,7 +12,7 @@ use crate::{
     Result, Storage,
     message::Position,
     pulse::{Ear, Wish},
-    storage::{Found, Lease, Signal, Watch},
+    storage::{Found, Lease, Own, Signal, Watch},
     wake::{Wake, Wakes},
 };
 
@@ -26,7 +25,7 @@ const STOPPING: Duration = Duration::from_secs(2);
 /// and is in the way of the one after it.
 const EXPECTING: Duration = Duration::from_millis(5);
 
-pub(super) async fn run<DB: Storage>(shared: Arc<Shared<DB>>, pool: Pool<DB>) {
+pub(super) async fn run<DB: Storage>(shared: Arc<Shared<DB>>, pool: Own<DB>) {
     let void = shared.kept.borrow().asked();
     let mut head = Head {
         lease: None,
@@ -38,6 +37,7 @@ pub(super) async fn run<DB: Storage>(shared: Arc<Shared<DB>>, pool: Pool<DB>) {
         life: 0,
         noted: None,
         watch: None,
+        watched: 0,
         watch_at: Instant::now(),
         wakes: Wakes::default(),
         pause: EXPECTING,
@@ -50,7 +50,7 @@ pub(super) async fn run<DB: Storage>(shared: Arc<Shared<DB>>, pool: Pool<DB>) {
 struct Head<DB: Storage> {
     shared: Arc<Shared<DB>>,
     /// Of one connection, which has prepared what is asked again and again.
-    pool: Pool<DB>,
+    pool: Own<DB>,
     lease: Option<Lease>,
     kept: watch::Receiver<Kept>,
     /// A lease from before then is asked for anew.
@@ -64,6 +64,8 @@ struct Head<DB: Storage> {
     /// The epoch of the lease whose beginning was noted.
     noted: Option<i64>,
     watch: Option<Box<dyn Watch>>,
+    /// Which generation of the pool it has its connection of.
+    watched: u64,
     /// When it is tried to watch, if nothing does.
     watch_at: Instant,
     wakes: Wakes,
@@ -73,13 +75,14 @@ struct Head<DB: Storage> {
 impl<DB: Storage> Head<DB> {
     async fn run(&mut self) {
         let stop = self.shared.stop.clone();
+        let shared = Arc::clone(&self.shared);
         let late = async || {
             stop.cancelled().await;
             sleep(STOPPING).await;
         };
         while !stop.is_cancelled() {
             let looked = tokio::select! {
-                looked = self.look() => looked,
+                looked = shared.works.sealing.step(self.look()) => looked,
                 () = late() => return,
             };
             let pause = match looked {
@@ -107,37 +110,42 @@ impl<DB: Storage> Head<DB> {
     /// Seals one batch, or asks how far the sealing process got; true when there may be more.
     async fn look(&mut self) -> Result<bool> {
         let Shared { options, .. } = &*self.shared;
-        let pool = &self.pool;
+        let pool = self.pool.now();
         self.looked = Instant::now();
+        let common = self.shared.pool.now();
+        if self.watched != common.generation() {
+            (self.watch, self.watched) = (None, common.generation());
+        }
         if self.watch.is_none() && self.looked >= self.watch_at {
-            self.watch = DB::watch(&self.shared.pool, Signal::Outbox).await.ok();
+            self.watch = common.limit(DB::watch(&common, Signal::Outbox)).await.ok();
             self.watch_at = Instant::now() + options.lease / 3;
         }
         self.lease = self.kept.borrow_and_update().seal_since(self.void);
         let life = *self.lives.borrow_and_update();
         if life != self.life {
             // The log may end earlier than it did.
-            let head = DB::head(pool).await?;
+            let head = pool.limit(DB::head(&pool)).await?;
             self.shared.head.send_replace(head);
             (self.life, self.noted) = (life, None);
         }
         if let Some(lease) = &self.lease
             && self.noted != Some(lease.epoch)
         {
-            DB::check_sealable(pool).await?;
-            DB::note_term(pool, DB::head(pool).await?).await?;
+            pool.limit(DB::check_sealable(&pool)).await?;
+            let head = pool.limit(DB::head(&pool)).await?;
+            pool.limit(DB::note_term(&pool, head)).await?;
             self.noted = Some(lease.epoch);
         }
         let limit = i64::from(options.seal_messages);
         let (count, head) = match &self.lease {
             Some(lease) => {
-                let sealed = DB::seal(pool, lease, limit).await?;
-                note_set_aside(pool, &sealed.rows).await?;
+                let sealed = pool.limit(DB::seal(&pool, lease, limit)).await?;
+                pool.limit(note_set_aside(&pool, &sealed.rows)).await?;
                 // They are there when their readers are woken.
                 self.shared.pages.keep_sealed(life, sealed.rows);
                 (sealed.count, sealed.head)
             }
-            None => (0, Some(DB::head(pool).await?)),
+            None => (0, Some(pool.limit(DB::head(&pool)).await?)),
         };
         let moved = head.is_some_and(|head| self.tell(head));
         if moved {
@@ -202,7 +210,8 @@ impl<DB: Storage> Head<DB> {
         }
         if told && self.lease.is_none() {
             // Another process seals: tell it, many commits at once.
-            if let Err(error) = DB::signal(&self.shared.pool, Signal::Outbox).await {
+            let pool = self.shared.pool.now();
+            if let Err(error) = pool.limit(DB::signal(&pool, Signal::Outbox)).await {
                 tracing::debug!(%error, "wake-up was not sent; polling covers");
             }
             sleep(EXPECTING).await;

@@ -46,13 +46,14 @@ struct Mover<DB: Storage> {
 impl<DB: Storage> Mover<DB> {
     async fn run(&mut self) {
         let stop = self.shared.stop.clone();
+        let shared = Arc::clone(&self.shared);
         let late = async || {
             stop.cancelled().await;
             sleep(STOPPING).await;
         };
         while !stop.is_cancelled() {
             let stepped = tokio::select! {
-                stepped = self.step() => stepped,
+                stepped = shared.works.delayed.step(self.step()) => stepped,
                 () = late() => return,
             };
             match stepped {
@@ -73,11 +74,12 @@ impl<DB: Storage> Mover<DB> {
         self.epoch = lease.as_ref().map(|lease| lease.epoch);
         let Some(lease) = lease else { return Ok(None) };
         let Shared { pool, options, .. } = &*self.shared;
-        match DB::next_due(pool).await? {
+        let pool = pool.now();
+        match pool.limit(DB::next_due(&pool)).await? {
             Some(wait) if wait.is_zero() => {}
             due => return Ok(due),
         }
-        if DB::move_due(pool, &lease, BATCH).await? > 0 {
+        if pool.limit(DB::move_due(&pool, &lease, BATCH)).await? > 0 {
             wake::committed();
             return Ok(Some(Duration::ZERO));
         }

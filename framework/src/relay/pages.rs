@@ -15,7 +15,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::{
     Result, Storage,
     message::{Position, SET_ASIDE, key_hash},
-    storage::{Cursor, LogRow, PageLimit, SetAside},
+    storage::{Cursor, LogRow, Own, PageLimit, SetAside},
 };
 
 /// So many senders may read different places of the log at once.
@@ -91,7 +91,7 @@ impl Pages {
     /// `life` is the server's in which the two were read.
     pub(super) async fn read<DB: Storage>(
         &self,
-        pool: &Pool<DB>,
+        pool: &Own<DB>,
         life: u64,
         after: Cursor,
         head: Position,
@@ -107,14 +107,15 @@ impl Pages {
         let most = self.rows.load(Ordering::Relaxed);
         // What is known to be there; a database may read few rows otherwise than many.
         let limit = PageLimit { rows: most.min((head.0 - after.position.0).max(1)), ..self.limit };
-        let rows = DB::read(pool, after, limit).await?;
+        let pool = pool.now();
+        let rows = pool.limit(DB::read(&pool, after, limit)).await?;
         self.reads.fetch_add(1, Ordering::Relaxed);
-        note_set_aside(pool, &rows).await?;
+        pool.limit(note_set_aside(&pool, &rows)).await?;
         self.rows.store(next_page(most, &rows, self.limit), Ordering::Relaxed);
         let end = match rows.last() {
             Some(last) => last.cursor,
             // No row stands between here and the head any more.
-            None => DB::locate(pool, head).await?,
+            None => pool.limit(DB::locate(&pool, head)).await?,
         };
         let page = Arc::new(Page::new(rows, end));
         self.keep(life, after.position, &page);
@@ -125,7 +126,7 @@ impl Pages {
     /// while this one is sent. One page for one reader, and only where the cache has room for both.
     pub(super) fn read_ahead<DB: Storage>(
         self: &Arc<Self>,
-        pool: &Pool<DB>,
+        pool: &Own<DB>,
         life: u64,
         page: &Page,
         head: Position,

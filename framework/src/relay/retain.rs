@@ -15,7 +15,7 @@ use super::{
 use crate::{
     Result, Storage,
     message::{Link, Position, key_hash},
-    storage::{Aged, Anchor, Cursor, Lease, PageLimit, Patience, RouteRow},
+    storage::{Aged, Anchor, Current, Cursor, Lease, Own, PageLimit, Patience, RouteRow},
 };
 
 /// The lease of the process that trims.
@@ -27,6 +27,10 @@ const STEPS: usize = 64;
 const PAUSE: Duration = Duration::from_millis(5);
 /// An alarm by size is heard for at least so long before the reader is lost.
 const HEARD: Duration = Duration::from_secs(60);
+/// How long the database may take to answer a step, where no relay says it.
+const ANSWER: Duration = Duration::from_secs(60);
+/// How long a lease may take to be given back when the relay stops.
+const STOPPING: Duration = Duration::from_secs(5);
 /// How often is said what has held retention back for so long.
 const SAY: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -125,11 +129,12 @@ pub async fn trim_telling<DB: Storage>(
     dry: bool,
     mut removed: impl FnMut(u64) + Send,
 ) -> Result<Plan> {
+    let pool = &Own::service("trimming the log", pool, ANSWER).now();
     let first = plan(pool, retention).await?;
     if !dry {
         while trim_step(pool, retention).await? {}
         loop {
-            let swept = DB::sweep(pool, i64::from(retention.step_rows.max(1))).await?;
+            let swept = pool.limit(DB::sweep(pool, i64::from(retention.step_rows.max(1)))).await?;
             removed(swept.rows);
             if !swept.more {
                 break;
@@ -140,15 +145,15 @@ pub async fn trim_telling<DB: Storage>(
     Ok(first)
 }
 
-async fn plan<DB: Storage>(pool: &Pool<DB>, retention: &Retention) -> Result<Plan> {
-    let trimmed = DB::trimmed(pool).await?.position;
-    let head = DB::head(pool).await?;
+async fn plan<DB: Storage>(pool: &Current<DB>, retention: &Retention) -> Result<Plan> {
+    let trimmed = pool.limit(DB::trimmed(pool)).await?.position;
+    let head = pool.limit(DB::head(pool)).await?;
     let aged = match retention.keep_for.is_zero() {
         true => head,
-        false => DB::aged(pool, retention.keep_for).await?,
+        false => pool.limit(DB::aged(pool, retention.keep_for)).await?,
     };
     let keep = aged.max(before(head, retention.keep_messages)).min(head);
-    let slowest = DB::slowest(pool).await?;
+    let slowest = pool.limit(DB::slowest(pool)).await?;
     let goal = slowest.map_or(keep, |slowest| slowest.min(keep)).max(trimmed);
     Ok(Plan { trimmed, head, keep, slowest, goal })
 }
@@ -160,12 +165,12 @@ fn before(head: Position, messages: Option<u64>) -> Position {
 }
 
 /// Moves the trim point by one step; true when there may be another.
-async fn trim_step<DB: Storage>(pool: &Pool<DB>, retention: &Retention) -> Result<bool> {
+async fn trim_step<DB: Storage>(pool: &Current<DB>, retention: &Retention) -> Result<bool> {
     let goal = plan(pool, retention).await?.goal;
-    let from = DB::trimmed(pool).await?;
-    let Some(to) = DB::trim_to(pool, from, goal).await? else { return Ok(false) };
+    let from = pool.limit(DB::trimmed(pool)).await?;
+    let Some(to) = pool.limit(DB::trim_to(pool, from, goal)).await? else { return Ok(false) };
     let anchors = anchors(pool, from, to.position).await?;
-    let moved = DB::trim(pool, from, to, &anchors).await?;
+    let moved = pool.limit(DB::trim(pool, from, to, &anchors)).await?;
     if moved {
         tracing::debug!(from = %from.position, to = %to.position, "the log was trimmed");
     }
@@ -173,9 +178,13 @@ async fn trim_step<DB: Storage>(pool: &Pool<DB>, retention: &Retention) -> Resul
 }
 
 /// The last messages of every shard at or below `to`, from those at or below `from` on.
-async fn anchors<DB: Storage>(pool: &Pool<DB>, from: Cursor, to: Position) -> Result<Vec<Anchor>> {
-    let streams = DB::streams(pool).await?;
-    let known = DB::anchors(pool).await?;
+async fn anchors<DB: Storage>(
+    pool: &Current<DB>,
+    from: Cursor,
+    to: Position,
+) -> Result<Vec<Anchor>> {
+    let streams = pool.limit(DB::streams(pool)).await?;
+    let known = pool.limit(DB::anchors(pool)).await?;
     let mut lines = Vec::new();
     for versions in streams.chunk_by(|a, b| a.name == b.name) {
         for (index, version) in versions.iter().enumerate() {
@@ -193,7 +202,7 @@ async fn anchors<DB: Storage>(pool: &Pool<DB>, from: Cursor, to: Position) -> Re
     }
     let mut at = from;
     while at.position < to && !lines.is_empty() {
-        let rows = DB::read(pool, at, PAGE).await?;
+        let rows = pool.limit(DB::read(pool, at, PAGE)).await?;
         let Some(end) = rows.last() else { break };
         at = end.cursor;
         for row in rows.iter().take_while(|row| row.cursor.position <= to) {
@@ -237,14 +246,15 @@ pub(super) async fn run<DB: Storage>(shared: Arc<Shared<DB>>) {
         return;
     }
     let mut task = Task { lease: None, marked: None, said: None, shared };
-    let stop = task.shared.stop.clone();
+    let shared = Arc::clone(&task.shared);
+    let (stop, work) = (task.shared.stop.clone(), &shared.works);
     let mut pace = Pace::new(&task.shared.options.retention, PAUSE);
     let (mut head, mut before) = (task.shared.head.subscribe(), None);
     while !stop.is_cancelled() {
         let at = *head.borrow_and_update();
         let moved = before.replace(at) != Some(at);
         // Safe to drop: every step is a transaction of its own.
-        let pause = match stop.run_until_cancelled(task.tick()).await {
+        let pause = match stop.run_until_cancelled(work.retention.step(task.tick())).await {
             Some(Ok(Found::More)) => PAUSE,
             Some(Ok(found)) => pace.after(found, moved),
             Some(Err(error)) => {
@@ -267,7 +277,8 @@ pub(super) async fn run<DB: Storage>(shared: Arc<Shared<DB>>) {
         stop.run_until_cancelled(next).await;
     }
     if let Some(lease) = task.lease.take() {
-        drop(DB::release(&task.shared.pool, &lease).await);
+        let pool = task.shared.pool.now();
+        drop(pool.limit_to(STOPPING, DB::release(&pool, &lease)).await);
     }
 }
 
@@ -284,13 +295,13 @@ impl<DB: Storage> Task<DB> {
     /// One look at everything.
     async fn tick(&mut self) -> Result<Found> {
         let shared = Arc::clone(&self.shared);
-        let (pool, retention) = (&shared.pool, &shared.options.retention);
+        let (pool, retention) = (&shared.pool.now(), &shared.options.retention);
         let ttl = shared.options.lease.max(retention.every * 3);
-        self.lease = DB::acquire(pool, RETAIN, shared.holder, ttl).await?;
+        self.lease = pool.limit(DB::acquire(pool, RETAIN, shared.holder, ttl)).await?;
         if self.lease.is_none() {
             return Ok(Found::Open);
         }
-        DB::extend(pool, i64::from(retention.partition_messages.max(1))).await?;
+        pool.limit(DB::extend(pool, i64::from(retention.partition_messages.max(1)))).await?;
         self.mark().await?;
         self.judge().await?;
         let (rows, mut more) = (i64::from(retention.step_rows.max(1)), false);
@@ -301,7 +312,7 @@ impl<DB: Storage> Task<DB> {
             }
         }
         for _ in 0..STEPS {
-            let swept = DB::sweep(pool, rows).await?;
+            let swept = pool.limit(DB::sweep(pool, rows)).await?;
             if !swept.more {
                 break;
             }
@@ -313,14 +324,14 @@ impl<DB: Storage> Task<DB> {
             (Aged::Compensations, retention.compensated_for),
             (Aged::IdempotencyKeys, retention.idempotency_for),
         ] {
-            more |= DB::purge(pool, what, age, rows).await? >= rows.unsigned_abs();
+            more |= pool.limit(DB::purge(pool, what, age, rows)).await? >= rows.unsigned_abs();
         }
         self.say().await?;
         if more {
             return Ok(Found::More);
         }
         // A route that is behind holds the log, or alarms: it is looked at again soon.
-        let slowest = DB::slowest(pool).await?;
+        let slowest = pool.limit(DB::slowest(pool)).await?;
         let rests = slowest.is_none_or(|slowest| slowest >= *shared.head.borrow());
         Ok(if rests { Found::Rest } else { Found::Open })
     }
@@ -331,31 +342,32 @@ impl<DB: Storage> Task<DB> {
         if self.marked.is_some_and(|marked| marked.elapsed() < gap) {
             return Ok(());
         }
-        let pool = &self.shared.pool;
-        DB::mark(pool, DB::head(pool).await?).await?;
+        let pool = &self.shared.pool.now();
+        let head = pool.limit(DB::head(pool)).await?;
+        pool.limit(DB::mark(pool, head)).await?;
         self.marked = Some(Instant::now());
         Ok(())
     }
 
     /// Raises alarm about readers that stand still, and goes on without those that are lost.
     async fn judge(&self) -> Result<()> {
-        let (pool, retention) = (&self.shared.pool, &self.shared.options.retention);
-        let (head, half) = (DB::head(pool).await?, retention.lost_after / 2);
+        let (pool, retention) = (&self.shared.pool.now(), &self.shared.options.retention);
+        let (head, half) = (pool.limit(DB::head(pool)).await?, retention.lost_after / 2);
         let behind = retention.lost_behind;
         let patience = Patience {
-            alarm_before: DB::aged(pool, half).await?,
+            alarm_before: pool.limit(DB::aged(pool, half)).await?,
             alarm_age: half,
             alarm_far: before(head, behind.map(|behind| behind / 2)),
-            lost_before: DB::aged(pool, retention.lost_after).await?,
+            lost_before: pool.limit(DB::aged(pool, retention.lost_after)).await?,
             lost_age: retention.lost_after,
             heard: retention.lost_after - half,
             lost_far: before(head, behind),
             heard_far: HEARD.min(half),
         };
-        if DB::judge(pool, patience).await? == 0 {
+        if pool.limit(DB::judge(pool, patience)).await? == 0 {
             return Ok(());
         }
-        for row in DB::shards(pool).await? {
+        for row in pool.limit(DB::shards(pool)).await? {
             let (route, shard) = (&row.key.route, row.key.shard);
             match alarm(&row) {
                 Some(alarm) if row.lost => {
@@ -374,7 +386,8 @@ impl<DB: Storage> Task<DB> {
             return Ok(());
         }
         self.said = Some(Instant::now());
-        for (what, age) in DB::kept(&self.shared.pool, SAY).await?.held_back {
+        let pool = &self.shared.pool.now();
+        for (what, age) in pool.limit(DB::kept(pool, SAY)).await?.held_back {
             let open_for_seconds = age.as_secs();
             tracing::warn!(what, open_for_seconds, "retention waits until it ends");
         }

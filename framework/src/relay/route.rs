@@ -18,6 +18,7 @@ use super::{
     carried::{Carried, Gather},
     position::resume,
     window::{Landed, Window},
+    work::Work,
 };
 use crate::{
     Error, Result, Storage,
@@ -68,6 +69,7 @@ pub(super) struct Sender<DB: Storage> {
     lease: Lease,
     hold: watch::Receiver<Hold>,
     backoff: Backoff,
+    work: Arc<Work>,
 }
 
 impl<DB: Storage> Sender<DB> {
@@ -78,9 +80,10 @@ impl<DB: Storage> Sender<DB> {
         carried: Carried,
         lease: Lease,
         hold: watch::Receiver<Hold>,
+        work: Arc<Work>,
     ) -> Self {
         let backoff = Backoff::new(shared.options.max_backoff);
-        Self { shared, key, publisher, carried, lease, hold, backoff }
+        Self { shared, key, publisher, carried, lease, hold, backoff, work }
     }
 
     pub(super) async fn run(mut self) -> End {
@@ -89,6 +92,7 @@ impl<DB: Storage> Sender<DB> {
                 Ok(end) => return end,
                 Err(error) => error,
             };
+            self.work.failed(&error);
             let pause = match &error {
                 Error::Trimmed { .. } => self.trimmed(&error),
                 error => {
@@ -109,8 +113,8 @@ impl<DB: Storage> Sender<DB> {
     }
 
     async fn run_once(&mut self) -> Result<End> {
-        let (pool, life) = (&self.shared.pool, self.shared.life.now());
-        let Some(row) = DB::shard(pool, &self.key).await? else {
+        let (pool, life) = (self.shared.pool.now(), self.shared.life.now());
+        let Some(row) = pool.limit(DB::shard(&pool, &self.key)).await? else {
             return Err(Error::Definition {
                 what: "route",
                 name: self.key.route.clone(),
@@ -119,11 +123,12 @@ impl<DB: Storage> Sender<DB> {
         };
         // A place may be named only by its position, and be no longer kept.
         let Checkpoint { cursor, last } = row.checkpoint;
-        let kept = DB::trimmed(pool).await?.position <= cursor.position;
+        let kept = pool.limit(DB::trimmed(&pool)).await?.position <= cursor.position;
         let at = match kept && cursor.seal != 0 && !last.is_anchor() {
             true => row.checkpoint,
-            false => resume(pool, &self.carried, cursor.position, last).await?,
+            false => pool.limit(resume(&pool, &self.carried, cursor.position, last)).await?,
         };
+        self.work.succeeded();
         let mut run = Run {
             began: at.cursor.position,
             acked: at,
@@ -318,6 +323,7 @@ impl<DB: Storage> Run<'_, DB> {
         let upto = head.min(Position(self.read.cursor.position.0 + self.full()));
         while batch.end.cursor.position < upto {
             let page = shared.pages.read(&shared.ready, self.life, batch.end.cursor, head).await?;
+            self.sender.work.succeeded();
             let ahead = shared.pages.read_ahead(&shared.ready, self.life, &page, head);
             self.ahead = ahead.or(self.ahead.take());
             if !batch.take(&page) {

@@ -54,7 +54,7 @@ impl Saver {
             // Time for others to come along.
             let _ = timeout(tick, self.hurry.notified()).await;
             // The senders hand in again what is not saved.
-            if let Err(error) = self.save_all(shared).await {
+            if let Err(error) = shared.works.checkpoints.step(self.save_all(shared)).await {
                 tracing::warn!(%error, "checkpoints could not be saved");
             }
         }
@@ -67,7 +67,8 @@ impl Saver {
             return Ok(());
         }
         let hold = || shared.life.now() == life;
-        let saved = DB::save_checkpoints(&shared.ready, &saves, &hold).await?;
+        let pool = shared.ready.now();
+        let saved = pool.limit(DB::save_checkpoints(&pool, &saves, &hold)).await?;
         for (answer, saved) in answers.into_iter().zip(saved) {
             // A sender that ended meanwhile does not wait for it.
             let _ = answer.send(saved);

@@ -1,6 +1,8 @@
 //! Sharing the work: one task of each relay process announces it, holds the leases of its share
 //! of all shards, starts a sender for each, and gives back what is another process's share now.
 
+mod kept;
+
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
@@ -13,6 +15,8 @@ use tokio::{
 };
 use uuid::Uuid;
 
+pub(super) use self::kept::Kept;
+use self::kept::STOPPING;
 use super::{
     Route, RouteState, Shared,
     assign::{Members, owner},
@@ -22,6 +26,7 @@ use super::{
     mover::DELAYED,
     retain,
     route::{End, Hold, Sender},
+    work::Work,
 };
 use crate::{
     Result, Storage,
@@ -40,35 +45,7 @@ struct Running {
     /// Until when the lease holds, if it is not renewed.
     until: Instant,
     hold: watch::Sender<Hold>,
-}
-
-/// The leases that are a process's own, and when they were asked for.
-#[derive(Debug)]
-pub(super) struct Kept {
-    asked: Instant,
-    seal: Option<Lease>,
-    delayed: Option<Lease>,
-}
-
-impl Kept {
-    pub(super) fn nothing() -> Self {
-        Self { asked: Instant::now(), seal: None, delayed: None }
-    }
-
-    /// When they were asked for: those are good, however late a part of the relay begins.
-    pub(super) fn asked(&self) -> Instant {
-        self.asked
-    }
-
-    /// The lease to seal, if it was asked for after `void`.
-    pub(super) fn seal_since(&self, void: Instant) -> Option<Lease> {
-        self.seal.clone().filter(|_| self.asked >= void)
-    }
-
-    /// The lease to move delayed messages, if it was asked for after `void`.
-    pub(super) fn delayed_since(&self, void: Instant) -> Option<Lease> {
-        self.delayed.clone().filter(|_| self.asked >= void)
-    }
+    work: Arc<Work>,
 }
 
 pub(super) struct Share<DB: Storage> {
@@ -81,6 +58,8 @@ pub(super) struct Share<DB: Storage> {
     routes: Vec<String>,
     /// What its share was found from; nothing when that is to be found anew.
     seen: Vec<String>,
+    /// Leases that are left to others until then: here their work got no answer.
+    resting: HashMap<String, Instant>,
     ended: mpsc::UnboundedReceiver<(ShardKey, End)>,
     ends: mpsc::UnboundedSender<(ShardKey, End)>,
 }
@@ -93,15 +72,15 @@ impl<DB: Storage> Share<DB> {
         lines: Vec<Line>,
     ) -> Self {
         let (ends, ended) = mpsc::unbounded_channel();
-        let (running, routes, seen) = Default::default();
-        Self { shared, source, incarnation, lines, running, routes, seen, ended, ends }
+        let (running, routes, seen, resting) = Default::default();
+        Self { shared, source, incarnation, lines, running, routes, seen, resting, ended, ends }
     }
 
     /// Works until the relay stops and every sender has come to its end.
     pub(super) async fn run(mut self) {
-        let stop = self.shared.stop.clone();
+        let (shared, stop) = (Arc::clone(&self.shared), self.shared.stop.clone());
         loop {
-            let pause = match self.tick().await {
+            let pause = match shared.works.leases.step(self.tick()).await {
                 Ok(pause) => pause,
                 Err(error) => {
                     tracing::warn!(%error, "leases could not be renewed; trying again");
@@ -129,7 +108,8 @@ impl<DB: Storage> Share<DB> {
                 () = stop.cancelled(), if !stopping => {}
             }
         }
-        drop(DB::withdraw(&self.shared.pool, self.shared.holder).await);
+        let pool = shared.pool.now();
+        drop(pool.limit_to(STOPPING, DB::withdraw(&pool, shared.holder)).await);
         self.shared.saved.cancel();
     }
 
@@ -160,7 +140,9 @@ impl<DB: Storage> Share<DB> {
         if stopping {
             self.routes.clear();
         } else {
-            names.extend([SEAL.to_owned(), DELAYED.to_owned()]);
+            self.give_up().await;
+            let rests = |name: &&str| !self.resting.contains_key(*name);
+            names.extend([SEAL, DELAYED].into_iter().filter(rests).map(str::to_owned));
         }
         let (holder, ttl) = (shared.holder, shared.options.lease);
         let of = Beating { holder, leases: &names, routes: &self.routes, ttl };
@@ -170,8 +152,9 @@ impl<DB: Storage> Share<DB> {
             Err(error) => {
                 // A route's lease that somebody has locked must not keep the log from being sealed.
                 let names = names.get(keys.len()..).unwrap_or_default();
-                let asked = Instant::now();
-                self.keep(asked, DB::acquire_all(&shared.pool, names, holder, ttl).await?);
+                let (asked, pool) = (Instant::now(), shared.pool.now());
+                let own = pool.limit_to(ttl, DB::acquire_all(&pool, names, holder, ttl)).await?;
+                self.keep(asked, own);
                 return Err(error);
             }
         };
@@ -199,19 +182,12 @@ impl<DB: Storage> Share<DB> {
         Ok(self.retry_pause())
     }
 
-    /// The leases to seal and to move delayed messages; none when the relay stops.
-    fn keep(&self, asked: Instant, own: Vec<Option<Lease>>) {
-        if let Ok([seal, delayed]) = <[_; 2]>::try_from(own) {
-            self.shared.kept.send_replace(Kept { asked, seal, delayed });
-        }
-    }
-
     /// Finds this process's share of the shards, takes what is missing of it and gives back the
     /// rest. False when another process still has some of it.
     async fn take(&mut self) -> Result<bool> {
         let shared = Arc::clone(&self.shared);
-        let (pool, lease) = (&shared.pool, shared.options.lease);
-        let incarnation = DB::incarnation(pool).await?;
+        let (pool, lease) = (&shared.pool.now(), shared.options.lease);
+        let incarnation = pool.limit(DB::incarnation(pool)).await?;
         if std::mem::replace(&mut self.incarnation, incarnation) != incarnation {
             for running in self.running.values() {
                 running.hold.send_replace(Hold::GiveBack);
@@ -224,15 +200,17 @@ impl<DB: Storage> Share<DB> {
                 running.hold.send_replace(Hold::GiveBack);
             }
         }
-        let missing: Vec<ShardKey> =
+        let mut missing: Vec<ShardKey> =
             wanted.keys().filter(|key| !self.running.contains_key(*key)).cloned().collect();
+        let all = missing.len();
+        missing.retain(|key| !self.resting.contains_key(&key.lease_name()));
         let asked = Instant::now();
         let names: Vec<String> = missing.iter().map(ShardKey::lease_name).collect();
         let leases = match names.is_empty() {
             true => Vec::new(),
-            false => DB::acquire_all(pool, &names, shared.holder, lease).await?,
+            false => pool.limit(DB::acquire_all(pool, &names, shared.holder, lease)).await?,
         };
-        let mut all = true;
+        let mut all = all == missing.len();
         for (key, granted) in missing.into_iter().zip(leases) {
             match granted {
                 Some(granted) => self.start(key, &wanted, granted, asked + lease),
@@ -242,19 +220,12 @@ impl<DB: Storage> Share<DB> {
         Ok(all)
     }
 
-    /// What is this process's own is the next one's.
-    async fn give_back(&self) {
-        let kept = self.shared.kept.send_replace(Kept::nothing());
-        for lease in [kept.seal, kept.delayed].into_iter().flatten() {
-            drop(DB::release(&self.shared.pool, &lease).await);
-        }
-    }
-
     /// The shards that are this process's to send now.
     async fn wanted(&mut self) -> Result<HashMap<ShardKey, Carried>> {
         let Shared { pool, holder, options, board, .. } = &*self.shared;
-        let rows = DB::shards(pool).await?;
-        let stored = DB::streams(pool).await?;
+        let pool = &pool.now();
+        let rows = pool.limit(DB::shards(pool)).await?;
+        let stored = pool.limit(DB::streams(pool)).await?;
         let newest: HashMap<&str, i32> =
             stored.iter().map(|version| (version.name.as_str(), version.version)).collect();
         let outdated = |line: &Line| {
@@ -265,7 +236,8 @@ impl<DB: Storage> Share<DB> {
         let current = self.lines.iter().filter(|line| outdated(line).is_none());
         self.routes = current.map(|line| line.route.name.clone()).collect();
         let mut members = Members::new();
-        for (route, member) in DB::announce(pool, *holder, &self.routes, options.lease).await? {
+        let announced = DB::announce(pool, *holder, &self.routes, options.lease);
+        for (route, member) in pool.limit(announced).await? {
             members.entry(route).or_default().push(member);
         }
         let mut wanted = HashMap::new();
@@ -319,6 +291,7 @@ impl<DB: Storage> Share<DB> {
         let line = self.lines.iter().find(|line| line.route.name == key.route);
         let (Some(line), Some(carried)) = (line, wanted.get(&key)) else { return };
         let (hold, held) = watch::channel(Hold::Held);
+        let work = Arc::new(Work::new(self.shared.options.answer_within));
         let sender = Sender::new(
             Arc::clone(&self.shared),
             key.clone(),
@@ -326,6 +299,7 @@ impl<DB: Storage> Share<DB> {
             carried.clone(),
             lease.clone(),
             held,
+            Arc::clone(&work),
         );
         let (ends, ended) = (self.ends.clone(), key.clone());
         tokio::spawn(async move {
@@ -333,7 +307,7 @@ impl<DB: Storage> Share<DB> {
             let end = tokio::spawn(sender.run()).await.unwrap_or(End::GivenBack);
             drop(ends.send((ended, end)));
         });
-        self.running.insert(key, Running { lease, until, hold });
+        self.running.insert(key, Running { lease, until, hold, work });
     }
 
     /// Gives the lease of a sender back that came to its end.
@@ -343,8 +317,9 @@ impl<DB: Storage> Share<DB> {
             End::Closed => self.shared.board.forget(&key),
             End::Lost | End::GivenBack => self.shared.board.tell(&key, None, RouteState::Standby),
         }
+        let pool = self.shared.pool.now();
         if end != End::Lost
-            && let Err(error) = DB::release(&self.shared.pool, &running.lease).await
+            && let Err(error) = pool.limit_to(STOPPING, DB::release(&pool, &running.lease)).await
         {
             tracing::warn!(%error, lease = running.lease.name, "a lease was not given back");
         }

@@ -37,6 +37,11 @@ pub enum RouteState {
         /// From where on the log is kept, and what to do.
         error: String,
     },
+    /// This process cannot go on: its database does not answer, or refuses.
+    Stalled {
+        /// Which work, and why.
+        error: String,
+    },
     /// An operator paused the route.
     Paused,
     /// The stream has a newer definition than this process: it carries nothing of it.
@@ -100,8 +105,17 @@ impl Board {
         all.retain(|known| order(known) != name(key));
     }
 
-    pub(super) fn all(&self) -> Vec<RouteStatus> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// All of them; what keeps the process from sending is told of those that say nothing worse.
+    pub(super) fn all(&self, standstill: Option<String>) -> Vec<RouteStatus> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(error) = standstill else { return all };
+        for shard in &mut all {
+            use RouteState::{Idle, Sending, Standby};
+            if matches!(shard.state, Idle | Sending | Standby) {
+                shard.state = RouteState::Stalled { error: error.clone() };
+            }
+        }
+        all
     }
 }
 

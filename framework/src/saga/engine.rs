@@ -31,7 +31,7 @@ use crate::{
     Error, Result, Storage,
     message::check_source,
     pulse,
-    storage::{check_schema, saga_owner},
+    storage::{Own, check_schema, saga_owner},
 };
 
 pub use over::Over;
@@ -42,6 +42,8 @@ pub use start::{StartError, Started};
 const RETENTION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// How often is looked for work that nobody has told of.
 const POLL: Duration = pulse::EVERY;
+/// How long the database may take to answer.
+const ANSWER: Duration = Duration::from_secs(20);
 /// How many transactions are under way at once.
 const AT_ONCE: u32 = 4;
 /// How many instances are decided in one transaction.
@@ -59,7 +61,11 @@ impl<DB: Storage> Clone for Sagas<DB> {
 
 struct Inner<DB: Storage> {
     source: String,
-    pool: Pool<DB>,
+    /// The one that the engine was built with: parts that share it share its pulse.
+    service: Pool<DB>,
+    /// Connections of its own, which have prepared what is asked again and again; each use has a
+    /// time limit.
+    pool: Own<DB>,
     sagas: Vec<Saga<DB>>,
     /// `saga/version` of each of them.
     owners: Vec<String>,
@@ -119,8 +125,9 @@ impl<DB: Storage> Sagas<DB> {
     /// # Errors
     /// [`Error::NotMigrated`] and its kin when the database's tables do not fit this program.
     pub async fn run(&self) -> Result<SagasHandle> {
-        check_schema(&self.0.pool).await?;
-        DB::check_session(&self.0.pool).await?;
+        let pool = self.0.pool.now();
+        pool.limit(check_schema(&pool)).await?;
+        pool.limit(DB::check_session(&pool)).await?;
         self.0.look_at_versions().await?;
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         tasks.spawn(work::run(Arc::clone(&self.0), stop.clone()));
@@ -226,9 +233,13 @@ impl<DB: Storage> SagasBuilder<DB> {
             return fail(format!("a version of a saga is there twice: {}", owners.join(", ")));
         }
         let (running, signalling, status, waiting) = Default::default();
+        // One more asks what there is, and one listens.
+        let make = move |pool: &_| DB::own_pool(pool, at_once.saturating_add(2));
+        let own = Own::new(format!("the saga engine of {source}"), &pool, ANSWER, make);
         Ok(Sagas(Arc::new(Inner {
             source,
-            pool,
+            service: pool,
+            pool: own,
             sagas,
             owners,
             retention,

@@ -34,6 +34,11 @@ pub async fn begin<DB: Base>(pool: &Pool<DB>) -> Result<Transaction<'static, DB>
     finished(DB::begin_write(pool.clone())).await
 }
 
+/// As [`begin`]; a server rolls back what rests for a minute.
+pub(crate) async fn begin_bounded<DB: Base>(pool: &Pool<DB>) -> Result<Transaction<'static, DB>> {
+    finished(DB::begin_bounded(pool.clone())).await
+}
+
 /// As [`begin`], for an engine of sagas.
 pub(crate) async fn begin_limited<DB: Base>(pool: &Pool<DB>) -> Result<Transaction<'static, DB>> {
     finished(DB::begin_limited(pool.clone())).await

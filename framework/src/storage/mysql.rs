@@ -138,9 +138,13 @@ impl Base for MySql {
         pool.begin_with(with_secret(include_str!("mysql/sql/begin.sql"))).await
     }
 
-    fn engine_pool(pool: &MySqlPool, at_once: u32) -> MySqlPool {
-        let options = pool.options().clone().min_connections(0).max_connections(at_once);
-        options.connect_lazy_with((*pool.connect_options()).clone())
+    async fn begin_bounded(pool: MySqlPool) -> sqlx::Result<Transaction<'static, Self>> {
+        pool.begin_with(include_str!("mysql/sql/begin_bounded.sql")).await
+    }
+
+    fn own_pool(pool: &MySqlPool, connections: u32) -> Option<MySqlPool> {
+        let options = pool.options().clone().min_connections(0).max_connections(connections);
+        Some(options.connect_lazy_with((*pool.connect_options()).clone()))
     }
 
     async fn begin_limited(pool: MySqlPool) -> sqlx::Result<Transaction<'static, Self>> {

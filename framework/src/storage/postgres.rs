@@ -150,9 +150,13 @@ impl Base for Postgres {
         }
     }
 
-    fn engine_pool(pool: &PgPool, at_once: u32) -> PgPool {
-        let options = pool.options().clone().min_connections(0).max_connections(at_once);
-        options.connect_lazy_with((*pool.connect_options()).clone())
+    async fn begin_bounded(pool: PgPool) -> sqlx::Result<Transaction<'static, Self>> {
+        pool.begin_with(include_str!("postgres/sql/begin_bounded.sql")).await
+    }
+
+    fn own_pool(pool: &PgPool, connections: u32) -> Option<PgPool> {
+        let options = pool.options().clone().min_connections(0).max_connections(connections);
+        Some(options.connect_lazy_with((*pool.connect_options()).clone()))
     }
 
     async fn savepoint(tx: &mut Transaction<'_, Self>, what: Savepoint) -> sqlx::Result<()> {

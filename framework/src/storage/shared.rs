@@ -367,7 +367,12 @@ pub(super) fn readable(
             Ok(()) => return Ok(message),
             Err(problem) => problem.to_string(),
         },
-        Err(error @ sqlx::Error::ColumnDecode { .. }) => error.to_string(),
+        // Another type of the column is a fault of the table: no row of it could be read.
+        Err(sqlx::Error::ColumnDecode { source, .. })
+            if !source.to_string().starts_with("mismatched types") =>
+        {
+            source.to_string()
+        }
         Err(error) => return Err(error),
     };
     Ok(Message::set_aside(id.unwrap_or_default(), short(&problem)))

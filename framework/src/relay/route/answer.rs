@@ -67,15 +67,16 @@ impl<DB: Storage> Run<'_, DB> {
             self.diverged(error).await;
             return Ok(());
         }
-        let pool = &self.sender.shared.pool;
-        match verify(pool, &self.sender.carried, ack.watermark, ack.last, &self.acked).await? {
+        let pool = self.sender.shared.pool.now();
+        let known = verify(&pool, &self.sender.carried, ack.watermark, ack.last, &self.acked);
+        match pool.limit(known).await? {
             Verified::Diverged(error) => self.diverged(error).await,
             // The consumer knew it already, and more.
             Verified::Here(_) if complete => self.complete(end, &ack),
             Verified::Here(mut checkpoint) => {
                 let after = self.sender.carried.after;
                 if checkpoint.cursor.position < after {
-                    let cursor = DB::locate(pool, after).await?;
+                    let cursor = pool.limit(DB::locate(&pool, after)).await?;
                     checkpoint = Checkpoint { cursor, last: Link::anchor(after) };
                 }
                 let progress = checkpoint != self.acked;
@@ -113,7 +114,8 @@ impl<DB: Storage> Run<'_, DB> {
     async fn reopen_older(&self) -> Result<()> {
         let Sender { shared, key, carried, .. } = &*self.sender;
         if carried.after > Position::START && key.version > 1 {
-            let opened = DB::reopen(&shared.pool, &key.route, key.version - 1).await?;
+            let pool = shared.pool.now();
+            let opened = pool.limit(DB::reopen(&pool, &key.route, key.version - 1)).await?;
             if opened > 0 {
                 tracing::info!(
                     route = key.route,

@@ -13,22 +13,21 @@ use crate::{Result, Storage, message::Link, transport::Ack};
 impl<DB: Storage> Run<'_, DB> {
     /// Goes back to where both logs are the same, and says so with what is sent next.
     pub(super) async fn continue_from(&mut self, follows: Uuid, ack: &Ack) -> Result<()> {
-        let pool = &self.sender.shared.pool;
-        if DB::incarnation(pool).await? != self.sender.carried.origin.incarnation {
+        let pool = self.sender.shared.pool.now();
+        if pool.limit(DB::incarnation(&pool)).await? != self.sender.carried.origin.incarnation {
             // An operator has begun a new one; this sender is about to end.
             self.back_off("a new incarnation begins".to_owned(), Duration::ZERO).await;
             return Ok(());
         }
         let told_before = self.continues.is_some();
-        let continues =
-            match continuation(pool, &self.sender.carried, follows, ack.watermark, ack.last).await?
-            {
-                Continuation::At(continues) => continues,
-                Continuation::Unknown(error) => {
-                    self.diverged(error).await;
-                    return Ok(());
-                }
-            };
+        let told = continuation(&pool, &self.sender.carried, follows, ack.watermark, ack.last);
+        let continues = match pool.limit(told).await? {
+            Continuation::At(continues) => continues,
+            Continuation::Unknown(error) => {
+                self.diverged(error).await;
+                return Ok(());
+            }
+        };
         self.window.drain().await;
         let after = self.sender.carried.after;
         let through = ack.watermark.min(continues.agreed);
@@ -36,7 +35,7 @@ impl<DB: Storage> Run<'_, DB> {
             true => (after, Link::anchor(after)),
             false => (through, continues.last),
         };
-        let checkpoint = resume(pool, &self.sender.carried, through, last).await?;
+        let checkpoint = pool.limit(resume(&pool, &self.sender.carried, through, last)).await?;
         (self.acked, self.read, self.told) = (checkpoint, checkpoint, None);
         self.continues = Some(Arc::new(continues));
         if told_before {

@@ -38,7 +38,8 @@ impl<DB: Storage> Inner<DB> {
     async fn keep(&self, stop: &CancellationToken) -> Result<()> {
         self.look_at_versions().await?;
         while !stop.is_cancelled() {
-            let forgotten = DB::forget_sagas(&self.pool, self.retention, CHUNK).await?;
+            let pool = self.pool.now();
+            let forgotten = pool.limit(DB::forget_sagas(&pool, self.retention, CHUNK)).await?;
             if forgotten < CHUNK as u64 {
                 break;
             }
@@ -49,7 +50,8 @@ impl<DB: Storage> Inner<DB> {
 
     /// Instances of versions that no definition here is of are left alone, and told of.
     pub(super) async fn look_at_versions(&self) -> Result<()> {
-        let mut versions = DB::saga_versions(&self.pool).await?;
+        let pool = self.pool.now();
+        let mut versions = pool.limit(DB::saga_versions(&pool)).await?;
         versions.retain(|(saga, version, _)| !self.owners.contains(&saga_owner(saga, *version)));
         if !versions.is_empty() {
             tracing::warn!(

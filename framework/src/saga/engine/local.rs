@@ -17,6 +17,7 @@ use crate::{
     error::{chain, is_transient_handler_error},
     message::MessageError,
     saga::{Answer, Outcome, UndoAnswer, definition::Instance},
+    storage::user_code,
 };
 
 /// The server ends a transaction in which nothing happens for so long: a step that has taken longer
@@ -120,7 +121,8 @@ impl<DB: Storage> Turn<'_, DB> {
                 }
             }
         };
-        let called = tokio::time::timeout(limit, AssertUnwindSafe(call).catch_unwind()).await;
+        let call = AssertUnwindSafe(call).catch_unwind();
+        let called = user_code(tokio::time::timeout(limit, call)).await;
         let did = match called {
             Ok(Ok(Ok(Outcome::Done(output)))) => {
                 self.ran.push(key.clone());

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use sqlx::{Pool, Transaction};
+use sqlx::Transaction;
 use uuid::Uuid;
 
 use super::{
@@ -43,21 +43,33 @@ impl<DB: Storage> Inner<DB> {
     /// before the others'; none when there are none.
     pub(super) async fn claim(
         &self,
-        pool: &Pool<DB>,
         owners: Vec<String>,
         limit: u32,
     ) -> Result<Option<Claimed<DB>>, Error> {
-        let mut tx = begin_limited(pool).await?;
-        let rows = DB::claim_sagas(&mut tx, &owners, limit.into()).await?;
-        if rows.is_empty() {
-            tx.rollback().await.map_err(Error::database("look for sagas"))?;
-            return Ok(None);
-        }
-        Ok(Some(Claimed { tx, rows }))
+        let pool = self.pool.now();
+        let claim = async {
+            let mut tx = begin_limited(&pool).await?;
+            let rows = DB::claim_sagas(&mut tx, &owners, limit.into()).await?;
+            if rows.is_empty() {
+                tx.rollback().await.map_err(Error::database("look for sagas"))?;
+                return Ok(None);
+            }
+            Ok(Some(Claimed { tx, rows }))
+        };
+        pool.limit(claim).await
     }
 
     /// Decides what was claimed.
     pub(super) async fn round(
+        &self,
+        claimed: Claimed<DB>,
+        excused: Arc<Excused>,
+        broken: Arc<Broken>,
+    ) -> Result<Round, Stop> {
+        self.pool.now().limit(self.decide(claimed, excused, broken)).await
+    }
+
+    async fn decide(
         &self,
         Claimed { mut tx, rows }: Claimed<DB>,
         excused: Arc<Excused>,

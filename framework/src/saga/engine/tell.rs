@@ -56,7 +56,8 @@ impl<DB: Storage> Tell for Inner<DB> {
     }
 
     async fn end_of(&self, id: Uuid) -> Result<Option<End>> {
-        let saga = DB::saga(&self.pool, id).await?;
+        let pool = self.pool.now();
+        let saga = pool.limit(DB::saga(&pool, id)).await?;
         Ok(saga.and_then(|saga| end_of_word(&saga.status)))
     }
 
@@ -89,7 +90,8 @@ impl<DB: Storage> Inner<DB> {
             tokio::time::sleep(GATHERED).await;
             // What commits from here on has a signal of its own.
             self.signalling.store(false, Ordering::SeqCst);
-            if let Err(error) = DB::signal(&self.pool, Signal::Sagas).await {
+            let pool = self.pool.now();
+            if let Err(error) = pool.limit(DB::signal(&pool, Signal::Sagas)).await {
                 tracing::debug!(%error, "no engine was woken; polling covers");
             }
         });

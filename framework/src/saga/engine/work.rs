@@ -10,7 +10,6 @@ use std::{
 };
 
 use futures::{StreamExt, stream::FuturesUnordered};
-use sqlx::Pool;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -45,18 +44,21 @@ pub(super) async fn run<DB: Storage>(engine: Arc<Inner<DB>>, stop: CancellationT
     engine.running.fetch_add(1, Ordering::Relaxed);
     let _running = Running(&engine.running);
     let (mut learnt, mut backoff) = (Learnt::default(), Backoff::new(LONGEST));
-    let pool = DB::engine_pool(&engine.pool, engine.at_once);
     let (mut decidable, mut told, mut pause) = (Decidable::default(), false, SHORTEST);
-    let (mut watch, mut watch_at) = (None, Instant::now());
+    let (mut watch, mut watched, mut watch_at) = (None, 0, Instant::now());
     let wish = Wish::Sagas(engine.owners.clone());
-    let mut ear = Pulse::of(&engine.pool).ear(engine.pool.clone(), wish, engine.poll);
+    let mut ear = Pulse::of(&engine.service).ear(engine.pool.clone(), wish, engine.poll);
     while !stop.is_cancelled() {
+        let pool = engine.pool.now();
+        if watched != pool.generation() {
+            (watch, watched) = (None, pool.generation());
+        }
         if watch.is_none() && Instant::now() >= watch_at {
-            watch = DB::watch(&engine.pool, Signal::Sagas).await.ok();
+            watch = pool.limit(DB::watch(&pool, Signal::Sagas)).await.ok();
             watch_at = Instant::now() + LONGEST;
         }
         let looking = tokio::time::Instant::now();
-        let looked = engine.look(&pool, &mut learnt, (told, &mut decidable), &stop).await;
+        let looked = engine.look(&mut learnt, (told, &mut decidable), &stop).await;
         let wait = match &looked {
             Ok(Looked::Worked) => Some(Duration::ZERO),
             Ok(Looked::Nothing(due)) => *due,
@@ -105,7 +107,7 @@ impl<DB: Storage> super::Sagas<DB> {
     /// the engine work when it says so.
     pub(crate) async fn work_off(&self) -> crate::Result<bool> {
         let (mut learnt, stop) = (Learnt::default(), CancellationToken::new());
-        self.0.work(&self.0.pool, &mut learnt, None, &stop).await
+        self.0.work(&mut learnt, None, &stop).await
     }
 }
 
@@ -146,17 +148,17 @@ impl<DB: Storage> Inner<DB> {
     /// An engine that was `told` of something need not ask first whether it is there.
     async fn look(
         &self,
-        pool: &Pool<DB>,
         learnt: &mut Learnt,
         (told, decidable): (bool, &mut Decidable),
         stop: &CancellationToken,
     ) -> crate::Result<Looked> {
-        if told && self.work(pool, learnt, Some(&mut *decidable), stop).await? {
+        if told && self.work(learnt, Some(&mut *decidable), stop).await? {
             return Ok(Looked::Worked);
         }
-        Ok(match DB::saga_due(&self.pool, &self.owners, self.poll).await? {
+        let pool = self.pool.now();
+        Ok(match pool.limit(DB::saga_due(&pool, &self.owners, self.poll)).await? {
             Some(due) if !due.is_zero() => Looked::Nothing(Some(due)),
-            Some(_) if self.work(pool, learnt, Some(decidable), stop).await? => Looked::Worked,
+            Some(_) if self.work(learnt, Some(decidable), stop).await? => Looked::Worked,
             Some(_) => Looked::Locked,
             None => Looked::Nothing(None),
         })
@@ -166,7 +168,6 @@ impl<DB: Storage> Inner<DB> {
     /// way at once: what is `told` of meanwhile is claimed past what they have locked.
     async fn work(
         &self,
-        pool: &Pool<DB>,
         learnt: &mut Learnt,
         mut told: Option<&mut Decidable>,
         stop: &CancellationToken,
@@ -181,7 +182,7 @@ impl<DB: Storage> Inner<DB> {
             let free = under_way.len() < learnt.at_once(self.at_once);
             if claiming.is_none() && free && more && !stop.is_cancelled() {
                 let owners = learnt.owners(&self.owners);
-                claiming = Some(Box::pin(self.claim(pool, owners, limit)));
+                claiming = Some(Box::pin(self.claim(owners, limit)));
             }
             if claiming.is_none() && under_way.is_empty() {
                 break;
