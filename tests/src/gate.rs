@@ -129,7 +129,7 @@ impl Gate {
 
     async fn fault(&self, random: &mut Random) {
         let ids: Vec<u64> = self.connections().keys().copied().collect();
-        let some = ids.is_empty().then_some(0).unwrap_or_else(|| random.below(ids.len() as u64));
+        let some = if ids.is_empty() { 0 } else { random.below(ids.len() as u64) };
         let Some(id) = ids.get(some as usize).copied() else { return };
         let back = Duration::from_millis(200 + random.below(4_000));
         match random.below(10) {

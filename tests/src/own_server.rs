@@ -199,6 +199,13 @@ impl<DB: Served> OwnServer<DB> {
         }
     }
 
+    /// Stops it and starts it again with other options, separated by spaces.
+    pub async fn restart_with(&mut self, options: &str) {
+        self.stop();
+        self.options = Some(options.to_owned());
+        self.restart().await;
+    }
+
     /// Nothing of it moves until [`OwnServer::thaw`].
     pub fn freeze(&self) {
         self.processes().iter().for_each(|pid| signal("STOP", *pid));

@@ -26,7 +26,8 @@ pub(super) async fn run<DB: Storage>(engine: Arc<Inner<DB>>, stop: CancellationT
         }
         let until = tokio::time::Instant::now() + LOOK;
         while !stop.is_cancelled() && tokio::time::Instant::now() < until {
-            if let Ok(overdue) = DB::overdue_sagas(&engine.pool, COUNTED).await {
+            let pool = engine.pool.now();
+            if let Ok(overdue) = pool.limit(DB::overdue_sagas(&pool, COUNTED)).await {
                 engine.status().overdue = overdue.len();
             }
             stop.run_until_cancelled(tokio::time::sleep(OVERDUE)).await;
