@@ -89,6 +89,14 @@ mod case {
         syncline(url, "stream rebase --head --to 1 --yes").expect(2);
         assert!(syncline(url, "stream rebase --to 4 --yes").expect(1).stderr.contains("ends at"));
         syncline(url, "stream rebase --restored-at 2999-01-01T00:00:00Z --yes").expect(1);
+        // Until its route has noted that all of it was delivered, it asks.
+        eventually("all of it is delivered", async || {
+            let lag = syncline(url, "outbox lag --json").expect(0).json();
+            (lag["routes"][0]["behind"] == json!(0)).then_some(())
+        })
+        .await;
+        let preview = syncline(url, "stream rebase --head").expect(2);
+        assert!(preview.stdout.contains("agreed: the log up to position 3"), "{}", preview.stdout);
         let begun = syncline(url, "stream rebase --head --yes --json").expect(0).json();
         assert_eq!(begun["agreed"], json!(3));
         let after = syncline(url, "stream rebase --json").expect(0).json();

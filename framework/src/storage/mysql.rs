@@ -139,7 +139,7 @@ impl Base for MySql {
     }
 
     async fn begin_bounded(pool: MySqlPool) -> sqlx::Result<Transaction<'static, Self>> {
-        pool.begin_with(include_str!("mysql/sql/begin_bounded.sql")).await
+        pool.begin_with(with_secret(include_str!("mysql/sql/begin_bounded.sql"))).await
     }
 
     fn own_pool(pool: &MySqlPool, connections: u32) -> Option<MySqlPool> {

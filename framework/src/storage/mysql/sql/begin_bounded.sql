@@ -5,4 +5,4 @@ SET SESSION innodb_lock_wait_timeout = @@SESSION.innodb_lock_wait_timeout
     /*M! , SESSION idle_transaction_timeout = 60 */ /*!80000 , SESSION wait_timeout = 60 */;
 SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
 START TRANSACTION;
-SAVEPOINT syncline
+SAVEPOINT syncline_secret
