@@ -30,8 +30,8 @@ const FOR_EVER: i64 = 1_000;
 /// Ways in which the database ends a handler's transaction.
 #[derive(Clone, Copy)]
 enum Loss {
-    /// Another transaction has changed what this one changes, since this one began.
-    Stale,
+    /// The server says that it cannot serialize the transaction.
+    Serialization,
     /// Each of two waits for the other.
     Deadlock,
 }
@@ -62,10 +62,7 @@ impl<DB: Kit> Handler<DB> for Losing<DB> {
             return Ok(Verdict::Done);
         }
         match self.how {
-            Loss::Stale => {
-                DB::raise_alone(&self.others, "key 1").await?;
-                DB::raise(tx, "key 1").await?;
-            }
+            Loss::Serialization => DB::raise(tx, "key 1").await.map(drop)?,
             Loss::Deadlock => {
                 DB::raise(tx, "key 1").await?;
                 let mut other = begin(&self.others).await?;
@@ -88,7 +85,9 @@ impl<DB: Kit> Handler<DB> for Losing<DB> {
 /// `pool` is the consumer's, `others` whom it loses against.
 async fn tried_again_and_bounded<DB: Kit>(pool: Pool<DB>, others: Pool<DB>, how: Loss) {
     syncline::migrate(&others).await.expect("migrate");
-    DB::prepare(&others).await.expect("prepare");
+    if !matches!(how, Loss::Serialization) {
+        DB::prepare(&others).await.expect("prepare");
+    }
     let (left, calls) = (Arc::new(AtomicI64::new(FOR_EVER)), Arc::<AtomicI64>::default());
     let handler =
         Losing { others: others.clone(), how, left: Arc::clone(&left), calls: Arc::clone(&calls) };
@@ -126,11 +125,19 @@ async fn postgres(url: &str, settings: &[(&str, &str)]) -> Pool<Postgres> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn serialization_failures_are_tried_again_and_bounded_on_postgres() {
-    for level in ["repeatable read", "serializable"] {
-        let Some(url) = postgres_database().await else { return };
-        let pool = postgres(&url, &[("default_transaction_isolation", level)]).await;
-        tried_again_and_bounded(pool, postgres(&url, &[]).await, Loss::Stale).await;
-    }
+    let Some(url) = postgres_database().await else { return };
+    let pool = postgres(&url, &[]).await;
+    Postgres::prepare(&pool).await.expect("prepare");
+    // Consumers run at READ COMMITTED, where the server has no reason to say so: a trigger has.
+    let refuse = "
+        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            RAISE EXCEPTION 'could not serialize access' USING ERRCODE = 'serialization_failure';
+        END $$;
+        CREATE TRIGGER refuse BEFORE UPDATE ON counters
+        FOR EACH ROW EXECUTE FUNCTION refuse()";
+    sqlx::raw_sql(refuse).execute(&pool).await.expect("a trigger");
+    tried_again_and_bounded(pool, postgres(&url, &[]).await, Loss::Serialization).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
