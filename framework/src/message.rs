@@ -19,7 +19,6 @@ use uuid::Uuid;
 pub use cloudevents::{BATCH_CONTENT_TYPE, DecodeError, decode_batch, encode_batch};
 pub use cloudevents::{decode_envelope, encode_envelope};
 pub use envelope::{Batch, Continues, Envelope, HandOver, Link, Origin, Position};
-#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 pub(crate) use exact::check_finite;
 pub use foreign::{FOREIGN_ID, ForeignMessage, decode_foreign};
 pub(crate) use shard::{hash, place};

@@ -155,13 +155,7 @@ impl<DB: Storage> Sender<DB> {
     /// wait before it is looked at again.
     fn trimmed(&self, error: &Error) -> Duration {
         let (route, shard) = (&self.key.route, self.key.shard);
-        let origin = &self.carried.origin;
-        // What can be pasted: only the consumer's name is not known here.
-        let error = error
-            .to_string()
-            .replace("SOURCE", &origin.source)
-            .replace("STREAM", &format!("{} --shard {shard}", origin.stream))
-            .replace("ROUTE", route);
+        let error = super::status::told(error, &self.key, &self.carried.origin);
         tracing::error!(route, shard, error, "route stopped: it came too late");
         let state = RouteState::Trimmed { error };
         self.shared.board.tell(&self.key, None, state);

@@ -4,7 +4,22 @@ use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
 
-use crate::{message::Position, storage::ShardKey};
+use crate::{
+    Error,
+    message::{Origin, Position},
+    storage::ShardKey,
+};
+
+/// The commands of an error with the names of this route: what can be pasted, but for the consumer's
+/// name, which is not known here.
+pub(super) fn told(error: &Error, key: &ShardKey, origin: &Origin) -> String {
+    let stream = format!("--stream {} --shard {}", origin.stream, key.shard);
+    error
+        .to_string()
+        .replace("--source SOURCE", &format!("--source {}", origin.source))
+        .replace("--stream STREAM", &stream)
+        .replace("route rewind ROUTE", &format!("route rewind {}", key.route))
+}
 
 /// What a shard of a route is doing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -46,6 +46,7 @@ pub(crate) async fn begin_limited<DB: Base>(pool: &Pool<DB>) -> Result<Transacti
 
 /// `statement` with the name of this process's savepoints, by which a transaction is known again: who
 /// ends it and begins another one cannot set one of that name there.
+#[cfg_attr(not(any(feature = "mysql", feature = "postgres", feature = "sqlite")), allow(dead_code))]
 pub(super) fn with_secret(statement: &str) -> AssertSqlSafe<String> {
     static SECRET: LazyLock<String> =
         LazyLock::new(|| format!("syncline_{}", Uuid::now_v7().simple()));
@@ -53,6 +54,7 @@ pub(super) fn with_secret(statement: &str) -> AssertSqlSafe<String> {
 }
 
 /// A connection for one statement that reads what is promised to others, as how far a consumer is.
+#[cfg_attr(not(any(feature = "mysql", feature = "postgres", feature = "sqlite")), allow(dead_code))]
 pub(super) enum Reading<DB: Database> {
     /// A statement by itself sees only what is committed.
     Alone(PoolConnection<DB>),
@@ -60,6 +62,7 @@ pub(super) enum Reading<DB: Database> {
     Within(Transaction<'static, DB>),
 }
 
+#[cfg_attr(not(any(feature = "mysql", feature = "postgres", feature = "sqlite")), allow(dead_code))]
 impl<DB: Database> Reading<DB> {
     pub(super) fn connection(&mut self) -> &mut DB::Connection {
         match self {
@@ -70,6 +73,7 @@ impl<DB: Database> Reading<DB> {
 }
 
 /// A connection for one such statement.
+#[cfg_attr(not(any(feature = "mysql", feature = "postgres", feature = "sqlite")), allow(dead_code))]
 pub(super) async fn reading<DB: Base>(pool: &Pool<DB>) -> Result<Reading<DB>> {
     if DB::READS_UNCOMMITTED {
         return begin(pool).await.map(Reading::Within);

@@ -319,8 +319,7 @@ impl<'a, DB: Storage, In, Code, Out> StepBuilder<'a, DB, In, Code, Out> {
         self
     }
 
-    /// How long its participant may be silent until the command is sent again (30 s): see
-    /// [`Step::silence`].
+    /// How long its participant may be silent until the command is sent again (30 s).
     pub fn silence(mut self, silence: Duration) -> Self {
         self.step = self.step.silence(silence);
         self
@@ -393,8 +392,7 @@ where
 
     /// Adds the step to the saga.
     pub fn add(self) -> Ref<Out> {
-        let Remote { reads, command } = &self.code;
-        let (reads, command) = (reads.clone(), Arc::clone(command));
+        let (reads, command) = (self.code.reads.clone(), Arc::clone(&self.code.command));
         let names = reads.names();
         let sent = Sent::<In, R, Out>(Remote { reads, command }, PhantomData);
         self.insert(names, Arc::new(sent))
