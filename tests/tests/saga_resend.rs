@@ -8,11 +8,7 @@ use serde_json::Value;
 use sqlx::{MySql, Pool, Postgres, Sqlite, Transaction};
 use syncline::{
     Consumer, Envelope, HandlerError, Message, Relay, Route, Start, Stream, begin,
-    saga::{
-        End, Outcome, Saga, SagaBuilder, SagaHandler, Sagas, Started,
-        operate::{self, Act, By},
-        wire,
-    },
+    saga::{End, Outcome, Saga, SagaBuilder, SagaHandler, Sagas, Started, operate, wire},
     transport::{Subscriber, in_process},
 };
 use syncline_tests::{
@@ -84,27 +80,17 @@ async fn a_lost_command_is_repaired<DB: Kit>(url: String) {
     let sagas = Sagas::builder("/orders", pool.clone())
         .poll(Duration::from_millis(100))
         .saga(saga("by-itself", Duration::from_millis(200)))
-        .saga(saga("by-hand", HOUR))
         .build()
         .expect("an engine");
     let running = sagas.run().await.expect("it runs");
     let own = start(&pool, &sagas, "by-itself", 1).await;
-    let hand = start(&pool, &sagas, "by-hand", 2).await;
-    let back = start(&pool, &sagas, "by-hand", 3).await;
-    for started in [&own, &hand, &back] {
-        until_logged(&pool, started, "sent").await;
-    }
+    until_logged(&pool, &own, "sent").await;
     until_logged(&pool, &own, "resent").await;
     let ids = async || {
         let overdue = operate::overdue(&pool, 10).await.expect("a list");
         overdue.into_iter().map(|saga| saga.id).collect::<Vec<_>>()
     };
     assert_eq!(ids().await, [own.id]);
-    // The compensation of this one is lost, too.
-    let by = By { who: "ada".to_owned(), why: "so".to_owned() };
-    assert!(operate::act(&pool, back.id, Act::Cancel, &by).await.expect("asked"));
-    until_logged(&pool, &back, "compensating").await;
-
     // A route that begins after all of it: nobody carries what was sent.
     let stop = CancellationToken::new();
     let commands = Consumer::builder("participant", pool.clone()).participant("cmd.*", Noted);
@@ -123,15 +109,9 @@ async fn a_lost_command_is_repaired<DB: Kit>(url: String) {
             .route(Route::new(name, name, publisher).start(Start::Now));
     }
     // What was enqueued before has a position when this one is started.
-    let mut commands_sent = 0;
-    for started in [&own, &hand, &back] {
-        let shown = operate::show(&pool, started.id).await.expect("show").expect("there");
-        let sent = shown
-            .log
-            .iter()
-            .filter(|line| matches!(line.what.as_str(), "sent" | "resent" | "compensating"));
-        commands_sent += i64::try_from(sent.count()).expect("a few");
-    }
+    let shown = operate::show(&pool, own.id).await.expect("show").expect("there");
+    let sent = shown.log.iter().filter(|line| matches!(line.what.as_str(), "sent" | "resent"));
+    let commands_sent = i64::try_from(sent.count()).expect("a few");
     let unsealed = Relay::builder("/orders", pool.clone()).start().await.expect("it seals");
     let sealed =
         async || (DB::head(&pool).await.expect("the head").0 >= commands_sent).then_some(());
@@ -141,15 +121,8 @@ async fn a_lost_command_is_repaired<DB: Kit>(url: String) {
     assert_eq!(own.over().within(PATIENCE).await.expect("asked"), Some(End::Completed));
     assert!(ids().await.is_empty());
 
-    // These wait for an hour, unless an operator does not.
-    for (started, end) in [(&hand, End::Completed), (&back, End::Compensated)] {
-        let act = Act::Resend("there".to_owned());
-        assert!(operate::act(&pool, started.id, act, &by).await.expect("asked"));
-        assert_eq!(started.over().within(PATIENCE).await.expect("asked"), Some(end));
-    }
-    let mut effects = DB::applied(&pool).await.expect("effects");
-    effects.sort();
-    assert_eq!(effects, [("applied".to_owned(), 1), ("applied".to_owned(), 2)]);
+    let effects = DB::applied(&pool).await.expect("effects");
+    assert_eq!(effects, [("applied".to_owned(), 1)]);
     stop.cancel();
     relay.stop().await;
     running.stop().await;
