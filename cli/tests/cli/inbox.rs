@@ -2,13 +2,16 @@
 
 use crate::on_each;
 
-on_each!(what_was_applied_is_listed_and_applied_again);
+on_each!(
+    what_was_applied_is_listed_and_applied_again,
+    a_reader_that_came_too_late_goes_on_by_the_commands_that_it_is_told,
+);
 
 mod case {
     use std::time::Duration;
 
     use serde_json::json;
-    use syncline::{Message, Relay, Route, Stream, begin, enqueue};
+    use syncline::{Message, Relay, Route, Stream, begin, enqueue, relay::RouteState};
     use syncline_tests::relays::{Direct, eventually, noting};
 
     use crate::{Open, syncline};
@@ -88,6 +91,86 @@ mod case {
         assert!(said.contains("goes back to 4") && said.contains("route rewind"), "{said}");
         syncline(url, "route rewind login --to 4").expect(0);
         applied(&[1, 2, 3, 4, 3, 4, 5, 5]).await;
+        relay.stop().await;
+    }
+
+    /// The consumer was away for so long that the source has trimmed what it lacks.
+    pub(super) async fn a_reader_that_came_too_late_goes_on_by_the_commands_that_it_is_told<
+        DB: Open + syncline_tests::kit::Kit,
+    >(
+        url: &str,
+    ) {
+        syncline(url, "migrate up").expect(0);
+        let pool = DB::open(url).await;
+        DB::prepare(&pool).await.unwrap();
+        let relay = Relay::builder("/tests", pool.clone())
+            .stream(Stream::new("users").topic("user.*"))
+            .route(Route::new(
+                "login",
+                "users",
+                Direct::to(noting("c", pool.clone()).build().unwrap()),
+            ))
+            .options(|options| {
+                options.lease = Duration::from_millis(600);
+                options.max_backoff = Duration::from_millis(200);
+            })
+            .start()
+            .await
+            .unwrap();
+        let write = async |n: i64| {
+            let mut tx = begin(&pool).await.unwrap();
+            let message = Message::json("user.changed", &n).unwrap().key("key 0");
+            let receipt = enqueue(&mut tx, &message).await.unwrap();
+            tx.commit().await.unwrap();
+            receipt.committed();
+        };
+        let applied = async |expected: &[i64]| {
+            let numbers = async || -> Vec<i64> {
+                DB::applied(&pool).await.unwrap().into_iter().map(|(_, n)| n).collect()
+            };
+            let all = async || (numbers().await.len() >= expected.len()).then_some(());
+            eventually("it is applied", all).await;
+            assert_eq!(numbers().await, expected);
+        };
+        // One seal each: PostgreSQL trims whole ones.
+        for n in 1..=6 {
+            write(n).await;
+            applied(&(1..=n).collect::<Vec<_>>()).await;
+        }
+        // The source keeps the last two; the consumer stands before them, as after a restore.
+        eventually("the log is trimmed", async || {
+            syncline(url, "outbox trim --keep-messages 2").expect(0);
+            let lag = syncline(url, "outbox lag --json").expect(0).json();
+            (lag["trimmed"] == json!(4)).then_some(())
+        })
+        .await;
+        let of = "c --source /tests --stream users";
+        syncline(url, &format!("inbox reapply {of} --to 2 --yes")).expect(0);
+        write(7).await;
+        let told = eventually("the route says what to do", async || {
+            relay.status().into_iter().find_map(|status| match status.state {
+                RouteState::Trimmed { error } => Some(error),
+                _ => None,
+            })
+        })
+        .await;
+        // The commands as they are told, but for the consumer's name.
+        let told = told.replace("CONSUMER", "c");
+        let mut commands = told.split('`').filter_map(|text| text.strip_prefix("syncline "));
+        let skip = commands.next().expect("a command to skip");
+        let rewind = commands.next().expect("a command to rewind");
+        assert_eq!(skip, "inbox skip c --source /tests --stream users --shard 0 --to 4");
+        let warned = syncline(url, skip).expect(2).stderr;
+        assert!(warned.contains("up to 2 positions") && warned.contains("NEVER"), "{warned}");
+        syncline(url, &format!("inbox skip {of} --to 1 --yes")).expect(1);
+        syncline(url, "inbox skip x --source /tests --stream users --to 4 --yes").expect(1);
+        let said = syncline(url, &format!("{skip} --yes")).expect(0).stdout;
+        assert!(said.contains("c was at 2") && said.contains("never applied here"), "{said}");
+        assert_eq!(rewind, "route rewind login --to 4");
+        syncline(url, rewind).expect(0);
+        applied(&[1, 2, 3, 4, 5, 6, 5, 6, 7]).await;
+        write(8).await;
+        applied(&[1, 2, 3, 4, 5, 6, 5, 6, 7, 8]).await;
         relay.stop().await;
     }
 }
