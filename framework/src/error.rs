@@ -37,7 +37,7 @@ pub enum Error {
     Unanswered {
         /// Which kind of database.
         database: &'static str,
-        /// How long was waited for it, in seconds.
+        /// The time that it was waited for, in seconds.
         seconds: f64,
     },
     /// Syncline's tables are missing.

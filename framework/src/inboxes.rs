@@ -29,7 +29,7 @@ pub async fn list<DB: Storage>(pool: &Pool<DB>, consumer: Option<&str>) -> Resul
     DB::inboxes(pool, consumer).await
 }
 
-/// How many messages past a watermark are looked at.
+/// The most messages past a watermark that are looked at.
 const LOOKED_AT: i64 = 1_000;
 
 /// What is to be applied again.
@@ -164,7 +164,7 @@ fn refuse<T>(again: &Reapply, problem: String) -> Result<T> {
     Err(Error::Definition { what: "consumer", name: again.consumer.clone(), problem })
 }
 
-/// What is never applied.
+/// Messages that a consumer gives up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Skip {
     /// By which consumer.

@@ -42,7 +42,7 @@ pub struct Rebased {
     /// So many messages were written anew, for the log could not be sealed (PostgreSQL after a
     /// restore from a dump).
     pub rewritten: u64,
-    /// How many messages without a position were removed, by [`Unsealed::Discard`].
+    /// Number of messages without a position that [`Unsealed::Discard`] removed.
     pub discarded: u64,
 }
 
@@ -80,7 +80,8 @@ pub async fn lives<DB: Storage>(pool: &Pool<DB>) -> Result<Lives> {
 pub enum Unsealed {
     /// They get positions and are sent: a consumer that got one after the backup applies it twice.
     Send,
-    /// They are removed: a consumer that did not get one never will.
+    /// They are removed: a consumer that did not get one never will. Stop the service first: what
+    /// it commits meanwhile has no position either, and is removed too.
     Discard,
 }
 
@@ -95,7 +96,7 @@ pub struct Preview {
     /// The routes with messages at or below the agreed position that they have not delivered, and
     /// at most how many: a consumer that had applied other messages there never gets these.
     pub undelivered: Vec<(String, i64)>,
-    /// How many committed messages have no position.
+    /// Number of committed messages without a position.
     pub unsealed: i64,
     /// The first of them.
     pub first_unsealed: Vec<UnsealedRow>,

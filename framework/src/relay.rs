@@ -107,7 +107,7 @@ pub struct RelayOptions {
     pub seal_messages: u32,
     /// How long a lease lasts (10 s; 100 ms to 10 minutes): so long a dead process's work rests.
     pub lease: Duration,
-    /// How long the database may take to answer (20 s; at least 100 ms). A connection that has not
+    /// Limit on an answer of the database (20 s; at least 100 ms). A connection that has not
     /// answered by then is dead: it is closed, and all is asked again on a new one. A lease is given
     /// up to another process when its work gets no answer. Sealing a whole seal, reading a page or
     /// saving all checkpoints must take less.

@@ -19,7 +19,7 @@ use crate::{
     output::Output,
 };
 
-/// How long is waited for the engine to decide.
+/// The longest wait for the engine to decide.
 const PATIENCE: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -216,7 +216,7 @@ async fn decided<DB: Storage>(pool: &Pool<DB>, id: Uuid, before: usize) -> Resul
     }
 }
 
-/// What a way out is where an answer does not come.
+/// The way out when an answer does not come.
 pub(super) fn awaited(shown: &Shown) -> String {
     let Ok(state) = &shown.state else { return String::new() };
     let id = shown.summary.id;

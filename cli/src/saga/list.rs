@@ -30,7 +30,7 @@ pub(crate) struct Args {
     /// Those that an operator should look at; of all sagas, the longest stuck first
     #[arg(long, conflicts_with = "status")]
     stuck: bool,
-    /// Those that wait for an answer for so long that a command was sent again, the oldest first
+    /// Only instances whose command was sent again for lack of an answer, the oldest first
     #[arg(long, conflicts_with_all = ["status", "stuck", "saga", "before"])]
     overdue: bool,
     /// Started before this one: the last one of the page before

@@ -5,7 +5,7 @@ use syncline_tests::servers::{postgres_database, sqlite_database};
 
 use crate::{Run, syncline};
 
-/// What doctor says of one check: its result, and all its text.
+/// The result of one check of doctor, and all its text.
 fn check(run: &Run, name: &str) -> (String, String) {
     let report = run.json();
     let checks = report["checks"].as_array().expect("checks");
@@ -50,7 +50,7 @@ async fn row_level_security_that_hides_messages_is_named_and_refused() {
         assert!(text.contains(table) && text.contains("BYPASSRLS"), "{text}");
         let run = syncline(&relay, "outbox lag").expect(1);
         assert!(run.stderr.contains("row level security"), "{}", run.stderr);
-        // Whoever owns the table sees all of it, unless it is forced.
+        // The owner of the table sees all of it, unless row level security is forced.
         syncline(&url, "doctor").expect(0);
         postgres(&url, &format!("ALTER TABLE {table} DISABLE ROW LEVEL SECURITY")).await;
     }

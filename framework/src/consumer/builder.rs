@@ -217,7 +217,7 @@ impl<DB: Storage> ConsumerBuilder<DB> {
         self
     }
 
-    /// How long the database may take to answer between two handlers (30 s unless set). A connection
+    /// Limit on an answer of the database between two handlers (30 s unless set). A connection
     /// that has not answered by then is dead: it is closed, and all is done again on a new one. The
     /// consumer has connections of its own for that, made as the pool's are and at most as many;
     /// on SQLite, where no connection can die, it uses the pool.

@@ -27,7 +27,7 @@ const STEPS: usize = 64;
 const PAUSE: Duration = Duration::from_millis(5);
 /// An alarm by size is heard for at least so long before the reader is lost.
 const HEARD: Duration = Duration::from_secs(60);
-/// How long the database may take to answer a step, where no relay says it.
+/// Limit on the database's answer to a step, where no relay sets one.
 const ANSWER: Duration = Duration::from_secs(60);
 /// How long a lease may take to be given back when the relay stops.
 const STOPPING: Duration = Duration::from_secs(5);

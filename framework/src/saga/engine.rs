@@ -42,7 +42,7 @@ pub use start::{StartError, Started};
 const RETENTION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// How often is looked for work that nobody has told of.
 const POLL: Duration = pulse::EVERY;
-/// How long the database may take to answer.
+/// Limit on an answer of the database.
 const ANSWER: Duration = Duration::from_secs(20);
 /// How many transactions are under way at once.
 const AT_ONCE: u32 = 4;
