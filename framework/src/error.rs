@@ -279,14 +279,6 @@ pub(crate) fn is_transient_handler_error(error: &(dyn std::error::Error + 'stati
     false
 }
 
-/// The longest text of an error or a reason that is kept, in characters.
-const MAX_TEXT: usize = 2_000;
-
-/// A text that every database can keep: cut, and without NUL.
-pub(crate) fn short(text: &str) -> String {
-    text.chars().filter(|&c| c != '\0').take(MAX_TEXT).collect()
-}
-
 /// An error with its causes.
 pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();

@@ -23,6 +23,7 @@
 //! | `testing` | suites that every database and transport must pass (feature `testing`) |
 
 mod backoff;
+mod cap;
 pub mod consumer;
 pub mod error;
 pub mod handler;

@@ -36,7 +36,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
 use crate::{
-    Error, Result, Start, Storage, Stream, backoff,
+    Error, Result, Start, Storage, Stream, backoff, cap,
     message::{Position, check_source, check_stream},
     pulse::{self, Pulse},
     storage::{Own, PageLimit, check_schema},
@@ -382,7 +382,8 @@ impl<DB: Storage> Shared<DB> {
     /// When a shard may tell its progress.
     fn progress_slot(&self) -> Instant {
         let mut last = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
-        *last = (Instant::now() + self.options.progress_every).max(*last + PROGRESS_GAP);
+        *last =
+            (Instant::now() + cap::duration(self.options.progress_every)).max(*last + PROGRESS_GAP);
         *last
     }
 }

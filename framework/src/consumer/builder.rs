@@ -14,7 +14,7 @@ use super::{
     compensation::{OnRejected, REJECTED},
 };
 use crate::{
-    BatchHandler, Compensate, Error, Handler, Result, Start, Storage,
+    BatchHandler, Compensate, Error, Handler, Result, Start, Storage, cap,
     message::{LINK, TopicPattern, check_stream},
     saga::participant::{Participant, SagaHandler},
     storage::Own,
@@ -356,7 +356,7 @@ impl<DB: Storage> ConsumerBuilder<DB> {
             actions: self.actions,
             retry: self.retry,
             on_dead: self.on_dead,
-            timeout: self.timeout,
+            timeout: cap::duration(self.timeout),
             max_parked: self.max_parked,
             max_held: self.max_held,
             order: self.order,

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use sqlx::Transaction;
 
 use crate::{
-    Compensate, Handler, HandlerError, Rejection, Result, Storage, Verdict,
+    Compensate, Handler, HandlerError, Rejection, Result, Storage, Verdict, cap,
     message::{Envelope, Message, TopicPattern},
 };
 
@@ -23,7 +23,7 @@ pub(super) fn rejection(consumer: &str, message: &Envelope, reason: &str) -> Res
         source: message.origin.source.clone(),
         stream: message.origin.stream.clone(),
         consumer: consumer.to_owned(),
-        reason: reason.to_owned(),
+        reason: cap::text(reason),
     };
     let told = Message::json(REJECTED, &rejection)?;
     Ok(match &message.key {

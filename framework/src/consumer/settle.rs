@@ -12,8 +12,7 @@ use super::{
     stop::{Failure, Stop},
 };
 use crate::{
-    Error, Storage,
-    error::short,
+    Error, Storage, cap,
     message::{Envelope, Origin},
     outbox::enqueue,
     storage::{HeldReason, Holding, InboxRow},
@@ -133,6 +132,6 @@ impl<DB: Storage> Inner<DB> {
             (true, OnDead::Block) => None,
             (true, OnDead::Skip) => Some(Duration::ZERO),
         };
-        NextTry { reason, after, dead, error: short(&failure.to_string()) }
+        NextTry { reason, after, dead, error: cap::text(&failure.to_string()) }
     }
 }

@@ -17,6 +17,7 @@ use super::{
     plan::Plan,
     state::{End, Misfit, State},
 };
+use crate::cap;
 use machine::Machine;
 
 /// What an action answered.
@@ -127,6 +128,20 @@ impl Event {
             self,
             Cancelled { .. } | Retried { .. } | Resent { .. } | Skipped { .. } | Resolved { .. }
         )
+    }
+
+    /// Its texts as every database can keep them, whoever wrote them.
+    pub(crate) fn capped(mut self) -> Self {
+        match &mut self {
+            Self::Answered { answer: Answer::Refused(text) | Answer::Failed(text), .. }
+            | Self::BarAnswered { answer: Answer::Refused(text) | Answer::Failed(text), .. }
+            | Self::UndoAnswered { answer: UndoAnswer::Failed(text), .. }
+            | Self::Cancelled { reason: text }
+            | Self::Skipped { reason: text, .. }
+            | Self::Resolved { reason: text } => *text = cap::text(text),
+            _ => {}
+        }
+        self
     }
 }
 

@@ -28,7 +28,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::definition::Saga;
 use crate::{
-    Error, Result, Storage,
+    Error, Result, Storage, cap,
     message::check_source,
     pulse,
     storage::{Own, check_schema, saga_owner},
@@ -184,7 +184,7 @@ impl<DB: Storage> SagasBuilder<DB> {
     /// How often is looked for work of which this process was not told (1.2 s).
     #[must_use]
     pub fn poll(mut self, poll: Duration) -> Self {
-        self.poll = poll;
+        self.poll = cap::duration(poll);
         self
     }
 

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{Event, State, definition::Saga};
 use crate::{
-    Error, Result, Storage, begin,
+    Error, Result, Storage, begin, cap,
     storage::{SagaChanges, SagaEvent, SagaFilter, SagaLock, SagaLogLine, SagaLogRow, SagaSummary},
 };
 
@@ -100,7 +100,7 @@ pub async fn show<DB: Storage>(pool: &Pool<DB>, id: Uuid) -> Result<Option<Shown
 /// # Errors
 /// [`Error::Database`].
 pub async fn act<DB: Storage>(pool: &Pool<DB>, id: Uuid, act: Act, by: &By) -> Result<bool> {
-    let reason = format!("{}: {}", by.who, by.why);
+    let reason = cap::text(&format!("{}: {}", by.who, by.why));
     let (event, step) = match act {
         Act::Cancel => (Some(Event::Cancelled { reason: reason.clone() }), None),
         Act::Retry(None) => (None, None),

@@ -18,12 +18,11 @@ use uuid::Uuid;
 
 use super::shared::{
     Bound, DELAYED, InboxColumns, KnownColumns, LagColumns, ListedInbox, PulseRow, RouteColumns,
-    SagaColumns, TERMS, TIMER, ahead_store, barrier_store, beat_apart, delay_millis, delay_store,
-    ended, found, from_millis, headers_text, held_store, hex, idempotency_store, inbox_row,
-    incarnation_store, inserted, json, json_parts, listed_inbox, millis, move_due, pulse_store,
-    reapply_store, retention_store, route_row, route_stores, saga_apart, saga_inspect, saga_store,
-    saga_summary, save_rows, savepoint_sql, shared_reads, shared_stores, split_subject, sql, step,
-    timer_subject,
+    SagaColumns, TERMS, TIMER, ahead_store, barrier_store, beat_apart, delay_store, ended, found,
+    from_millis, headers_text, held_store, hex, idempotency_store, inbox_row, incarnation_store,
+    inserted, json, json_parts, listed_inbox, millis, move_due, pulse_store, reapply_store,
+    retention_store, route_row, route_stores, saga_apart, saga_inspect, saga_store, saga_summary,
+    save_rows, savepoint_sql, shared_reads, shared_stores, split_subject, sql, step, timer_subject,
 };
 use super::{
     Aged, Ahead, AheadRow, AheadStore, Anchor, Appended, AppliedMigration, Awaited, BarrierKey,

@@ -17,7 +17,7 @@ use sqlx::Pool;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Base;
-use crate::{Error, Result, error::is_exhausted};
+use crate::{Error, Result, cap, error::is_exhausted};
 
 /// How long the connections of a pool that was replaced may take to be closed.
 const CLOSING: Duration = Duration::from_secs(60);
@@ -87,7 +87,7 @@ impl<DB: Base> Own<DB> {
             of: of.into(),
             service: service.clone(),
             make: Box::new(make),
-            limit,
+            limit: cap::duration(limit),
             state: Mutex::new(state),
         }))
     }

@@ -23,10 +23,10 @@ use retention::held_back;
 
 use super::shared::{
     Bound, DELAYED, InboxColumns, KnownColumns, LagColumns, ListedInbox, PulseRow, RouteColumns,
-    SagaColumns, TERMS, TIMER, ahead_store, barrier_store, delay_millis, delay_store, found,
-    from_millis, headers_text, held_store, hex, idempotency_store, in_order, inbox_row,
-    incarnation_store, inserted, json, json_parts, lease_store, leases, listed_inbox, millis,
-    pulse_store, reapply_store, retention_store, route_row, route_stores, saga_inspect, saga_store,
+    SagaColumns, TERMS, TIMER, ahead_store, barrier_store, delay_store, found, from_millis,
+    headers_text, held_store, hex, idempotency_store, in_order, inbox_row, incarnation_store,
+    inserted, json, json_parts, lease_store, leases, listed_inbox, millis, pulse_store,
+    reapply_store, retention_store, route_row, route_stores, saga_inspect, saga_store,
     saga_summary, save_rows, savepoint_sql, shared_reads, shared_stores, split_subject, sql,
     timer_subject,
 };

@@ -10,7 +10,7 @@ use sqlx::{Pool, Transaction};
 use uuid::Uuid;
 
 use super::Base;
-use crate::Result;
+use crate::{Result, cap};
 
 /// A new instance.
 #[derive(Debug, Clone, Copy)]
@@ -96,7 +96,7 @@ pub struct SagaLogLine {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attempt: Option<u32>,
     /// More about it.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "cap::optional_text")]
     pub detail: Option<String>,
 }
 
@@ -111,7 +111,7 @@ pub struct SagaSave {
     /// Its state, as JSON.
     pub state: String,
     /// Why it cannot be decided.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "cap::optional_text")]
     pub problem: Option<String>,
     /// Whether an operator should look.
     #[serde(serialize_with = "bit")]

@@ -197,7 +197,7 @@ macro_rules! shared_stores {
                 let done = sqlx::query(sql!($dir, "compensated_mark"))
                     .bind(message)
                     .bind(by)
-                    .bind(reason)
+                    .bind(crate::cap::text(reason))
                     .execute(&mut **tx)
                     .await;
                 let done = done.map(|done| done.rows_affected());
@@ -247,19 +247,17 @@ pub(super) use saga_inspect::{SagaColumns, saga_inspect, saga_summary};
 pub(super) use source::move_due;
 pub(super) use source::{DELAYED, KnownColumns, delay_store, idempotency_store};
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use futures::{Stream, TryStreamExt};
 use uuid::Uuid;
 
+pub(super) use crate::cap::millis;
+
 use super::{HeldReason, InboxRow, Lease, LogRow, PageLimit};
 use crate::{
-    Result,
-    error::short,
+    Result, cap,
     message::{Link, Message, MessageError, Position, check_header},
 };
 
@@ -272,16 +270,6 @@ pub(super) fn timer_subject(source: &str, key: &str) -> String {
 
 pub(super) fn split_subject(subject: &str) -> Option<(String, String)> {
     subject.split_once(' ').map(|(source, key)| (source.to_owned(), key.to_owned()))
-}
-
-pub(super) fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
-}
-
-/// A hundred years are as good as for ever, and every database can add them to now.
-pub(super) fn delay_millis(after: Duration) -> i64 {
-    const LONGEST: i64 = 100 * 366 * 24 * 3_600 * 1_000;
-    millis(after).min(LONGEST)
 }
 
 pub(super) fn from_millis(millis: i64) -> DateTime<Utc> {
@@ -375,7 +363,7 @@ pub(super) fn readable(
         }
         Err(error) => return Err(error),
     };
-    Ok(Message::set_aside(id.unwrap_or_default(), short(&problem)))
+    Ok(Message::set_aside(id.unwrap_or_default(), cap::text(&problem)))
 }
 
 /// Takes rows while the page has room for them, and says whether it was full before the rows

@@ -15,7 +15,7 @@ use tokio::{
 use uuid::Uuid;
 
 use super::tell::Tell;
-use crate::{Result, saga::End};
+use crate::{Result, cap, saga::End};
 
 /// Who waits for which instance.
 #[derive(Debug, Default)]
@@ -83,7 +83,7 @@ impl Over {
     pub async fn within(mut self, limit: Duration) -> Result<Option<End>> {
         let Self { id, ask, engine, told, .. } = &mut self;
         let Some(told) = told else { return Ok(None) };
-        let until = Instant::now() + limit;
+        let until = Instant::now() + cap::duration(limit);
         let mut ask_at = Instant::now() + if *ask { Duration::ZERO } else { engine.poll() };
         loop {
             tokio::select! {

@@ -15,7 +15,7 @@ use super::{
     step_tx::StepTx,
 };
 use crate::{
-    Message, Storage,
+    Message, Storage, cap,
     message::Limits,
     saga::{
         Answer, Effect, Event, Phase, Role, Saga, State, Status, Timer, UndoAnswer, decide,
@@ -103,7 +103,7 @@ impl<'a, DB: Storage> Turn<'a, DB> {
             Timer::Retry(step) => format!("{id} retry {step}"),
             Timer::Saga => format!("{id} saga"),
         };
-        let after = after.map(|after| i64::try_from(after.as_millis()).unwrap_or(i64::MAX));
+        let after = after.map(cap::millis);
         SagaTimer { owner: saga_owner(&self.row.saga, self.row.version), subject, after }
     }
 
@@ -168,6 +168,7 @@ impl<'a, DB: Storage> Turn<'a, DB> {
     }
 
     fn decide(&mut self, event: Event) -> Result<(), Stop> {
+        let event = event.capped();
         let decision = match decide(&self.saga.plan, &self.state, &event) {
             Ok(decision) => decision,
             Err(misfit) => {
@@ -307,14 +308,13 @@ impl<'a, DB: Storage> Turn<'a, DB> {
             .map_err(|_| "it panicked".to_owned())?
             .map_err(|error| error.to_string())?;
         // A compensation and a bar outlive every action that they rule out.
-        let deadline = chrono::Duration::from_std(plan.steps()[place].deadline).ok();
-        let until = deadline.and_then(|deadline| self.row.now.checked_add_signed(deadline));
+        let until = self.row.now + cap::duration(plan.steps()[place].deadline);
         let command = Command {
             saga: self.row.id,
             step: step.to_owned(),
             ask,
             attempt,
-            not_after: until.filter(|_| plan.role(place) != Role::Retriable),
+            not_after: (plan.role(place) != Role::Retriable).then_some(until),
             confirms: plan.steps()[place].confirms.clone(),
         };
         let message = command.address(message);

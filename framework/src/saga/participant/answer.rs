@@ -9,8 +9,8 @@ use super::{
     record::{Barrier, Claimed, Record},
 };
 use crate::{
-    Error, HandlerError, Result, Storage, Verdict,
-    error::{chain, is_transient_handler_error, short},
+    Error, HandlerError, Result, Storage, Verdict, cap,
+    error::{chain, is_transient_handler_error},
     message::{Envelope, Limits, Message, MessageError},
     saga::{
         Answer, Outcome, UndoAnswer, kept,
@@ -48,7 +48,7 @@ impl<DB: Storage, H: SagaHandler<DB>> AnswerCommand<DB> for Participant<H> {
                     DB::still_open(tx, &Mark::default()).await?;
                     Verdict::Done
                 }
-                Outcome::Refuse(reason) => Verdict::Reject(short(&reason)),
+                Outcome::Refuse(reason) => Verdict::Reject(cap::text(&reason)),
             });
         }
         let command = Command::read(message)?;
@@ -133,10 +133,10 @@ impl<H> Participant<H> {
                 Ok(answer) => answer,
                 Err(error) => {
                     let problem = "what the action returned does not fit a message";
-                    Answer::Failed(short(&format!("{problem}: {error}")))
+                    Answer::Failed(cap::text(&format!("{problem}: {error}")))
                 }
             },
-            Ok(Outcome::Refuse(reason)) => Answer::Refused(short(&reason)),
+            Ok(Outcome::Refuse(reason)) => Answer::Refused(cap::text(&reason)),
             Err(error) => Answer::Failed(technical(error)?),
         };
         let keep = matches!(answer, Answer::Applied(_));
@@ -259,7 +259,7 @@ fn technical(error: HandlerError) -> Result<String, HandlerError> {
     if is_transient_handler_error(&*error) {
         return Err(error);
     }
-    Ok(short(&chain(&*error)))
+    Ok(cap::text(&chain(&*error)))
 }
 
 async fn savepoint<'t, DB: Storage>(
@@ -277,5 +277,8 @@ async fn end<DB: Storage>(savepoint: Transaction<'_, DB>, keep: bool) -> Result<
     if error.is_transient() {
         return Err(error);
     }
-    Ok(Some(short(&format!("the handler has left its transaction unusable: {}", chain(&error)))))
+    Ok(Some(cap::text(&format!(
+        "the handler has left its transaction unusable: {}",
+        chain(&error)
+    ))))
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::Transaction;
 
 use crate::{
-    Error, Result, Storage,
+    Error, Result, Storage, cap,
     message::{Envelope, Message},
     outbox::enqueue_all,
     saga::{Answer, wire::Command},
@@ -97,7 +97,9 @@ impl Barrier {
         let row = BarrierRow { record: text, undone, now: of.now };
         self.claimed.insert(of.step.clone(), row);
         let until = self.changed.entry(of.step.clone()).or_default();
-        *until = (*until).max(of.not_after.unwrap_or_default());
+        // No longer than a database can: an orchestrator may be of another kind.
+        let latest = of.now + cap::LONGEST;
+        *until = (*until).max(of.not_after.unwrap_or_default().min(latest));
         Ok(())
     }
 

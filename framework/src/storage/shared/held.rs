@@ -117,7 +117,7 @@ macro_rules! held_store {
                         holding.reason,
                         HeldReason::Failed | HeldReason::Retry
                     )))
-                    .bind(holding.error)
+                    .bind(holding.error.map(crate::cap::text))
                     .bind(holding.dead)
                     .bind(holding.reason == HeldReason::Unknown)
                     .execute(&mut **tx)
@@ -153,7 +153,7 @@ macro_rules! held_store {
                 dead: bool,
             ) -> Result<()> {
                 sqlx::query(sql!($dir, "held_tried"))
-                    .bind(error)
+                    .bind(crate::cap::text(error))
                     .bind(dead)
                     .bind(id)
                     .execute(&mut **tx)
@@ -177,7 +177,7 @@ macro_rules! held_store {
                 error: &str,
             ) -> Result<()> {
                 sqlx::query(sql!($dir, "held_unknown"))
-                    .bind(error)
+                    .bind(crate::cap::text(error))
                     .bind(id)
                     .execute(&mut **tx)
                     .await

@@ -131,7 +131,7 @@ macro_rules! retention_store {
                 sqlx::query(sql!($dir, "set_aside_add"))
                     .bind(row.position.0)
                     .bind(row.seq)
-                    .bind(&row.problem)
+                    .bind(crate::cap::text(&row.problem))
                     .execute(pool)
                     .await
                     .map_err(Error::database("note a row of the log that cannot be sent"))?;

@@ -98,7 +98,7 @@ macro_rules! delay_store {
                         .bind(DELAYED)
                         .bind("")
                         .bind(subject)
-                        .bind(delay_millis(after)),
+                        .bind(millis(after)),
                     Due::At(time) => sqlx::query(sql!($dir, "timer_set_at"))
                         .bind(DELAYED)
                         .bind("")
