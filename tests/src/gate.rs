@@ -51,6 +51,11 @@ struct Shared {
 impl Gate {
     /// Listens on a free port of the loopback interface, for `server` (`host:port`).
     pub async fn start(server: String) -> Self {
+        Self::before_each(vec![server]).await
+    }
+
+    /// As [`Gate::start`], for servers that connections are shared out among, in turn.
+    pub async fn before_each(servers: Vec<String>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = listener.local_addr().expect("an address").port();
         let shared = Arc::new(Shared {
@@ -64,8 +69,8 @@ impl Gate {
         let accepting = gate.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let (gate, server) = (accepting.clone(), server.clone());
-                tokio::spawn(async move { gate.forward(client, &server).await });
+                let (gate, servers) = (accepting.clone(), servers.clone());
+                tokio::spawn(async move { gate.forward(client, &servers).await });
             }
         });
         gate
@@ -172,11 +177,12 @@ impl Gate {
         self.shared.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn forward(&self, client: TcpStream, server: &str) {
+    async fn forward(&self, client: TcpStream, servers: &[String]) {
         let id = self.shared.opened.fetch_add(1, Ordering::SeqCst);
         let new = *self.shared.new.lock().unwrap_or_else(PoisonError::into_inner);
         let (sender, flow) = watch::channel(new);
         self.connections().insert(id, sender);
+        let server = &servers[id as usize % servers.len()];
         if let Ok(server) = TcpStream::connect(server).await {
             client.set_nodelay(true).and(server.set_nodelay(true)).expect("TCP");
             let ((asks, answered), (answers, asked)) = (client.into_split(), server.into_split());
