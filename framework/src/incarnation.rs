@@ -81,7 +81,7 @@ pub enum Unsealed {
     /// They get positions and are sent: a consumer that got one after the backup applies it twice.
     Send,
     /// They are removed: a consumer that did not get one never will. Stop the service first: what
-    /// it commits meanwhile has no position either, and is removed too.
+    /// it has committed since the restore has no position either, and is removed too.
     Discard,
 }
 
@@ -202,8 +202,9 @@ impl Rebase {
     ///
     /// # Errors
     /// [`Error::Definition`] as [`Rebase::preview`], and when a decision is needed that was not
-    /// taken: about messages without a position, or about messages that nobody would get. Nothing
-    /// was changed then. [`Error::Database`].
+    /// taken: about messages without a position, or about messages that nobody would get; or when
+    /// the log grew meanwhile. Nothing was changed then. [`Error::Database`], also when
+    /// transactions that wrote messages stay open.
     pub async fn run<DB: Storage>(&self, pool: &Pool<DB>) -> Result<Rebased> {
         let preview = self.preview(pool).await?;
         if !self.skip_undelivered && !preview.undelivered.is_empty() {
@@ -227,10 +228,21 @@ impl Rebase {
         }
         let failed = "begin a new incarnation";
         let mut tx = begin(pool).await?;
-        let discarded = match self.unsealed {
-            Some(Unsealed::Discard) => DB::discard_unsealed(&mut tx).await?,
-            _ => 0,
+        let head = DB::hold_log(&mut tx).await?;
+        let discard = self.unsealed == Some(Unsealed::Discard);
+        let discarded = match discard {
+            true => DB::discard_unsealed(&mut tx).await?,
+            false => 0,
         };
+        // A preview was decided about; what came after it nobody knows of.
+        let grew = head != preview.head && (discard || self.agreed == Agreed::Head);
+        if grew || discard && i64::try_from(discarded) != Ok(preview.unsealed) {
+            tx.rollback().await.map_err(Error::database(failed))?;
+            return self.refuse(
+                "messages were committed or got positions while it began: stop the service and its                  relays, then look again"
+                    .to_owned(),
+            );
+        }
         let rewritten = DB::reseal(&mut tx).await?;
         let incarnation = DB::begin_incarnation(&mut tx, preview.agreed, &self.lost).await?;
         tx.commit().await.map_err(Error::database(failed))?;

@@ -122,7 +122,7 @@ async fn seal_slowly(pool: &MySqlPool, locking: bool) -> Vec<i64> {
         let sql = if locking { format!("{slow} FOR UPDATE SKIP LOCKED") } else { slow };
         let mut tx = begin(pool).await.expect("begin");
         let head: i64 =
-            sqlx::query_scalar(include_str!("../../framework/src/storage/mysql/sql/seal_lock.sql"))
+            sqlx::query_scalar(include_str!("../../framework/src/storage/mysql/sql/log_hold.sql"))
                 .fetch_one(&mut *tx)
                 .await
                 .expect("lock the head");

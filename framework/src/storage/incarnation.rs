@@ -83,14 +83,18 @@ pub trait IncarnationStore: Base {
         Ok(Vec::new())
     }
 
-    /// Removes the committed messages that have no position; writers wait until the transaction
-    /// ends. Returns how many there were.
+    /// Keeps the log as it is until the transaction ends: nobody seals, and where sealing can be
+    /// told only by it writers wait. Returns where the log ends.
+    async fn hold_log(tx: &mut Transaction<'_, Self>) -> Result<Position>;
+
+    /// Removes the committed messages that have no position, after
+    /// [`IncarnationStore::hold_log`]. Returns how many there were.
     async fn discard_unsealed(_tx: &mut Transaction<'_, Self>) -> Result<u64> {
         Ok(0)
     }
 
-    /// Makes a log sealable again that [`IncarnationStore::check_sealable`] found not to be;
-    /// writers wait until the transaction ends. Returns how many messages were written anew.
+    /// Makes a log sealable again that [`IncarnationStore::check_sealable`] found not to be, after
+    /// [`IncarnationStore::hold_log`]. Returns how many messages were written anew.
     async fn reseal(_tx: &mut Transaction<'_, Self>) -> Result<u64> {
         Ok(0)
     }

@@ -30,7 +30,7 @@ impl LogStore for MySql {
     async fn seal(pool: &MySqlPool, lease: &Lease, limit: i64) -> Result<Sealed> {
         let failed = "seal the log";
         let mut tx = begin(pool).await?;
-        let head: i64 = sqlx::query_scalar(include_str!("sql/seal_lock.sql"))
+        let head: i64 = sqlx::query_scalar(include_str!("sql/log_hold.sql"))
             .fetch_one(&mut *tx)
             .await
             .map_err(Error::database(failed))?;
@@ -153,13 +153,9 @@ pub(super) async fn first_unsealed(pool: &MySqlPool, most: i64) -> Result<Vec<Un
     Ok(rows.into_iter().map(row).collect())
 }
 
-/// Removes them, while nobody seals.
+/// Removes them.
 pub(super) async fn discard_unsealed(tx: &mut Transaction<'_, MySql>) -> Result<u64> {
     let failed = "remove the messages that are not sealed";
-    let _: i64 = sqlx::query_scalar(include_str!("sql/seal_lock.sql"))
-        .fetch_one(&mut **tx)
-        .await
-        .map_err(Error::database(failed))?;
     let gone = sqlx::query(include_str!("sql/unsealed_discard.sql")).execute(&mut **tx).await;
     Ok(gone.map_err(Error::database(failed))?.rows_affected())
 }

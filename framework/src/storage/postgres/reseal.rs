@@ -32,10 +32,6 @@ pub(super) async fn reseal(tx: &mut Transaction<'_, Postgres>) -> Result<u64> {
     if stale != Some(true) {
         return Ok(0);
     }
-    sqlx::raw_sql(include_str!("sql/reseal_lock.sql"))
-        .execute(&mut **tx)
-        .await
-        .map_err(Error::database(failed))?;
     let top: i64 = sqlx::query_scalar(include_str!("sql/reseal_top.sql"))
         .fetch_one(&mut **tx)
         .await
@@ -64,13 +60,9 @@ pub(super) async fn first_unsealed(pool: &PgPool, most: i64) -> Result<Vec<Unsea
     Ok(rows.into_iter().map(row).collect())
 }
 
-/// Removes them, while no writer adds one.
+/// Removes them.
 pub(super) async fn discard_unsealed(tx: &mut Transaction<'_, Postgres>) -> Result<u64> {
     let failed = "remove the messages that are not sealed";
-    sqlx::raw_sql(include_str!("sql/reseal_lock.sql"))
-        .execute(&mut **tx)
-        .await
-        .map_err(Error::database(failed))?;
     let gone = sqlx::query(include_str!("sql/unsealed_discard.sql")).execute(&mut **tx).await;
     Ok(gone.map_err(Error::database(failed))?.rows_affected())
 }

@@ -82,6 +82,16 @@ macro_rules! incarnation_store {
                 Ok(new)
             }
 
+            async fn hold_log(tx: &mut Transaction<'_, Self>) -> Result<Position> {
+                let failed = "keep the log from growing";
+                sqlx::raw_sql(sql!($dir, "log_hold"))
+                    .execute(&mut **tx)
+                    .await
+                    .map_err(Error::database(failed))?;
+                let head = sqlx::query_scalar(sql!($dir, "head")).fetch_one(&mut **tx).await;
+                Ok(Position(head.map_err(Error::database(failed))?))
+            }
+
             async fn note_term(pool: &Pool<Self>, head: Position) -> Result<()> {
                 let failed = "note who seals the log";
                 sqlx::query(sql!($dir, "term_add"))

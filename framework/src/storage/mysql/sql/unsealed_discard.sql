@@ -1,2 +1,2 @@
--- The head is locked first: nobody seals meanwhile.
+-- The head is locked: nobody seals meanwhile. As unsealed.sql counts them.
 DELETE FROM syncline_outbox WHERE position = 0
