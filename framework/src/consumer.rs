@@ -32,7 +32,7 @@ use crate::{
     BatchHandler, Error, Handler, Result, Start, Storage, begin,
     message::{Batch, Envelope, ForeignMessage, HandOver, LINK, Origin, Position, TopicPattern},
     saga::participant::AnswerCommand,
-    storage::{InboxRow, Own, begin_bounded, check_schema},
+    storage::{self, InboxRow, Own, begin_bounded, check_schema},
     transport::{Ack, FetchMissing, Reached, Receive, ReceiveError},
 };
 use builder::{Hold, Order};
@@ -182,12 +182,13 @@ impl<DB: Storage> Consumer<DB> {
     /// this program.
     pub async fn start(&self) -> Result<ConsumerHandle> {
         let pool = self.0.pool.now();
-        pool.limit(check_schema(&pool)).await?;
         pool.limit(DB::check_session(&pool)).await?;
+        pool.limit(check_schema(&pool)).await?;
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         tasks.spawn(retry::run(Arc::clone(&self.0), stop.clone()));
         tasks.spawn(gaps::run(Arc::clone(&self.0), stop.clone()));
         tasks.spawn(forget::run(Arc::clone(&self.0), stop.clone()));
+        tasks.spawn(storage::watch(self.0.pool.clone(), self.0.name.clone(), stop.clone()));
         tasks.close();
         Ok(ConsumerHandle { stop, tasks })
     }

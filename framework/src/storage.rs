@@ -28,6 +28,7 @@ mod shared;
 mod source;
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;
+mod watch;
 
 use std::{sync::Arc, time::Duration};
 
@@ -68,6 +69,7 @@ pub use saga::{
     SagaLogRow, SagaRow, SagaSave, SagaStore, SagaSummary, SagaTimer,
 };
 pub use source::{DelayStore, Delayed, IdempotencyStore, Known};
+pub(crate) use watch::watch;
 
 macro_rules! storage {
     ($($store:ident),* $(,)?) => {

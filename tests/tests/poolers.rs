@@ -7,16 +7,18 @@ use std::{
     time::Duration,
 };
 
-use sqlx::{Executor, Postgres};
+use sqlx::{Executor, PgPool, Postgres};
 use syncline::{
-    Error, Message, Relay, Stream, begin, enqueue,
+    Consumer, Error, Message, Relay, Route, Stream, begin, enqueue,
+    saga::{End, Sagas, wire::REPLY},
     storage::{LeaseStore, LogStore},
 };
 use syncline_tests::{
     cut::Proxy,
-    kit::Kit,
+    kit::{Kit, check_applied},
+    orders::{SAGA, SOURCE, definition, participant},
     own_server::free_port,
-    relays::eventually,
+    relays::{Direct, eventually, noting, write},
     servers::{POSTGRES, postgres_database, skipped},
 };
 use tempfile::TempDir;
@@ -50,6 +52,20 @@ async fn a_seal_is_durable_whatever_its_session_says() {
     assert_eq!(seen, ["on"]);
 }
 
+fn program() -> String {
+    std::env::var("SYNCLINE_TEST_PGBOUNCER").unwrap_or_else(|_| "pgbouncer".to_owned())
+}
+
+/// Whether it tracks prepared statements, as of 1.21.
+fn tracks(program: &str) -> bool {
+    let said = Command::new(program).arg("--version").output().expect("its version").stdout;
+    let said = String::from_utf8_lossy(&said).into_owned();
+    let version = said.lines().next().and_then(|line| line.strip_prefix("PgBouncer "));
+    let mut parts = version.expect("a version").split('.').map(|part| part.parse::<u32>());
+    let mut part = || parts.next().and_then(Result::ok).unwrap_or_default();
+    (part(), part()) >= (1, 21)
+}
+
 /// A PgBouncer of a test's own.
 struct Bouncer {
     child: Child,
@@ -60,11 +76,25 @@ struct Bouncer {
 impl Bouncer {
     /// Starts one before the test server; none when it was switched off by name.
     fn start(mode: &str) -> Option<Self> {
+        // Older ones do not know the setting, and do not track them.
+        let setting = if tracks(&program()) { "max_prepared_statements = 0\n" } else { "" };
+        Self::start_with(mode, setting)
+    }
+
+    /// One that tracks prepared statements, for each transaction; none where this one cannot.
+    fn tracking() -> Option<Self> {
+        if !skipped("pgbouncer") && !tracks(&program()) {
+            println!("skipped: this PgBouncer does not track prepared statements");
+            return None;
+        }
+        Self::start_with("transaction", "max_prepared_statements = 200\n")
+    }
+
+    fn start_with(mode: &str, settings: &str) -> Option<Self> {
         if skipped("pgbouncer") {
             return None;
         }
-        let program = std::env::var("SYNCLINE_TEST_PGBOUNCER");
-        let program = program.unwrap_or_else(|_| "pgbouncer".to_owned());
+        let program = program();
         let server = std::env::var(POSTGRES).expect("a server");
         let (_, address) = server.split_once('@').expect("a user");
         let (host, port) = address.split('/').next().expect("it").split_once(':').expect("a port");
@@ -74,7 +104,8 @@ impl Bouncer {
         let configuration = format!(
             "[databases]\n* = host={host} port={port} user=postgres\n[pgbouncer]\n\
              listen_addr = 127.0.0.1\nlisten_port = {own}\nunix_socket_dir =\nauth_type = any\n\
-             pool_mode = {mode}\nignore_startup_parameters = extra_float_digits, options\n"
+             pool_mode = {mode}\nignore_startup_parameters = extra_float_digits, options\n\
+             default_pool_size = 6\n{settings}"
         );
         fs::write(&file, configuration).expect("its configuration");
         // It refuses to run as root.
@@ -125,5 +156,97 @@ async fn a_relay_behind_a_pooler_has_its_settings_or_is_refused() {
             }
             (_, other) => panic!("{mode}: {other:?}"),
         }
+    }
+}
+
+/// A service's pool by way of a pooler.
+async fn behind(bouncer: &Bouncer, url: &str) -> PgPool {
+    let url = Proxy::url(url, bouncer.port);
+    eventually("the pooler serves", async || Postgres::connect(&url, 12).await.ok()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pooler_that_does_not_track_prepared_statements_is_refused() {
+    let Some(url) = postgres_database().await else { return };
+    let direct = Postgres::connect(&url, 4).await.expect("connect");
+    syncline::migrate(&direct).await.expect("migrate");
+    let Some(bouncer) = Bouncer::start("transaction") else { return };
+    let pool = behind(&bouncer, &url).await;
+    let consumer = noting("c", pool.clone()).build().expect("a consumer");
+    let sagas = Sagas::builder(SOURCE, pool.clone()).saga(definition().expect("sound"));
+    let sagas = sagas.build().expect("an engine");
+    for refused in [consumer.start().await.map(drop), sagas.run().await.map(drop)] {
+        match refused {
+            Err(Error::Unfit { setting: "the connection", remedy, .. }) => {
+                assert!(remedy.contains("max_prepared_statements"), "{remedy}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// The service writes, consumes, decides sagas and takes part in them; only its relay is not behind
+/// the pooler. Its connections share six of the server's, each for a transaction.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_works_behind_a_pooler_of_transactions() {
+    let Some(url) = postgres_database().await else { return };
+    let direct = Postgres::connect(&url, 4).await.expect("connect");
+    syncline::migrate(&direct).await.expect("migrate");
+    Postgres::prepare(&direct).await.expect("prepare");
+    let Some(bouncer) = Bouncer::tracking() else { return };
+    let pool = behind(&bouncer, &url).await;
+    let sagas = Sagas::builder(SOURCE, pool.clone()).saga(definition().expect("sound"));
+    let sagas = sagas.poll(Duration::from_millis(200)).build().expect("an engine");
+    let engine = sagas.run().await.expect("it runs");
+    let replies = Consumer::builder("orders", pool.clone()).batch_handler(REPLY, sagas.replies());
+    let mut relay = Relay::builder(SOURCE, direct.clone());
+    let mut running = Vec::new();
+    for (name, topic, consumer) in [
+        ("counting", "counter.*", noting("counting", pool.clone())),
+        ("stock", "stock.*", participant("stock", pool.clone(), true)),
+        ("bank", "bank.*", participant("bank", pool.clone(), true)),
+        ("replies", REPLY, replies),
+    ] {
+        let consumer = consumer.build().expect("a consumer");
+        running.push(consumer.start().await.expect("it starts"));
+        relay = relay.stream(Stream::new(name).topic(topic)).route(Route::new(
+            name,
+            name,
+            Direct::to(consumer),
+        ));
+    }
+    let relay = relay.start().await.expect("the relay starts");
+    tokio::join!(write(&pool, 100), write(&pool, 100), write(&pool, 100));
+    let mut started = Vec::new();
+    for order in 1..=20_i64 {
+        let mut tx = begin(&pool).await.expect("begin");
+        let start = sagas.start(&mut tx, SAGA, &order.to_string(), &order).await.expect("start");
+        tx.commit().await.expect("commit");
+        start.clone().committed();
+        started.push(start);
+    }
+    for (order, start) in (1..).zip(started) {
+        let end = start.over().within(Duration::from_secs(60)).await.expect("asked");
+        let right = if order % 10 == 0 { End::Compensated } else { End::Completed };
+        assert_eq!(end, Some(right), "order {order}");
+    }
+    let counters = Postgres::counters(&direct).await.expect("counters");
+    let counters: Vec<_> =
+        counters.into_iter().map(|(k, n)| (format!("counting {k}"), n)).collect();
+    assert_eq!(counters.iter().map(|(_, n)| n).sum::<i64>(), 300);
+    let mut wrong = None;
+    for _ in 0..600 {
+        let applied = Postgres::applied(&direct).await.expect("applied");
+        wrong = check_applied(&counters, &applied).err();
+        if wrong.is_none() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(wrong, None);
+    relay.stop().await;
+    engine.stop().await;
+    for consumer in running {
+        consumer.stop().await;
     }
 }

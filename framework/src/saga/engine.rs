@@ -31,7 +31,7 @@ use crate::{
     Error, Result, Storage, cap,
     message::check_source,
     pulse,
-    storage::{Own, check_schema, saga_owner},
+    storage::{self, Own, check_schema, saga_owner},
 };
 
 pub use over::Over;
@@ -126,12 +126,14 @@ impl<DB: Storage> Sagas<DB> {
     /// [`Error::NotMigrated`] and its kin when the database's tables do not fit this program.
     pub async fn run(&self) -> Result<SagasHandle> {
         let pool = self.0.pool.now();
-        pool.limit(check_schema(&pool)).await?;
         pool.limit(DB::check_session(&pool)).await?;
+        pool.limit(check_schema(&pool)).await?;
         self.0.look_at_versions().await?;
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         tasks.spawn(work::run(Arc::clone(&self.0), stop.clone()));
         tasks.spawn(keep::run(Arc::clone(&self.0), stop.clone()));
+        let of = "an engine of sagas".to_owned();
+        tasks.spawn(storage::watch(self.0.pool.clone(), of, stop.clone()));
         tasks.close();
         Ok(SagasHandle { stop, tasks })
     }

@@ -11,6 +11,7 @@ mod pulse;
 mod reseal;
 mod retention;
 mod saga;
+mod session;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -124,6 +125,10 @@ impl Base for Postgres {
 
     async fn check_server(pool: &PgPool) -> Result<()> {
         inspect::check_server(pool).await
+    }
+
+    async fn check_session(pool: &PgPool) -> Result<()> {
+        session::check(pool).await
     }
 
     async fn begin_write(pool: PgPool) -> sqlx::Result<Transaction<'static, Self>> {
