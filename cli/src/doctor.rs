@@ -78,6 +78,8 @@ pub(crate) async fn run<DB: Storage>(
             Err(error) => Check::failed("incarnation", error.to_string(), None),
         });
         if usable {
+            checks.push(fit("log", DB::check_sealable(pool).await, "it can be sealed"));
+            checks.push(fit("numbers", DB::check_numbers(pool).await, "enough are left"));
             checks.push(retention(pool).await);
             checks.push(set_aside(pool).await);
             checks.push(sagas(pool).await);

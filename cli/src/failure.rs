@@ -98,6 +98,13 @@ impl From<Error> for Failure {
             | Error::SchemaNewer { .. }
             | Error::HistoryEdited { .. }
             | Error::MigrationInterrupted { .. } => Kind::Schema,
+            error if error.is_read_only() => {
+                let message = format!(
+                    "{error}: the server takes no writes; it is a standby or a replica, or was made \
+                     read-only: give the URL of the primary"
+                );
+                return Self::failed(message);
+            }
             error if error.is_transient() => Kind::Unreachable,
             _ => Kind::Failed,
         };

@@ -167,6 +167,12 @@ impl Error {
         }
     }
 
+    /// Whether the server takes no writes: it is a standby or a replica, or read-only. A fail-over may
+    /// change that, so [`Error::is_transient`] holds as well, except for a file of SQLite.
+    pub fn is_read_only(&self) -> bool {
+        matches!(self, Self::Database { source, .. } if is_read_only(source))
+    }
+
     /// Whether trying again later may help without anybody's help: the connection was lost,
     /// the pool is exhausted, or the database rolled the transaction back to resolve a conflict.
     pub fn is_transient(&self) -> bool {
@@ -196,6 +202,23 @@ fn missing_table(error: &sqlx::Error) -> bool {
         // It names the database first, which may be called so, too.
         Some("42S02") => error.message().contains(".syncline_"),
         _ => table && error.message().starts_with("no such table"),
+    }
+}
+
+/// Whether the server, the session or the file takes no writes.
+fn is_read_only(error: &sqlx::Error) -> bool {
+    #[cfg(feature = "mysql")]
+    if let Some(number) = mysql_number(error) {
+        // ER_OPTION_PREVENTS_STATEMENT, ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION, ER_READ_ONLY_MODE.
+        return matches!(number, 1290 | 1792 | 1836);
+    }
+    let code = error.as_database_error().and_then(|error| error.code());
+    match code.as_deref() {
+        // PostgreSQL: read_only_sql_transaction.
+        Some("25006") => true,
+        // SQLite: READONLY.
+        Some(code) if code.len() != 5 => code.parse::<i32>().is_ok_and(|code| code & 0xff == 8),
+        _ => false,
     }
 }
 

@@ -146,6 +146,11 @@ impl<DB: Served> OwnServer<DB> {
         DB::url(self.port, database)
     }
 
+    /// The directory of its data.
+    pub fn data(&self) -> PathBuf {
+        self.home().join("data")
+    }
+
     /// Makes a new, empty database and returns its URL; its tables are in `place`, if given.
     pub async fn database(&self, place: Option<&Path>) -> String {
         let name = new_name();

@@ -37,6 +37,7 @@ pub(crate) async fn run<DB: Storage>(
     let routes = DB::route_lags(pool).await?;
     let kept = DB::kept(pool, LONG).await?;
     let Delayed { waiting, next } = DB::delayed(pool).await?;
+    let standby = DB::is_standby(pool).await?;
     if output.is_json() {
         let routes: Vec<Value> = routes
             .iter()
@@ -66,11 +67,18 @@ pub(crate) async fn run<DB: Storage>(
         output.json(&json!({
             "head": head, "unsealed": unsealed, "delayed": delayed, "oldest_writer": writer,
             "trimmed": kept.trimmed, "bytes": kept.bytes, "held_back": held_back, "routes": routes,
+            "standby": standby,
         }))?;
     } else {
         output.line(format!(
             "log: up to position {head}; {unsealed} committed messages have none yet"
         ))?;
+        if standby {
+            output.line(
+                "this server is a standby: it may be behind, and what holds messages or retention \
+                 back is told by the primary only",
+            )?;
+        }
         if let Some(next) = next {
             let next = next.to_rfc3339_opts(SecondsFormat::Millis, true);
             output.line(format!(

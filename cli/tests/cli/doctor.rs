@@ -1,7 +1,7 @@
 //! `syncline doctor` on databases on which nothing should run, and the commands that refuse them.
 
-use sqlx::{Connection, Executor, PgConnection, SqliteConnection};
-use syncline_tests::servers::{postgres_database, sqlite_database};
+use sqlx::{Connection, Executor, MySqlConnection, PgConnection, SqliteConnection};
+use syncline_tests::servers::{mariadb_database, postgres_database, sqlite_database};
 
 use crate::{Run, syncline};
 
@@ -93,4 +93,51 @@ fn refused(url: &str, encoding: &str) {
     let (result, text) = check(&run, "encoding");
     assert_eq!(result, "failed", "{text}");
     assert!(text.contains(encoding), "{text}");
+}
+
+/// Transaction ids that are higher than the server's, as a dump brings them to another one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_cannot_be_sealed_is_named() {
+    let Some(url) = postgres_database().await else { return };
+    syncline(&url, "migrate up").expect(0);
+    assert_eq!(check(&syncline(&url, "doctor --json").expect(0), "log").0, "ok");
+    let restored = "UPDATE syncline_seal SET lows = '{}', snapshot = format('%s:%s:',
+        pg_snapshot_xmin(snapshot)::text::bigint + 1000000,
+        pg_snapshot_xmax(snapshot)::text::bigint + 1000000)::pg_snapshot";
+    postgres(&url, restored).await;
+    let (result, text) = check(&syncline(&url, "doctor --json").expect(1), "log");
+    assert_eq!(result, "failed", "{text}");
+    assert!(text.contains("syncline stream rebase"), "{text}");
+    syncline(&url, "stream rebase --head --yes").expect(0);
+    syncline(&url, "doctor").expect(0);
+}
+
+/// MariaDB takes no CHECK on a number that it gives itself: one by hand can use all of them up. The
+/// way out is the one of docs/operating.md.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_number_that_was_given_by_hand_is_named_and_can_be_put_right() {
+    let Some(url) = mariadb_database().await else { return };
+    syncline(&url, "migrate up").expect(0);
+    assert_eq!(check(&syncline(&url, "doctor --json").expect(0), "numbers").0, "ok");
+    let mut connection = MySqlConnection::connect(&url).await.expect("connect");
+    let insert = "INSERT INTO syncline_outbox (topic, data) VALUES ('t', '1')";
+    connection.execute(insert).await.expect("a message");
+    let by_hand = "INSERT INTO syncline_outbox (seq, topic, data)
+                   VALUES (9223372036854775807, 't', '2')";
+    connection.execute(by_hand).await.expect("MariaDB takes it");
+    connection.execute(insert).await.expect_err("no number is left");
+    let (result, text) = check(&syncline(&url, "doctor --json").expect(1), "numbers");
+    assert_eq!(result, "failed", "{text}");
+    assert!(text.contains("9223372036854775807") && text.contains("operating.md"), "{text}");
+
+    let page = include_str!("../../../docs/operating.md");
+    let section = page.split("### A number that was given by hand").nth(1).expect("a section");
+    let code = section.split("```sql").nth(1).and_then(|rest| rest.split("```").next());
+    let procedure = sqlx::AssertSqlSafe(code.expect("SQL").to_owned());
+    connection.execute(sqlx::raw_sql(procedure)).await.expect("the procedure");
+    connection.execute(insert).await.expect("numbers are left again");
+    let numbers = sqlx::query_scalar("SELECT seq FROM syncline_outbox ORDER BY seq");
+    let numbers: Vec<i64> = numbers.fetch_all(&mut connection).await.expect("the numbers");
+    assert_eq!(numbers, [1, 2, 3]);
+    syncline(&url, "doctor").expect(0);
 }

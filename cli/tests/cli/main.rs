@@ -12,6 +12,7 @@ mod python;
 mod relay;
 mod route;
 mod saga;
+mod standby;
 
 use std::process::{Command, Output, Stdio};
 

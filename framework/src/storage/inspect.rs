@@ -77,6 +77,18 @@ pub trait Inspect: Base {
         Ok(None)
     }
 
+    /// Whether the server takes no writes, as a standby or a replica: open transactions are seen
+    /// at the primary only.
+    async fn is_standby(_pool: &Pool<Self>) -> Result<bool> {
+        Ok(false)
+    }
+
+    /// Fails with [`Error::Unfit`](crate::Error::Unfit) when the numbers that new messages are given
+    /// are nearly used up, because another program gave a row a very high one.
+    async fn check_numbers(_pool: &Pool<Self>) -> Result<()> {
+        Ok(())
+    }
+
     /// Messages that are committed and not sealed.
     async fn unsealed(pool: &Pool<Self>) -> Result<i64>;
 

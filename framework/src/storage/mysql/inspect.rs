@@ -25,6 +25,27 @@ const DENIED: [u16; 2] = [1142, 1143];
 
 #[async_trait]
 impl Inspect for MySql {
+    async fn is_standby(pool: &MySqlPool) -> Result<bool> {
+        Ok(Settings::read(pool).await?.is_read_only())
+    }
+
+    async fn check_numbers(pool: &MySqlPool) -> Result<()> {
+        let highest: i64 = sqlx::query_scalar(include_str!("sql/highest_seq.sql"))
+            .fetch_one(pool)
+            .await
+            .map_err(Error::database("read the highest seq of the outbox"))?;
+        match highest < i64::MAX / 2 {
+            true => Ok(()),
+            false => Err(Error::Unfit {
+                setting: "the highest seq of syncline_outbox",
+                found: highest.to_string(),
+                remedy: "another program has given it, and new messages are refused when it is the \
+                         largest number there is: see \"A number that was given by hand\" in \
+                         docs/operating.md",
+            }),
+        }
+    }
+
     async fn unsealed(pool: &MySqlPool) -> Result<i64> {
         sqlx::query_scalar(include_str!("sql/unsealed.sql"))
             .fetch_one(pool)
@@ -102,6 +123,13 @@ impl Inspect for MySql {
         let packet = settings.get("max_allowed_packet");
         let mut findings = vec![
             version(settings.get("version")),
+            finding(
+                "server role",
+                settings.is_read_only(),
+                Level::Failure,
+                if settings.is_read_only() { "read-only, as a replica" } else { "primary" },
+                "connect to the primary: a replica cannot write",
+            ),
             finding(
                 "max_allowed_packet",
                 packet.parse().unwrap_or(u64::MAX) < PACKET,

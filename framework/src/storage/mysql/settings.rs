@@ -33,6 +33,11 @@ impl Settings {
         matches!(self.get(name).to_ascii_uppercase().as_str(), "ON" | "1" | "TRUE")
     }
 
+    /// Whether it is a replica, or as good as one.
+    pub(super) fn is_read_only(&self) -> bool {
+        self.on("read_only") || self.on("super_read_only")
+    }
+
     /// Refuses what loses committed messages, and what cannot give positions in one order.
     pub(super) fn check(&self) -> Result<()> {
         let remedy = "connect to the primary: positions are given out there";

@@ -18,6 +18,13 @@ const LONG: i64 = 300;
 
 #[async_trait]
 impl Inspect for Postgres {
+    async fn is_standby(pool: &PgPool) -> Result<bool> {
+        sqlx::query_scalar(include_str!("sql/standby.sql"))
+            .fetch_one(pool)
+            .await
+            .map_err(Error::database("ask whether the server is a standby"))
+    }
+
     async fn unsealed(pool: &PgPool) -> Result<i64> {
         sqlx::query_scalar(include_str!("sql/unsealed.sql"))
             .fetch_one(pool)
