@@ -20,7 +20,7 @@ use syncline::{
     },
 };
 use syncline_tests::{
-    gate::Gate,
+    gate::{Flow, Gate},
     kit::{Kit, check_applied},
     orders::{EFFECTS, SAGA, SOURCE, definition, is_refused, participant},
     relays::{noting, write},
@@ -112,7 +112,7 @@ impl<DB: Kit> Campaign<DB> {
     /// A publisher to `targets`, by way of a gate.
     async fn publisher(&mut self, targets: &[String]) -> PushPublisher {
         let gate = Gate::before_each(targets.to_vec()).await;
-        let publisher = PushPublisher::builder(&format!("http://127.0.0.1:{}/", gate.port()))
+        let publisher = PushPublisher::builder(format!("http://127.0.0.1:{}/", gate.port()))
             .secret(Secret::parse(SECRET).expect("a secret"))
             .timeout(Duration::from_secs(5))
             .build();
@@ -198,7 +198,7 @@ impl<DB: Kit> Campaign<DB> {
             faults.abort();
             drop(faults.await);
         }
-        self.gates.iter().for_each(|gate| gate.new_ones(syncline_tests::gate::Flow::Open));
+        self.gates.iter().for_each(|gate| gate.new_ones(Flow::Open));
     }
 
     /// How many messages and effects there are, and how many sagas are over.
@@ -249,8 +249,8 @@ async fn watch<DB: Kit>(
     while !done().await {
         sleep(Duration::from_millis(250)).await;
         let now = campaign.moved().await;
-        for part in 0..2 {
-            if now[part] != last.0[part] {
+        for (part, moved) in now.iter().enumerate() {
+            if *moved != last.0[part] {
                 last.1[part] = Instant::now();
             }
         }
