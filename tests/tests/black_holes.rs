@@ -230,6 +230,8 @@ async fn work<DB: Kit>(pool: &Pool<DB>, until: Instant) -> i64 {
             }
             // The customer's order before is under way.
             Err(StartError::Locked { .. }) => drop(tx),
+            // A deadlock with an engine: the transaction is run again.
+            Err(StartError::Storage(error)) if error.is_transient() => drop(tx),
             Err(error) => panic!("order {order}: {error}"),
         }
         sleep(Duration::from_millis(100)).await;
