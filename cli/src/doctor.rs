@@ -10,7 +10,7 @@ use syncline::{
 
 use crate::{
     failure::{Failure, Outcome},
-    outbox::lag::{LONG, size},
+    outbox::lag::{LONG, problems, size},
     output::Output,
 };
 
@@ -81,6 +81,7 @@ pub(crate) async fn run<DB: Storage>(
             checks.push(fit("log", DB::check_sealable(pool).await, "it can be sealed"));
             checks.push(fit("numbers", DB::check_numbers(pool).await, "enough are left"));
             checks.push(retention(pool).await);
+            checks.push(routes(pool).await);
             checks.push(set_aside(pool).await);
             checks.push(sagas(pool).await);
         }
@@ -133,6 +134,27 @@ async fn retention<DB: Storage>(pool: &Pool<DB>) -> Check {
             advice: Some(
                 "see `syncline outbox lag`: what waits keeps the log from being trimmed".to_owned(),
             ),
+        },
+    }
+}
+
+/// Shards of routes that do not move.
+async fn routes<DB: Storage>(pool: &Pool<DB>) -> Check {
+    const NAME: &str = "routes";
+    let lags = match DB::route_lags(pool).await {
+        Ok(lags) => lags,
+        Err(error) => return Check::failed(NAME, error.to_string(), None),
+    };
+    let found = problems(&lags);
+    match found.is_empty() {
+        true => {
+            Check::ok(NAME, format!("{} shards, no reason known why one would wait", lags.len()))
+        }
+        false => Check {
+            name: NAME,
+            level: Level::Warning,
+            found: found.join("; "),
+            advice: Some("what these shards carry waits: `syncline route list`".to_owned()),
         },
     }
 }

@@ -131,9 +131,7 @@ pub enum Error {
         problem: String,
     },
     /// What a reader wants is no longer kept.
-    #[error(
-        "what follows position {position} is no longer kept: this log begins after position {kept}; start the reader anew from a copy of the data; or, if it can do without what was between, give that up at the consumer (`syncline inbox skip CONSUMER --source SOURCE --stream STREAM --to {kept}`) and go on from there at the source (`syncline route rewind ROUTE --to {kept}`)"
-    )]
+    #[error("{}", trimmed(*position, *kept, "syncline inbox skip CONSUMER --source SOURCE --stream STREAM", "ROUTE"))]
     Trimmed {
         /// The reader's place.
         position: i64,
@@ -300,6 +298,17 @@ pub(crate) fn is_transient_handler_error(error: &(dyn std::error::Error + 'stati
         cause = error.source();
     }
     false
+}
+
+/// That what a reader wants is no longer kept, with the commands that cure it: the one that skips it
+/// at the consumer, without its place, and the one of `route`.
+pub(crate) fn trimmed(position: i64, kept: i64, skip: &str, route: &str) -> String {
+    format!(
+        "what follows position {position} is no longer kept: this log begins after position {kept}; \
+         start the reader anew from a copy of the data; or, if it can do without what was between, \
+         give that up at the consumer (`{skip} --to {kept}`) and go on from there at the source \
+         (`syncline route rewind {route} --to {kept}`)"
+    )
 }
 
 /// An error with its causes.

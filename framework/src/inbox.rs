@@ -50,7 +50,9 @@ pub(crate) fn compare<'a>(
         // Progress moves the watermark only where its last message is the one applied, so
         // that it can never step over a lost one.
         None if row.is_followed_by(last) => {
-            News::Apply(fresh.into(), after(if last.is_anchor() { row.last } else { last }))
+            // A source that is behind what was skipped here does not say what stands there.
+            let behind = last.is_anchor() || through < row.last.position;
+            News::Apply(fresh.into(), after(if behind { row.last } else { last }))
         }
         None if last.position > row.watermark => News::Gap,
         None => News::Apply(fresh.into(), *row),
@@ -171,6 +173,9 @@ mod tests {
             assert_eq!(news, Some((vec![8], 8, 8)));
         }
         assert_eq!(positions(&compare_batch(&began, &batch(7, &[8], 8))), None);
+        // A source that is not yet there takes nothing of that back, and one that is tells more.
+        assert_eq!(positions(&compare_batch(&began, &batch(2, &[], 4))), Some((vec![], 6, 5)));
+        assert_eq!(positions(&compare_batch(&began, &batch(2, &[], 7))), Some((vec![], 7, 2)));
         // From START nothing fits but the first message.
         assert_eq!(positions(&compare_batch(&row(5, 5), &anchored(0, &[8], 8))), None);
     }

@@ -4,7 +4,7 @@
 use sqlx::Pool;
 
 use crate::{
-    Result, Storage,
+    Error, Result, Storage,
     message::Position,
     storage::{NewShard, RouteRow},
 };
@@ -12,7 +12,7 @@ use crate::{
 /// The shards of `route` (of every route, with `None`), in order, also those that are closed.
 ///
 /// # Errors
-/// [`Error::Database`](crate::Error::Database).
+/// [`Error::Database`].
 ///
 /// ```
 /// # #[cfg(feature = "sqlite")]
@@ -32,7 +32,7 @@ pub async fn list<DB: Storage>(pool: &Pool<DB>, route: Option<&str>) -> Result<V
 /// no such route.
 ///
 /// # Errors
-/// [`Error::Database`](crate::Error::Database).
+/// [`Error::Database`].
 pub async fn pause<DB: Storage>(pool: &Pool<DB>, route: &str) -> Result<bool> {
     Ok(DB::set_paused(pool, route, true).await? > 0)
 }
@@ -40,7 +40,7 @@ pub async fn pause<DB: Storage>(pool: &Pool<DB>, route: &str) -> Result<bool> {
 /// Lets a paused `route` go on. False when there is no such route.
 ///
 /// # Errors
-/// [`Error::Database`](crate::Error::Database).
+/// [`Error::Database`].
 pub async fn resume<DB: Storage>(pool: &Pool<DB>, route: &str) -> Result<bool> {
     Ok(DB::set_paused(pool, route, false).await? > 0)
 }
@@ -49,8 +49,12 @@ pub async fn resume<DB: Storage>(pool: &Pool<DB>, route: &str) -> Result<bool> {
 /// know what they have applied: it has no second effect. What the relays under way still save
 /// is refused. False when there is no such route, or the log does not reach so far.
 ///
+/// Nothing is skipped by it: forward it goes only over what is no longer kept.
+///
 /// # Errors
-/// [`Error::Database`](crate::Error::Database).
+/// [`Error::Definition`] when a shard has not sent all up to `position`, and
+/// [`Error::Trimmed`] when what follows it is no longer kept; nothing is changed then.
+/// [`Error::Database`].
 pub async fn rewind<DB: Storage>(pool: &Pool<DB>, route: &str, position: Position) -> Result<bool> {
     let rows = list(pool, Some(route)).await?;
     let Some(first) = rows.first() else { return Ok(false) };
@@ -63,11 +67,30 @@ pub async fn rewind<DB: Storage>(pool: &Pool<DB>, route: &str, position: Positio
         let version = row.key.version;
         let after = versions.iter().find(|known| known.version == version).map(|v| v.after);
         let until = versions.iter().find(|known| known.version == version + 1).map(|v| v.after);
-        let at = position.max(after.unwrap_or_default());
+        let at = position.max(after.unwrap_or_default()).min(until.unwrap_or(position));
         let closed = until.is_some_and(|until| until <= position);
         NewShard { key: row.key, at, closed }
     };
-    let to: Vec<_> = rows.into_iter().map(place).collect();
+    let to: Vec<_> = rows.iter().cloned().map(place).collect();
+    let kept = DB::trimmed(pool).await?.position;
+    let reach = |row: &RouteRow| row.checkpoint.cursor.position.max(kept);
+    let unsent = rows.iter().zip(&to).filter(|(row, to)| !row.closed && to.at > reach(row));
+    if let Some((row, _)) = unsent.min_by_key(|(row, _)| reach(row)) {
+        return Err(unsent_before(row, reach(row), position));
+    }
     DB::rewind(pool, &to).await?;
     Ok(true)
+}
+
+/// That a rewind would go over what a shard has not sent.
+fn unsent_before(row: &RouteRow, reach: Position, position: Position) -> Error {
+    let RouteRow { key, stream, checkpoint, .. } = row;
+    let (at, shard) = (checkpoint.cursor.position, key.shard);
+    let problem = format!(
+        "shard {shard} has sent up to position {at} only, and a rewind skips nothing: rewind to {reach} \
+         or before it; what the consumer is to do without is given up there (`syncline inbox skip \
+         CONSUMER --source SOURCE --stream {stream} --shard {shard} --to {position}`), and the route \
+         goes on from there by itself"
+    );
+    Error::Definition { what: "route", name: key.route.clone(), problem }
 }

@@ -78,8 +78,8 @@ pub(crate) async fn run<DB: Storage>(
         )))?;
     }
     output.line(format!(
-        "the source goes on from there with the stream's next message, or at once after `syncline \
-         route rewind ROUTE --to {to}` there"
+        "the source goes on from there when it next hears from this consumer; where it no longer \
+         keeps what was between, after `syncline route rewind ROUTE --to {to}` there"
     ))?;
     Ok(Outcome::Done)
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use sqlx::Pool;
 use syncline::{
     Storage,
-    storage::{Delayed, Kept, RouteLag},
+    storage::{Delayed, Kept, RouteLag, RouteProblem},
 };
 
 use crate::{
@@ -54,6 +54,7 @@ pub(crate) async fn run<DB: Storage>(
                     "updated_at": route.updated_at,
                     "state": state(route),
                     "alarm_at": route.alarm_at,
+                    "problem": problem(route),
                 })
             })
             .collect();
@@ -113,6 +114,9 @@ pub(crate) async fn run<DB: Storage>(
             let header =
                 ["route", "stream", "shard", "position", "behind", "oldest", "checkpoint", "state"];
             output.table(header, rows)?;
+            for line in problems(&routes) {
+                output.line(line)?;
+            }
         }
     }
     let worst = routes.iter().map(|route| route.behind).max().unwrap_or(0);
@@ -136,13 +140,35 @@ pub(crate) fn size(kept: &Kept) -> Vec<String> {
 }
 
 /// What is to be said of a route at once.
-pub(crate) fn state(route: &RouteLag) -> &'static str {
-    match route {
-        RouteLag { lost: true, .. } => "lost",
-        RouteLag { alarm_at: Some(_), .. } => "alarm",
-        RouteLag { paused: true, .. } => "paused",
+pub(crate) fn state(route: &RouteLag) -> &str {
+    let kind = route.problem.as_ref().map(|problem| problem.kind.as_str());
+    match (kind, route) {
+        // An operator must do something, whatever else there is.
+        (Some(kind @ ("trimmed" | "refused" | "diverged")), _) => kind,
+        (_, RouteLag { lost: true, .. }) => "lost",
+        (_, RouteLag { alarm_at: Some(_), .. }) => "alarm",
+        (_, RouteLag { paused: true, .. }) => "paused",
+        (Some(kind), _) => kind,
         _ => "on",
     }
+}
+
+/// Why a shard does not move, as JSON.
+pub(crate) fn problem(route: &RouteLag) -> Value {
+    let document = |RouteProblem { kind, text, since }: &RouteProblem| json!({"kind": kind, "text": text, "since": since});
+    route.problem.as_ref().map_or(Value::Null, document)
+}
+
+/// Why shards do not move, as a line each, escaped.
+pub(crate) fn problems(routes: &[RouteLag]) -> Vec<String> {
+    let line = |route: &RouteLag| {
+        let RouteProblem { kind, text, since } = route.problem.as_ref()?;
+        let (name, shard, ago) = (&route.route, shard(route), text::ago(Some(*since)));
+        let since = text::time(*since);
+        let line = format!("{name} shard {shard}: {kind} since {since} ({ago}): {text}");
+        Some(text::escape(&line))
+    };
+    routes.iter().filter_map(line).collect()
 }
 
 /// The shard, with the version of its stream where that is not the first.

@@ -6,7 +6,7 @@ use syncline::Storage;
 
 use crate::{
     failure::{Failure, Outcome},
-    outbox::lag::{shard, state},
+    outbox::lag::{problem, problems, shard, state},
     output::Output,
     text,
 };
@@ -28,6 +28,7 @@ pub(crate) async fn run<DB: Storage>(
                     "state": state(route),
                     "paused": route.paused,
                     "alarm_at": route.alarm_at,
+                    "problem": problem(route),
                     "position": route.position,
                     "behind": route.behind,
                     "oldest": route.oldest,
@@ -55,5 +56,8 @@ pub(crate) async fn run<DB: Storage>(
     });
     let header = ["route", "stream", "shard", "state", "position", "behind", "checkpoint"];
     output.table(header, rows)?;
+    for line in problems(&routes) {
+        output.line(line)?;
+    }
     Ok(Outcome::Done)
 }

@@ -89,6 +89,12 @@ mod case {
         applied(&[1, 2, 3, 4, 3, 4, 5]).await;
         let said = reapply("c", "--to 4 --yes").expect(0).stdout;
         assert!(said.contains("goes back to 4") && said.contains("route rewind"), "{said}");
+        // A checkpoint is saved a little later than it is reached.
+        eventually("the route is there", async || {
+            let list = syncline(url, "route list --json").expect(0).json();
+            (list[0]["position"] == json!(5)).then_some(())
+        })
+        .await;
         syncline(url, "route rewind login --to 4").expect(0);
         applied(&[1, 2, 3, 4, 3, 4, 5, 5]).await;
         relay.stop().await;
@@ -154,6 +160,16 @@ mod case {
             })
         })
         .await;
+        // So it is told from outside, with the same commands.
+        let list = eventually("the list says what to do", async || {
+            let list = syncline(url, "route list").expect(0).stdout;
+            list.contains("trimmed since").then_some(list)
+        })
+        .await;
+        assert!(list.contains(&told), "{list}");
+        let lag = syncline(url, "outbox lag --json").expect(0).json();
+        assert_eq!(lag["routes"][0]["state"], json!("trimmed"));
+        assert_eq!(lag["routes"][0]["problem"]["text"], json!(told));
         // The commands as they are told, but for the consumer's name.
         let told = told.replace("CONSUMER", "c");
         let mut commands = told.split('`').filter_map(|text| text.strip_prefix("syncline "));
@@ -171,6 +187,11 @@ mod case {
         applied(&[1, 2, 3, 4, 5, 6, 5, 6, 7]).await;
         write(8).await;
         applied(&[1, 2, 3, 4, 5, 6, 5, 6, 7, 8]).await;
+        eventually("nothing is wrong any more", async || {
+            let lag = syncline(url, "outbox lag --json").expect(0).json();
+            (lag["routes"][0]["state"] == json!("on")).then_some(())
+        })
+        .await;
         relay.stop().await;
     }
 }

@@ -2,16 +2,97 @@
 
 use crate::on_each;
 
-on_each!(routes_are_listed_paused_and_sent_again);
+on_each!(routes_are_listed_paused_and_sent_again, why_a_route_does_not_move_is_shown);
 
 mod case {
     use std::time::Duration;
 
+    use async_trait::async_trait;
     use serde_json::json;
-    use syncline::{Message, Relay, Route, Stream, begin, enqueue, relay::RouteState};
+    use syncline::{
+        Message, Relay, Route, Stream, begin, enqueue,
+        message::Batch,
+        relay::RouteState,
+        transport::{Ack, PublishError, Publisher},
+    };
     use syncline_tests::relays::{Direct, eventually, noting};
 
     use crate::{Open, syncline};
+
+    /// A target that takes no message of topic `user.large`.
+    struct Narrow(Direct);
+
+    #[async_trait]
+    impl Publisher for Narrow {
+        async fn publish(&self, batch: &Batch) -> Result<Ack, PublishError> {
+            if batch.messages.iter().any(|message| message.topic == "user.large") {
+                let (target, reason) = ("the proxy".to_owned(), "it answered 413".to_owned());
+                return Err(PublishError::Refused { target, reason });
+            }
+            self.0.publish(batch).await
+        }
+    }
+
+    pub(super) async fn why_a_route_does_not_move_is_shown<DB: Open + syncline_tests::kit::Kit>(
+        url: &str,
+    ) {
+        syncline(url, "migrate up").expect(0);
+        let pool = DB::open(url).await;
+        DB::prepare(&pool).await.unwrap();
+        let direct = Direct::to(noting("c", pool.clone()).build().unwrap());
+        let relay = Relay::builder("/tests", pool.clone())
+            .stream(Stream::new("users").topic("user.*"))
+            .route(Route::new("login", "users", Narrow(direct)))
+            .options(|options| options.max_backoff = Duration::from_millis(200))
+            .start()
+            .await
+            .unwrap();
+        let mut tx = begin(&pool).await.unwrap();
+        for (n, topic) in [(1, "user.small"), (2, "user.large"), (3, "user.small")] {
+            let message = Message::json(topic, &n).unwrap().key("key 0");
+            let _ = enqueue(&mut tx, &message).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        let words = ["refused since", "position 2", "user.large", "\"key 0\"", "1 bytes", "413"];
+        let lag = eventually("it is shown", async || {
+            let now = syncline(url, "outbox lag --json").expect(0).json();
+            let lag = syncline(url, "outbox lag").expect(0).stdout;
+            let saved = now["routes"][0]["position"] == json!(1);
+            (lag.contains("refused since") && saved).then_some(lag)
+        })
+        .await;
+        assert!(words.iter().all(|word| lag.contains(word)), "{lag}");
+        let list = syncline(url, "route list").expect(0).stdout;
+        assert!(words.iter().all(|word| list.contains(word)), "{list}");
+        let lag = syncline(url, "outbox lag --json").expect(0).json();
+        for route in [&lag["routes"][0], &syncline(url, "route list --json").expect(0).json()[0]] {
+            assert_eq!((&route["state"], &route["position"]), (&json!("refused"), &json!(1)));
+            let problem = &route["problem"];
+            assert_eq!(problem["kind"], json!("refused"));
+            let text = problem["text"].as_str().unwrap();
+            assert!(text.contains("position 2") && problem["since"].is_string(), "{problem}");
+        }
+        let report = syncline(url, "doctor --json").expect(0).json();
+        let checks = report["checks"].as_array().unwrap();
+        let check = checks.iter().find(|check| check["check"] == json!("routes")).unwrap();
+        assert_eq!(check["result"], json!("warning"));
+        assert!(check["found"].as_str().unwrap().contains("position 2"), "{check}");
+
+        // Nothing is skipped by a rewind, and it says so.
+        let said = syncline(url, "route rewind login --to 2").expect(1).stderr;
+        let words = ["up to position 1 only", "inbox skip CONSUMER", "--shard 0 --to 2"];
+        assert!(words.iter().all(|word| said.contains(word)), "{said}");
+        let skip = "inbox skip c --source /tests --stream users --shard 0 --to 2 --yes";
+        syncline(url, skip).expect(0);
+        eventually("it goes on", async || {
+            let lag = syncline(url, "outbox lag --json").expect(0).json();
+            let route = &lag["routes"][0];
+            (route["behind"] == json!(0) && route["problem"].is_null()).then_some(())
+        })
+        .await;
+        assert!(syncline(url, "doctor").expect(0).stdout.contains("no reason known"));
+        relay.stop().await;
+    }
 
     pub(super) async fn routes_are_listed_paused_and_sent_again<
         DB: Open + syncline_tests::kit::Kit,

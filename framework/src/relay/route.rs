@@ -2,7 +2,11 @@
 //! acknowledged prefix; after a failure the window is drained and sent again from there.
 
 mod answer;
+mod fill;
+mod idle;
 mod incarnation;
+mod refused;
+mod trouble;
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,24 +16,21 @@ use tokio::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
+use self::{refused::Suspect, trouble::Trouble};
 use super::{
     RouteState, Shared,
     backoff::Backoff,
-    carried::{Carried, Gather},
+    carried::Carried,
     position::resume,
     window::{Landed, Window},
     work::Work,
 };
 use crate::{
     Error, Result, Storage,
-    message::{Batch, Continues, Envelope, Position},
+    message::{Continues, Position},
     storage::{Checkpoint, Lease, Save, ShardKey},
     transport::Publisher,
 };
-
-/// So many batches are under way without a wait for more messages: one at the consumer and one
-/// at its door. Only full ones fill the rest of the window.
-const AT_ONCE: usize = 2;
 
 /// What a sender is to do about its lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +71,10 @@ pub(super) struct Sender<DB: Storage> {
     hold: watch::Receiver<Hold>,
     backoff: Backoff,
     work: Arc<Work>,
+    /// Why it does not move.
+    trouble: Trouble,
+    /// The most messages in one batch, while the target refuses larger ones.
+    most: Option<u32>,
 }
 
 impl<DB: Storage> Sender<DB> {
@@ -83,7 +88,8 @@ impl<DB: Storage> Sender<DB> {
         work: Arc<Work>,
     ) -> Self {
         let backoff = Backoff::new(shared.options.max_backoff);
-        Self { shared, key, publisher, carried, lease, hold, backoff, work }
+        let (trouble, most) = Default::default();
+        Self { shared, key, publisher, carried, lease, hold, backoff, work, trouble, most }
     }
 
     pub(super) async fn run(mut self) -> End {
@@ -94,13 +100,8 @@ impl<DB: Storage> Sender<DB> {
             };
             self.work.failed(&error);
             let pause = match &error {
-                Error::Trimmed { .. } => self.trimmed(&error),
-                error => {
-                    tracing::warn!(route = self.key.route, %error, "route failed; trying again");
-                    let pause = self.backoff.failed();
-                    self.tell_backoff(error.to_string());
-                    pause
-                }
+                Error::Trimmed { position, kept } => self.trimmed(*position, *kept).await,
+                error => self.failed(error).await,
             };
             self.pause(pause).await;
             match *self.hold.borrow() {
@@ -121,6 +122,7 @@ impl<DB: Storage> Sender<DB> {
                 problem: "its row was deleted: start the relay again".to_owned(),
             });
         };
+        self.trouble.is_stored(row.problem.as_ref());
         // A place may be named only by its position, and be no longer kept.
         let Checkpoint { cursor, last } = row.checkpoint;
         let kept = pool.limit(DB::trimmed(&pool)).await?.position <= cursor.position;
@@ -140,6 +142,7 @@ impl<DB: Storage> Sender<DB> {
             progress_at: None,
             window: Window::default(),
             ahead: None,
+            suspect: None,
             life,
             sender: self,
         };
@@ -149,22 +152,6 @@ impl<DB: Storage> Sender<DB> {
             run.save_now(matches!(end, Ok(End::Closed))).await;
         }
         end
-    }
-
-    /// What is to be sent next is no longer kept: an operator must decide. Returns how long to
-    /// wait before it is looked at again.
-    fn trimmed(&self, error: &Error) -> Duration {
-        let (route, shard) = (&self.key.route, self.key.shard);
-        let error = super::status::told(error, &self.key, &self.carried.origin);
-        tracing::error!(route, shard, error, "route stopped: it came too late");
-        let state = RouteState::Trimmed { error };
-        self.shared.board.tell(&self.key, None, state);
-        self.shared.options.max_backoff
-    }
-
-    fn tell_backoff(&self, error: String) {
-        let failures = self.backoff.failures();
-        self.shared.board.tell(&self.key, None, RouteState::Backoff { failures, error });
     }
 
     /// Waits, unless the relay stops or the lease is to go.
@@ -201,6 +188,8 @@ struct Run<'a, DB: Storage> {
     window: Window,
     /// A page that is read before it is asked for.
     ahead: Option<AbortOnDropHandle<()>>,
+    /// A message that was refused alone, until the consumer has said where it is.
+    suspect: Option<Suspect>,
     /// The life of the database server that all of this was read in.
     life: u64,
 }
@@ -223,7 +212,7 @@ impl<DB: Storage> Run<'_, DB> {
             let leaving = held == Hold::GiveBack || stop.is_cancelled();
             let room = self.window.len() < self.window_size() && !leaving;
             let least = self.least();
-            if room && self.fill(least).await? {
+            if room && (self.ask_suspected() || self.fill(least).await?) {
                 continue;
             }
             self.save_soon();
@@ -272,94 +261,9 @@ impl<DB: Storage> Run<'_, DB> {
         }
     }
 
-    /// One batch at a time until the consumer has answered: what it begins with, it must get
-    /// first.
-    fn window_size(&self) -> usize {
-        match self.told {
-            None => 1,
-            Some(_) => self.sender.backoff.window(self.sender.shared.options.window),
-        }
-    }
-
-    /// How many positions there must be before more is read. While the consumer has one batch in
-    /// its hands and the next one at its door, what arrives meanwhile goes together: else each
-    /// message would cost a transaction of its own, and a queue build up before the consumer.
-    fn least(&self) -> i64 {
-        let (carried, full) = (&self.sender.carried, self.full());
-        let ends = carried.until.map(|until| until.0 - self.read.cursor.position.0);
-        match self.window.under_way() < AT_ONCE {
-            true => 1,
-            false => ends.map_or(full, |ends| full.min(ends)).max(1),
-        }
-    }
-
-    /// How many positions are looked at for one batch.
-    fn full(&self) -> i64 {
-        let Sender { shared, carried, .. } = &*self.sender;
-        i64::from(shared.options.batch_messages) * i64::from(carried.pages())
-    }
-
     fn tell(&self, state: RouteState) {
         let position = Some(self.acked.cursor.position);
         self.sender.shared.board.tell(&self.sender.key, position, state);
-    }
-
-    /// Gathers one batch and sends it; false when there are less than `least` positions to read.
-    async fn fill(&mut self, least: i64) -> Result<bool> {
-        let Sender { shared, publisher, carried, .. } = &*self.sender;
-        let head = (*shared.head.borrow()).min(carried.until.unwrap_or(Position(i64::MAX)));
-        if head.0 - self.read.cursor.position.0 < least {
-            return Ok(false);
-        }
-        let mut batch = Gather::new(carried, self.read, shared.options.page());
-        // A shard finds little in a page, and a seal may be one of few rows: it looks at so many
-        // that a batch is worth sending.
-        let upto = head.min(Position(self.read.cursor.position.0 + self.full()));
-        while batch.end.cursor.position < upto {
-            let page = shared.pages.read(&shared.ready, self.life, batch.end.cursor, head).await?;
-            self.sender.work.succeeded();
-            let ahead = shared.pages.read_ahead(&shared.ready, self.life, &page, head);
-            self.ahead = ahead.or(self.ahead.take());
-            if !batch.take(&page) {
-                break;
-            }
-        }
-        let (messages, end) = (batch.messages, batch.end);
-        let batch = (!messages.is_empty()).then(|| self.batch(messages, &end));
-        self.window.push(end, self.acked.cursor.position, publisher, batch);
-        self.read = end;
-        self.tell(RouteState::Sending);
-        Ok(true)
-    }
-
-    fn batch(&self, messages: Vec<Envelope>, end: &Checkpoint) -> Batch {
-        let continues = self.continues.clone();
-        Batch { continues, ..self.sender.carried.batch(messages, end) }
-    }
-
-    /// Whether this version is at its end, and the consumer has said so.
-    fn is_finished(&self) -> bool {
-        self.sender.carried.until.is_some_and(|until| self.told.is_some_and(|told| told >= until))
-    }
-
-    /// Tells the consumer how far the log was looked at, when that is due: an empty batch.
-    fn tell_progress(&mut self) -> bool {
-        let Sender { shared, publisher, carried, .. } = &*self.sender;
-        let at = self.acked.cursor.position;
-        // The end of a version is told at once, and when nothing else was.
-        let last = self.continues.is_some() || carried.until.is_some_and(|until| at >= until);
-        if !last && self.told.unwrap_or(self.began) >= at {
-            self.progress_at = None;
-            return false;
-        }
-        let due = *self.progress_at.get_or_insert_with(|| shared.progress_slot());
-        if !last && Instant::now() < due {
-            return false;
-        }
-        self.progress_at = None;
-        let batch = self.batch(Vec::new(), &self.acked);
-        self.window.push(self.acked, self.acked.cursor.position, publisher, Some(batch));
-        true
     }
 
     /// Hands in what was acknowledged, unless a checkpoint is being saved.

@@ -5,20 +5,39 @@ use std::sync::{Mutex, PoisonError};
 use serde::Serialize;
 
 use crate::{
-    Error,
-    message::{Origin, Position},
+    message::{Envelope, Origin, Position},
     storage::ShardKey,
+    transport::PublishError,
 };
 
-/// The commands of an error with the names of this route: what can be pasted, but for the consumer's
-/// name, which is not known here.
-pub(super) fn told(error: &Error, key: &ShardKey, origin: &Origin) -> String {
-    let stream = format!("--stream {} --shard {}", origin.stream, key.shard);
-    error
-        .to_string()
-        .replace("--source SOURCE", &format!("--source {}", origin.source))
-        .replace("--stream STREAM", &stream)
-        .replace("route rewind ROUTE", &format!("route rewind {}", key.route))
+/// That what follows `position` is no longer kept, with the commands of this route: what can be
+/// pasted, but for the consumer's name, which is not known here.
+pub(super) fn trimmed(position: i64, kept: i64, key: &ShardKey, origin: &Origin) -> String {
+    let skip = skip(origin, key.shard);
+    crate::error::trimmed(position, kept, &skip, &key.route)
+}
+
+/// That a target refuses a message, and what an operator can do.
+pub(super) fn refused(
+    error: &PublishError,
+    message: &Envelope,
+    key: &ShardKey,
+    origin: &Origin,
+) -> String {
+    let (id, position) = (message.id, message.position);
+    let (topic, bytes) = (&message.topic, message.data.len());
+    let of_key = message.key.as_ref().map_or("no key".to_owned(), |key| format!("key {key:?}"));
+    let skip = skip(origin, key.shard);
+    format!(
+        "message {id} at position {position} (topic {topic}, {of_key}, {bytes} bytes) is refused, and \
+         what follows it in this shard waits: {error}; raise the target's limit or mend what it \
+         refuses, and it goes on by itself; or, if the consumer can do without this message, give it \
+         up there (`{skip} --to {position}`)"
+    )
+}
+
+fn skip(Origin { source, stream, .. }: &Origin, shard: i32) -> String {
+    format!("syncline inbox skip CONSUMER --source {source} --stream {stream} --shard {shard}")
 }
 
 /// What a shard of a route is doing.
@@ -38,6 +57,14 @@ pub enum RouteState {
         /// So many failures in a row.
         failures: u32,
         /// The last one.
+        error: String,
+    },
+    /// The target refuses a message for good, or everything: what follows waits. It is tried again
+    /// now and then.
+    Refused {
+        /// Where the message stands; none when the target refuses an empty batch, too.
+        position: Option<Position>,
+        /// The message's id, topic, key and size, what the target said, and what to do.
         error: String,
     },
     /// The target has applied what is not in this log: one of the two databases was restored
@@ -64,6 +91,19 @@ pub enum RouteState {
         /// What is in force, and what to do.
         error: String,
     },
+}
+
+impl RouteState {
+    /// The tag and the text of one in which the shard does not move, and that is stored.
+    pub(super) fn problem(&self) -> Option<(&'static str, &str)> {
+        match self {
+            Self::Backoff { error, .. } => Some(("backoff", error)),
+            Self::Refused { error, .. } => Some(("refused", error)),
+            Self::Diverged { error } => Some(("diverged", error)),
+            Self::Trimmed { error } => Some(("trimmed", error)),
+            _ => None,
+        }
+    }
 }
 
 /// A shard of a route, as [`RelayHandle::status`](super::RelayHandle::status) tells it.

@@ -22,8 +22,7 @@ struct Flight {
     end: Checkpoint,
     /// What was acknowledged when it was sent.
     acked: Position,
-    /// Where its messages stand.
-    sent: Vec<Position>,
+    sent: Option<Arc<Batch>>,
     /// None where there was nothing of the stream: there is nothing to send.
     answer: Option<JoinHandle<Result<Ack, PublishError>>>,
 }
@@ -34,8 +33,8 @@ pub(super) struct Landed {
     pub(super) end: Checkpoint,
     /// What was acknowledged when it was sent: its answer knows of no more.
     pub(super) acked: Position,
-    /// Where its messages stand.
-    pub(super) sent: Vec<Position>,
+    /// The batch, where there was something to send.
+    pub(super) sent: Option<Arc<Batch>>,
     /// None where there was nothing to send.
     pub(super) answer: Option<Result<Ack, PublishError>>,
 }
@@ -66,9 +65,8 @@ impl Window {
         publisher: &Arc<dyn Publisher>,
         batch: Option<Batch>,
     ) {
-        let sent = batch.iter().flat_map(|batch| &batch.messages);
-        let sent = sent.map(|message| message.position).collect();
-        let answer = batch.map(|batch| {
+        let sent = batch.map(Arc::new);
+        let answer = sent.clone().map(|batch| {
             let publisher = Arc::clone(publisher);
             let publish = AssertUnwindSafe(async move { publisher.publish(&batch).await });
             let mut publish = Box::pin(publish.catch_unwind());
@@ -99,7 +97,7 @@ impl Window {
                 })
             })),
         };
-        let sent = std::mem::take(&mut flight.sent);
+        let sent = flight.sent.take();
         let landed = Landed { end: flight.end, acked: flight.acked, sent, answer };
         self.0.pop_front();
         landed

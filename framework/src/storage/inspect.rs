@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::Pool;
 
-use super::{Base, HeldMessage};
+use super::{Base, HeldMessage, RouteProblem};
 use crate::{Result, message::Position};
 
 /// How far each part of a service is behind.
@@ -32,6 +32,8 @@ pub struct RouteLag {
     pub alarm_at: Option<DateTime<Utc>>,
     /// Whether retention goes on without it.
     pub lost: bool,
+    /// Why it does not move, if its relay has found a reason.
+    pub problem: Option<RouteProblem>,
 }
 
 /// How a check went.

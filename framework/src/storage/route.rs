@@ -73,6 +73,33 @@ pub struct RouteRow {
     pub alarm_at: Option<DateTime<Utc>>,
     /// Whether retention goes on without it.
     pub lost: bool,
+    /// Why it does not move, if its sender has found a reason.
+    pub problem: Option<RouteProblem>,
+}
+
+/// Why a shard of a route does not move, as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteProblem {
+    /// The state's tag, as [`RouteState`](crate::relay::RouteState) has it: `backoff`, `diverged`,
+    /// `refused` or `trimmed`.
+    pub kind: String,
+    /// What was found, and what to do; at most 2,000 characters.
+    pub text: String,
+    /// Since when, by the database's clock.
+    pub since: DateTime<Utc>,
+}
+
+/// Why a shard of a route does not move, as its sender has found it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FoundProblem<'a> {
+    /// See [`RouteProblem::kind`].
+    pub kind: &'static str,
+    /// What was found; it is cut to 2,000 characters.
+    pub text: &'a str,
+    /// For how long it has been so.
+    pub age: Duration,
+    /// One of that kind is stored: it keeps its time.
+    pub known: bool,
 }
 
 /// A shard's row as it is made: nothing at or below `at` is sent.
@@ -137,6 +164,15 @@ pub trait RouteStore: Base {
         saves: &[Save],
         hold: &(dyn Fn() -> bool + Sync),
     ) -> Result<Vec<bool>>;
+
+    /// Notes why a shard does not move, or with none that it does again; nothing is written when the
+    /// lease is somebody else's by now.
+    async fn note_problem(
+        pool: &Pool<Self>,
+        key: &ShardKey,
+        lease: &Lease,
+        found: Option<&FoundProblem<'_>>,
+    ) -> Result<()>;
 
     /// Opens the closed shards of a version again, and says how many there were: a consumer
     /// lacks what they have sent.

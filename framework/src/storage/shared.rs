@@ -219,6 +219,7 @@ mod reads;
 mod reapply;
 mod retention;
 mod route;
+mod route_rows;
 mod saga;
 mod saga_inspect;
 mod source;
@@ -238,7 +239,8 @@ pub(super) use retention::STEP;
 pub(super) use retention::retention_store;
 #[cfg(any(feature = "mysql", feature = "sqlite"))]
 pub(super) use retention::step;
-pub(super) use route::{RouteColumns, route_row, route_stores, save_rows};
+pub(super) use route::route_stores;
+pub(super) use route_rows::{RouteColumns, route_problem, route_row, save_rows};
 #[cfg(any(feature = "mysql", feature = "sqlite"))]
 pub(super) use saga::saga_apart;
 pub(super) use saga::{ended, hex, json, json_parts, saga_store};

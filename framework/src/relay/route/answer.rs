@@ -19,7 +19,10 @@ use crate::{
 
 impl<DB: Storage> Run<'_, DB> {
     /// Takes in the answer to the oldest batch under way.
-    pub(super) async fn land(&mut self, Landed { end, acked, sent, answer }: Landed) -> Result<()> {
+    pub(super) async fn land(&mut self, landed: Landed) -> Result<()> {
+        let Landed { end, acked, sent, answer } = landed;
+        let sent = sent.as_deref().map_or(&[][..], |batch| &batch.messages);
+        let suspect = self.suspect.take();
         let ack = match answer {
             None => {
                 self.acked = end;
@@ -27,7 +30,12 @@ impl<DB: Storage> Run<'_, DB> {
             }
             Some(Ok(ack)) => ack,
             Some(Err(error)) => {
-                tracing::warn!(route = self.sender.key.route, %error, "batch was not delivered");
+                let (route, shard) = (&self.sender.key.route, self.sender.key.shard);
+                tracing::warn!(route, shard, %error, "batch was not delivered");
+                if matches!(error, PublishError::Refused { .. }) {
+                    self.refused(&error, sent).await;
+                    return Ok(());
+                }
                 let asked = match &error {
                     PublishError::Unavailable { retry_after, .. } => {
                         retry_after.unwrap_or_default()
@@ -44,7 +52,10 @@ impl<DB: Storage> Run<'_, DB> {
         }
         let complete = ack.outcome == Outcome::Complete && ack.watermark >= end.cursor.position;
         if complete && ack.last == end.last {
-            self.complete(end, &ack);
+            match suspect {
+                Some(suspect) => self.is_refused(suspect).await,
+                None => self.complete(end, &ack).await,
+            }
             return Ok(());
         }
         let behind = ack.watermark < self.acked.cursor.position;
@@ -56,7 +67,9 @@ impl<DB: Storage> Run<'_, DB> {
             self.read = self.acked;
             return Ok(());
         }
-        if let Some(unknown) = sent.iter().find(|sent| ack.has_passed(**sent)) {
+        if let Some(unknown) =
+            sent.iter().map(|sent| sent.position).find(|sent| ack.has_passed(*sent))
+        {
             // Nothing of it was applied: the consumer holds the position of something else.
             let error = format!(
                 "the consumer has applied up to position {}, its last message stands at {}, and \
@@ -71,8 +84,16 @@ impl<DB: Storage> Run<'_, DB> {
         let known = verify(&pool, &self.sender.carried, ack.watermark, ack.last, &self.acked);
         match pool.limit(known).await? {
             Verified::Diverged(error) => self.diverged(error).await,
-            // The consumer knew it already, and more.
-            Verified::Here(_) if complete => self.complete(end, &ack),
+            Verified::Here(checkpoint) if complete => match suspect {
+                // It was told to skip what is refused.
+                Some(_) if checkpoint.cursor.position > self.acked.cursor.position => {
+                    self.read = checkpoint;
+                    self.complete(checkpoint, &ack).await;
+                }
+                Some(suspect) => self.is_refused(suspect).await,
+                // The consumer knew it already, and more.
+                None => self.complete(end, &ack).await,
+            },
             Verified::Here(mut checkpoint) => {
                 let after = self.sender.carried.after;
                 if checkpoint.cursor.position < after {
@@ -102,11 +123,13 @@ impl<DB: Storage> Run<'_, DB> {
         Ok(())
     }
 
-    fn complete(&mut self, end: Checkpoint, ack: &Ack) {
+    async fn complete(&mut self, end: Checkpoint, ack: &Ack) {
         self.sender.backoff.succeeded();
+        self.widen();
         self.acked = end;
         self.told = Some(ack.watermark);
         self.continues = None;
+        self.sender.moves().await;
     }
 
     /// A consumer that does not take the first message of a version may lack the end of the one
@@ -131,7 +154,7 @@ impl<DB: Storage> Run<'_, DB> {
         self.window.drain().await;
         self.read = self.acked;
         let pause = self.sender.backoff.failed().max(at_least);
-        self.sender.tell_backoff(error);
+        self.sender.backs_off(error).await;
         self.sender.pause(pause).await;
     }
 
@@ -139,7 +162,7 @@ impl<DB: Storage> Run<'_, DB> {
         tracing::error!(route = self.sender.key.route, error, "route stopped: the logs differ");
         self.window.drain().await;
         self.read = self.acked;
-        self.tell(RouteState::Diverged { error });
+        self.sender.stands(RouteState::Diverged { error }).await;
         self.sender.pause(self.sender.shared.options.max_backoff).await;
     }
 }

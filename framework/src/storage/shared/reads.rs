@@ -12,7 +12,7 @@ macro_rules! shared_reads {
             let mut lags = Vec::with_capacity(rows.len());
             for row in rows {
                 let (route, stream, position, seal, seq, updated_at, version, shard, ..) = row;
-                let (.., paused, alarm_at, lost) = row;
+                let (.., paused, alarm_at, lost, kind, problem, problem_at) = row;
                 let cursor = Cursor { position: Position(position), seal, seq };
                 let page = PageLimit { rows: 1, bytes: usize::MAX };
                 let page = <$db>::read(pool, cursor, page).await;
@@ -28,6 +28,7 @@ macro_rules! shared_reads {
                     updated_at: from_millis(updated_at),
                     alarm_at: alarm_at.map(from_millis),
                     lost,
+                    problem: route_problem(kind, problem, problem_at),
                 });
             }
             Ok(lags)
@@ -84,5 +85,19 @@ macro_rules! shared_reads {
 pub(in crate::storage) use shared_reads;
 
 /// The columns of `routes.sql`.
-pub(in crate::storage) type LagColumns =
-    (String, String, i64, i64, i64, i64, i32, i32, bool, Option<i64>, bool);
+pub(in crate::storage) type LagColumns = (
+    String,
+    String,
+    i64,
+    i64,
+    i64,
+    i64,
+    i32,
+    i32,
+    bool,
+    Option<i64>,
+    bool,
+    Option<String>,
+    Option<String>,
+    Option<i64>,
+);

@@ -282,6 +282,14 @@ pub(super) async fn a_reader_that_never_comes_back_is_lost_and_told<DB: Storage>
     .await;
     assert_eq!(dead.numbers(), [0_i64; 0], "nothing came before that");
     let kept = DB::trimmed(&pool).await.expect("trimmed").position;
+    let problem = async || {
+        let lags = DB::route_lags(&pool).await.expect("lags");
+        lags.into_iter().find(|lag| lag.route == "q").and_then(|lag| lag.problem)
+    };
+    let trimmed = async || problem().await.filter(|problem| problem.kind == "trimmed");
+    let stored = eventually("it is stored", trimmed).await;
+    let cure = format!("`syncline route rewind q --to {kept}`");
+    assert!(stored.text.contains(&cure), "{stored:?}");
     dead.begin_at(kept);
     for _ in 0..3 {
         n += 1;
@@ -292,6 +300,7 @@ pub(super) async fn a_reader_that_never_comes_back_is_lost_and_told<DB: Storage>
     let numbers = dead.numbers();
     assert!(numbers.len() >= 3 && numbers.iter().copied().eq(numbers[0]..=n), "{numbers:?}");
     eventually("the alarm is over", async || state(&again).alarm.is_none().then_some(())).await;
+    eventually("and why it stood still", async || problem().await.is_none().then_some(())).await;
     assert!(DB::route_lags(&pool).await.expect("lags").iter().all(|lag| !lag.lost));
     again.stop().await;
 }

@@ -39,6 +39,14 @@ pub enum PullError {
     /// not help until somebody changes a token, a URL or a limit.
     #[error("the feed cannot be used: {0}")]
     Refused(String),
+    /// The page is larger than is read here: a smaller one is asked for.
+    #[error(
+        "the feed cannot be used: its page has more than {most} bytes, of which no more are read (max_page)"
+    )]
+    TooLarge {
+        /// The largest page that is read, in bytes.
+        most: usize,
+    },
     /// The next version of the stream goes on.
     #[error("this version of the stream is at its end; version {next} goes on")]
     Closed {
@@ -214,20 +222,27 @@ impl Pull {
     }
 
     /// Asks for what follows `place`; waits for news if there is nothing.
+    /// `most` is the number of the log's messages that it spans at the most.
     pub(super) async fn page(
         &self,
         version: i32,
         place: Option<Reached>,
+        most: Option<u32>,
     ) -> Result<Batch, PullError> {
         let limit = self.wait + self.timeout;
-        tokio::time::timeout(limit, self.ask(version, place)).await.unwrap_or_else(|_| {
+        tokio::time::timeout(limit, self.ask(version, place, most)).await.unwrap_or_else(|_| {
             Err(unavailable(format!("it did not answer within {limit:?}"), None))
         })
     }
 
-    async fn ask(&self, version: i32, place: Option<Reached>) -> Result<Batch, PullError> {
+    async fn ask(
+        &self,
+        version: i32,
+        place: Option<Reached>,
+        most: Option<u32>,
+    ) -> Result<Batch, PullError> {
         let failed = |error| unavailable(client::explain(error), None);
-        let mut response = self.request(version, place)?.send().await.map_err(failed)?;
+        let mut response = self.request(version, place, most)?.send().await.map_err(failed)?;
         if response.status() != StatusCode::OK {
             let body = read_body(&mut response, MAX_PROBLEM).await.map_err(failed)?;
             return Err(refusal(&response, &body));
@@ -240,12 +255,7 @@ impl Pull {
         }
         let body = read_body(&mut response, self.max_page).await.map_err(failed)?;
         if body.len() > self.max_page {
-            let most = self.max_page;
-            let reason = format!(
-                "its page has more than {most} bytes, of which no more are read \
-                                  (max_page)"
-            );
-            return Err(PullError::Refused(reason));
+            return Err(PullError::TooLarge { most: self.max_page });
         }
         let batch = tokio::task::spawn_blocking(move || decode_batch(&body)).await;
         match batch {
@@ -259,6 +269,7 @@ impl Pull {
         &self,
         version: i32,
         place: Option<Reached>,
+        most: Option<u32>,
     ) -> Result<reqwest::RequestBuilder, PullError> {
         let mut url = self.url.clone();
         let after = place.map_or(Position::START, |place| place.watermark);
@@ -275,6 +286,9 @@ impl Pull {
         }
         if !self.topics.is_empty() {
             query.append_pair("topics", &self.topics);
+        }
+        if let Some(most) = most {
+            query.append_pair("messages", &most.to_string());
         }
         query.append_pair("wait", &self.wait.as_secs().to_string());
         drop(query);

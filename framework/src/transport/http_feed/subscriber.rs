@@ -126,6 +126,10 @@ impl std::fmt::Debug for FeedSubscriber {
     }
 }
 
+/// The most messages in a page that is asked for when a whole one was too large; that many halves
+/// lead to a single one.
+const LARGE: u32 = 1 << 10;
+
 /// How one turn went well.
 enum Turn {
     /// A page was handed over, or there was nothing.
@@ -162,7 +166,9 @@ impl From<PullError> for Failure {
                 Self::passing(text, retry_after.unwrap_or_default())
             }
             PullError::Closed { .. } => Self::passing(text, Duration::ZERO),
-            PullError::Refused(_) => Self::lasting(|error| PullState::Refused { error }, text),
+            PullError::Refused(_) | PullError::TooLarge { .. } => {
+                Self::lasting(|error| PullState::Refused { error }, text)
+            }
             PullError::Diverged(_) => Self::lasting(|error| PullState::Diverged { error }, text),
             PullError::Trimmed(_) => Self::lasting(|error| PullState::Trimmed { error }, text),
         }
@@ -188,9 +194,9 @@ impl Subscriber for FeedSubscriber {
     ) -> Result<(), SubscribeError> {
         let mut backoff = Backoff::new(self.max_backoff);
         // From the first version on: of those that are done it learns so at once.
-        let (mut version, mut place) = (1, None);
+        let (mut version, mut place, mut most) = (1, None, None);
         while !stop.is_cancelled() {
-            match self.turn(&*receiver, version, &mut place, &stop).await {
+            match self.turn(&*receiver, version, &mut place, &mut most, &stop).await {
                 Ok(Turn::Closed { next }) => (version, place) = (next, None),
                 Ok(Turn::Done) => {
                     backoff.succeeded();
@@ -217,6 +223,7 @@ impl FeedSubscriber {
         receiver: &dyn Receive,
         version: i32,
         place: &mut Option<Reached>,
+        most: &mut Option<u32>,
         stop: &CancellationToken,
     ) -> Result<Turn, Failure> {
         let began = Instant::now();
@@ -225,7 +232,7 @@ impl FeedSubscriber {
                 Some(place) => Some(place),
                 None => receiver.reached(&self.pull.origin(version)).await?,
             };
-            Ok::<_, Failure>((from, self.pull.page(version, from).await))
+            Ok::<_, Failure>((from, self.pull.page(version, from, *most).await))
         });
         let Some(asked) = asked.await else { return Ok(Turn::Done) };
         let (from, page) = asked?;
@@ -234,8 +241,21 @@ impl FeedSubscriber {
             Err(PullError::Closed { next }) if next > version => {
                 return Ok(Turn::Closed { next });
             }
+            Err(PullError::TooLarge { .. }) if *most != Some(1) => {
+                *most = Some(most.map_or(LARGE, |most| most / 2).max(1));
+                return Ok(Turn::Done);
+            }
+            Err(error @ PullError::TooLarge { .. }) => {
+                let after = from.map_or(0, |from| from.watermark.0);
+                let error = format!(
+                    "{error}, though it holds only the message that follows position {after}"
+                );
+                return Err(Failure::lasting(|error| PullState::Refused { error }, error));
+            }
             page => page?,
         };
+        // What follows may fit again.
+        *most = most.map(|most| most.saturating_mul(2)).filter(|most| *most <= LARGE);
         let incarnation = batch.origin.incarnation;
         let early = began.elapsed() < self.pull.wait / 2;
         let nothing = from.map_or(0, |from| from.watermark.0) == batch.through.0;

@@ -134,11 +134,12 @@ impl PushPublisher {
     }
 
     /// Sends some messages of `batch`; in halves, one after the other, when they are too
-    /// large together.
+    /// large together. `done` is the answer to the last part that was taken.
     fn send<'a>(
         &'a self,
         batch: &'a Batch,
         range: Range<usize>,
+        done: &'a mut Option<Ack>,
     ) -> BoxFuture<'a, Result<Ack, PublishError>> {
         async move {
             let whole = range.len() == batch.messages.len();
@@ -147,12 +148,15 @@ impl PushPublisher {
                 false => self.send_one(&part(batch, &range)).await?,
             };
             match answer {
-                Answer::Ack(ack) => Ok(ack),
+                Answer::Ack(ack) => {
+                    *done = Some(ack);
+                    Ok(ack)
+                }
                 Answer::TooLarge(_) if range.len() > 1 => {
                     let middle = range.start + range.len() / 2;
-                    let ack = self.send(batch, range.start..middle).await?;
+                    let ack = self.send(batch, range.start..middle, done).await?;
                     match ack.outcome {
-                        Outcome::Complete => self.send(batch, middle..range.end).await,
+                        Outcome::Complete => self.send(batch, middle..range.end, done).await,
                         _ => Ok(ack),
                     }
                 }
@@ -224,10 +228,13 @@ impl fmt::Debug for PushPublisher {
 #[async_trait]
 impl Publisher for PushPublisher {
     async fn publish(&self, batch: &Batch) -> Result<Ack, PublishError> {
-        let send = self.send(batch, 0..batch.messages.len());
-        tokio::time::timeout(self.timeout, send).await.unwrap_or_else(|_| {
+        let mut done = None;
+        let send = self.send(batch, 0..batch.messages.len(), &mut done);
+        let sent = tokio::time::timeout(self.timeout, send).await.unwrap_or_else(|_| {
             Err(PublishError::Timeout { target: self.target.clone(), limit: self.timeout })
-        })
+        });
+        // The parts before the one that failed were taken: the sender goes on after them.
+        sent.or_else(|error| done.ok_or(error))
     }
 }
 

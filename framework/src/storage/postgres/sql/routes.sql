@@ -1,5 +1,6 @@
 SELECT name, stream, position, seal, seq, (extract(epoch FROM updated_at) * 1000)::bigint,
-       version, shard, paused, (extract(epoch FROM alarm_at) * 1000)::bigint, lost
+       version, shard, paused, (extract(epoch FROM alarm_at) * 1000)::bigint, lost,
+       problem_kind, problem, (extract(epoch FROM problem_at) * 1000)::bigint
 FROM syncline_route
 WHERE NOT closed
 ORDER BY name, version, shard

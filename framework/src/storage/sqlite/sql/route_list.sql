@@ -1,4 +1,5 @@
 SELECT name, version, shard, stream, position, seal, seq, last_position, last_id, paused, closed,
-       alarm_at, lost
+       alarm_at, lost,
+       problem_kind, problem, problem_at
 FROM syncline_route
 ORDER BY name, version, shard

@@ -1,5 +1,6 @@
 SELECT name, stream, position, seal, seq, updated_at,
-       version, shard, paused, alarm_at, lost
+       version, shard, paused, alarm_at, lost,
+       problem_kind, problem, problem_at
 FROM syncline_route
 WHERE NOT closed
 ORDER BY name, version, shard

@@ -1,0 +1,100 @@
+//! Rows of routes as the statements bind and return them.
+
+use uuid::Uuid;
+
+use crate::{
+    message::{Link, Position},
+    storage::{Checkpoint, Cursor, RouteProblem, RouteRow, Save, ShardKey, shared::from_millis},
+};
+
+/// A checkpoint as `route_save.sql` and `route_saved.sql` read it from JSON.
+#[derive(serde::Serialize)]
+pub(in crate::storage) struct SaveRow<'a> {
+    /// Which one of those that were given.
+    place: usize,
+    route: &'a str,
+    version: i32,
+    shard: i32,
+    position: i64,
+    seal: i64,
+    seq: i64,
+    last_position: i64,
+    last_id: String,
+    closed: i32,
+    lease: &'a str,
+    holder: String,
+    epoch: i64,
+}
+
+/// The rows in the order in which everybody locks leases. A sender hands in one at a time, so that
+/// no shard comes twice.
+pub(in crate::storage) fn save_rows(saves: &[Save]) -> Vec<SaveRow<'_>> {
+    let mut rows: Vec<SaveRow<'_>> = Vec::with_capacity(saves.len());
+    for (place, Save { key, lease, to, closed }) in saves.iter().enumerate() {
+        rows.push(SaveRow {
+            place,
+            route: &key.route,
+            version: key.version,
+            shard: key.shard,
+            position: to.cursor.position.0,
+            seal: to.cursor.seal,
+            seq: to.cursor.seq,
+            last_position: to.last.position.0,
+            last_id: to.last.id.simple().to_string(),
+            closed: (*closed).into(),
+            lease: &lease.name,
+            holder: lease.holder.simple().to_string(),
+            epoch: lease.epoch,
+        });
+    }
+    rows.sort_by_key(|row| row.lease);
+    rows
+}
+
+/// The columns of `route_list.sql` and `route_get.sql`.
+pub(in crate::storage) type RouteColumns = (
+    String,
+    i32,
+    i32,
+    String,
+    i64,
+    i64,
+    i64,
+    i64,
+    Uuid,
+    bool,
+    bool,
+    Option<i64>,
+    bool,
+    Option<String>,
+    Option<String>,
+    Option<i64>,
+);
+
+pub(in crate::storage) fn route_row(row: RouteColumns) -> RouteRow {
+    let (route, version, shard, stream, position, seal, seq, last, id, paused, closed, ..) = row;
+    let (.., alarm, lost, kind, problem, at) = row;
+    RouteRow {
+        key: ShardKey { route, version, shard },
+        stream,
+        checkpoint: Checkpoint {
+            cursor: Cursor { position: Position(position), seal, seq },
+            last: Link { position: Position(last), id },
+        },
+        paused,
+        closed,
+        alarm_at: alarm.map(from_millis),
+        lost,
+        problem: route_problem(kind, problem, at),
+    }
+}
+
+/// What is noted of a shard that does not move.
+pub(in crate::storage) fn route_problem(
+    kind: Option<String>,
+    text: Option<String>,
+    at: Option<i64>,
+) -> Option<RouteProblem> {
+    let (kind, text) = (kind?, text.unwrap_or_default());
+    Some(RouteProblem { kind, text, since: at.map(from_millis).unwrap_or_default() })
+}

@@ -1,0 +1,4 @@
+ALTER TABLE syncline_route
+    DROP COLUMN problem_at,
+    DROP COLUMN problem,
+    DROP COLUMN problem_kind;

@@ -1,0 +1,3 @@
+ALTER TABLE syncline_route DROP COLUMN problem_at;
+ALTER TABLE syncline_route DROP COLUMN problem;
+ALTER TABLE syncline_route DROP COLUMN problem_kind;
