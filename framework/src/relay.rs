@@ -9,6 +9,7 @@ mod handle;
 mod head;
 mod life;
 mod mover;
+mod options;
 mod pace;
 mod pages;
 mod position;
@@ -38,8 +39,8 @@ use uuid::Uuid;
 use crate::{
     Error, Result, Start, Storage, Stream, backoff, cap,
     message::{Position, check_source, check_stream},
-    pulse::{self, Pulse},
-    storage::{Own, PageLimit, check_schema},
+    pulse::Pulse,
+    storage::{Own, check_schema},
     transport::Publisher,
 };
 
@@ -47,6 +48,7 @@ pub use handle::RelayHandle;
 use handle::Status;
 use life::Life;
 use pages::Pages;
+pub use options::RelayOptions;
 pub use retain::{Plan, Retention, trim, trim_telling};
 use saver::Saver;
 use share::{Kept, Line, Share};
@@ -56,6 +58,9 @@ use work::Works;
 
 /// Progress of idle shards is told no faster than this, all routes of a process together.
 const PROGRESS_GAP: Duration = Duration::from_millis(100);
+
+/// Shards that start ask where their consumers are no faster than this, all of a process together.
+const ASK_GAP: Duration = Duration::from_millis(20);
 
 /// How long a lease may last. What the database holds for longer is of a time when its clock was
 /// ahead, and is taken over: the statements say so, too.
@@ -90,66 +95,6 @@ impl Route {
     pub fn start(mut self, start: Start) -> Self {
         self.start = start;
         self
-    }
-}
-
-/// How a relay works; the defaults suit most services.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct RelayOptions {
-    /// The most messages in one batch (2,000).
-    pub batch_messages: u32,
-    /// The most payload in one batch, in bytes (4 MiB); a single larger message still goes.
-    pub batch_bytes: usize,
-    /// How many batches of a shard may be under way at once (4); ones that are not full, two.
-    pub window: usize,
-    /// The most messages that one seal closes (10,000).
-    pub seal_messages: u32,
-    /// How long a lease lasts (10 s; 100 ms to 10 minutes): so long a dead process's work rests.
-    pub lease: Duration,
-    /// Limit on an answer of the database (20 s; at least 100 ms). A connection that has not
-    /// answered by then is dead: it is closed, and all is asked again on a new one. A lease is given
-    /// up to another process when its work gets no answer. Sealing a whole seal, reading a page or
-    /// saving all checkpoints must take less.
-    pub answer_within: Duration,
-    /// The longest pause between two looks at an idle log (1.2 s).
-    pub idle: Duration,
-    /// The longest pause between two tries of a target that fails (30 s).
-    pub max_backoff: Duration,
-    /// How long a checkpoint may lag behind what was acknowledged (100 ms): after a crash so
-    /// much is sent again. The checkpoints of all routes are saved together.
-    pub checkpoint_every: Duration,
-    /// How long after the log moved a shard that has nothing to send tells its consumer so (5 s).
-    pub progress_every: Duration,
-    /// How much of the log is kept in memory for other shards and routes that are at about the
-    /// same place, in bytes (16 MiB).
-    pub cache_bytes: usize,
-    /// How long the log is kept.
-    pub retention: Retention,
-}
-
-impl Default for RelayOptions {
-    fn default() -> Self {
-        Self {
-            batch_messages: 2_000,
-            batch_bytes: 4 << 20,
-            window: 4,
-            seal_messages: 10_000,
-            lease: Duration::from_secs(10),
-            answer_within: Duration::from_secs(20),
-            idle: pulse::EVERY,
-            max_backoff: Duration::from_secs(30),
-            checkpoint_every: Duration::from_millis(100),
-            progress_every: Duration::from_secs(5),
-            cache_bytes: 16 << 20,
-            retention: Retention::default(),
-        }
-    }
-}
-
-impl RelayOptions {
-    fn page(&self) -> PageLimit {
-        PageLimit { rows: i64::from(self.batch_messages), bytes: self.batch_bytes }
     }
 }
 
@@ -280,6 +225,7 @@ impl<DB: Storage> RelayBuilder<DB> {
             pages: Arc::new(Pages::new(self.options.page(), self.options.cache_bytes)),
             saver: Saver::default(),
             progress: Mutex::new(Instant::now()),
+            asks: Mutex::new(Instant::now()),
             stop: CancellationToken::new(),
             saved: CancellationToken::new(),
             board: Board::default(),
@@ -342,9 +288,11 @@ impl<DB: Storage> RelayBuilder<DB> {
         if [batch_messages as usize, batch_bytes, window, seal_messages as usize].contains(&0)
             || !LEASES.contains(&lease)
             || self.options.answer_within < *LEASES.start()
+            || self.options.ask_every < *LEASES.start()
         {
             let problem = "batches, the window and seals hold at least 1, a lease lasts 100 ms to \
-                           10 min, and the database has at least 100 ms to answer";
+                           10 min, the database has at least 100 ms to answer, and a consumer is \
+                           asked where it is every 100 ms at the most";
             return fail("relay", &self.source, problem.to_owned());
         }
         Ok(())
@@ -372,6 +320,8 @@ struct Shared<DB: Storage> {
     saver: Saver,
     /// When progress was told last, or will be.
     progress: Mutex<Instant>,
+    /// When a shard that starts asked last, or will.
+    asks: Mutex<Instant>,
     stop: CancellationToken,
     /// The senders have ended: nothing is left to be saved.
     saved: CancellationToken,
@@ -384,6 +334,13 @@ impl<DB: Storage> Shared<DB> {
         let mut last = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
         *last =
             (Instant::now() + cap::duration(self.options.progress_every)).max(*last + PROGRESS_GAP);
+        *last
+    }
+
+    /// When a shard that starts may ask where its consumer is.
+    fn ask_slot(&self) -> Instant {
+        let mut last = self.asks.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = Instant::now().max(*last + ASK_GAP);
         *last
     }
 }

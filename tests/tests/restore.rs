@@ -1,18 +1,27 @@
 //! A database restored from an older backup, under what runs: both sides notice, nothing is
 //! skipped or applied to the wrong position, and an operator's command lets the stream go on.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use sqlx::{AssertSqlSafe, Connection, Executor, MySql, Pool, Postgres, Sqlite};
+use serde_json::Value;
+use sqlx::{AssertSqlSafe, Connection, Executor, MySql, Pool, Postgres, Sqlite, Transaction};
 use syncline::{
-    Message, RelayHandle, Route, Stream, begin, enqueue,
+    Consumer, Envelope, HandlerError, Message, Relay, RelayHandle, Route, Stream, begin, enqueue,
     incarnation::{Agreed, Rebase, Unsealed, lives},
-    message::Position,
-    relay::RouteState,
+    message::{Batch, Position},
+    relay::{RelayOptions, RouteState},
     routes,
+    saga::{Outcome, SagaBuilder, SagaHandler, Sagas, SagasHandle, operate, wire},
+    transport::{Ack, PublishError, Publisher},
 };
+use uuid::Uuid;
+
 use syncline_tests::{
     kit::{KEYS, Kit},
     relays::{Direct, eventually, noting, start, write},
@@ -21,6 +30,9 @@ use syncline_tests::{
 
 /// How long nothing may happen that must not.
 const QUIET: Duration = Duration::from_millis(1_500);
+
+/// How often a relay that has nothing to send asks where its consumer is.
+const ASK: Duration = Duration::from_millis(300);
 
 /// Backup and restore as an operator does them.
 #[async_trait(?Send)]
@@ -225,7 +237,8 @@ impl<DB: Restore> World<DB> {
         };
         let stream = Stream::new("counts").topic("counter.*");
         let routes = vec![route("near"), route("far")];
-        self.relay = Some(start(&self.source, stream, routes, |_| {}).await);
+        let options = |options: &mut RelayOptions| options.ask_every = ASK;
+        self.relay = Some(start(&self.source, stream, routes, options).await);
     }
 
     /// Restores the database of one side from `backup`. Services stay up where they can.
@@ -442,6 +455,75 @@ mod case {
         world.stop().await;
     }
 
+    /// The same, and the source has nothing more to send: its relay asks.
+    pub(super) async fn a_consumer_restored_under_a_source_that_rests_gets_what_it_lost<
+        DB: Restore,
+    >(
+        mut world: World<DB>,
+    ) {
+        world.write(20).await;
+        world.await_applied("near", 20).await;
+        world.await_applied("far", 20).await;
+        let backup = DB::backup(&world.target_url).await;
+        world.write(20).await;
+        world.await_applied("near", 40).await;
+        world.await_applied("far", 40).await;
+        eventually("it rests", async || {
+            (world.state("near") == RouteState::Idle).then_some(())
+        })
+        .await;
+        world.restore(false, &backup).await;
+        world.await_applied("near", 40).await;
+        world.await_applied("far", 40).await;
+        syncline_tests::relays::check(&world.source, &world.target, &["near", "far"]).await;
+        world.stop().await;
+    }
+
+    /// A dump of an orchestrator in the midst of a saga is restored after its end. What its
+    /// participant has answered comes again, though that one has nothing new to say.
+    pub(super) async fn a_saga_restored_to_its_middle_is_completed_and_not_taken_back<
+        DB: Restore,
+    >(
+        mut world: World<DB>,
+    ) {
+        world.stop().await;
+        world.source.close().await;
+        let (ours, theirs) = (Address::default(), Address::default());
+        let participant = Consumer::builder("stock", world.target.clone());
+        let participant = participant.participant("cmd.*", Noted).build().expect("a consumer");
+        theirs.is(Some(Direct::to(participant)));
+        let orders = Orders::<DB>::start(&world.source_url, &theirs, &ours).await;
+        let id = orders.begin().await;
+        eventually("the first step is applied", async || {
+            (DB::applied(&world.target).await.expect("applied").len() == 1).then_some(())
+        })
+        .await;
+        // Its answer has not been sent.
+        orders.stop(&ours).await;
+        let backup = DB::backup(&world.source_url).await;
+        let orders = Orders::<DB>::start(&world.source_url, &theirs, &ours).await;
+        let stock = carry(&world.target, "/stock", wire::REPLY, ours.clone()).await;
+        orders.is_over(id).await;
+        eventually("the participant rests", async || {
+            (stock.status()[0].state == RouteState::Idle).then_some(())
+        })
+        .await;
+
+        orders.stop(&ours).await;
+        DB::restore(&world.source_url, &backup).await;
+        let pool = DB::connect(&world.source_url, 2).await.expect("connect");
+        let head = Rebase::new(Agreed::Head).skip_undelivered();
+        eventually("it is rebased", async || head.run(&pool).await.ok()).await;
+        pool.close().await;
+        let orders = Orders::<DB>::start(&world.source_url, &theirs, &ours).await;
+        orders.is_over(id).await;
+        let applied = DB::applied(&world.target).await.expect("applied");
+        let once = ["cmd.first", "cmd.second"].map(|topic| (topic.to_owned(), 1));
+        assert_eq!(applied, once, "each step once, and none is taken back");
+        orders.stop(&ours).await;
+        stock.stop().await;
+    }
+
     /// A consumer's database goes back: it gets again what it lost, by itself.
     pub(super) async fn a_restored_consumer_gets_again_what_it_lost<DB: Restore>(
         mut world: World<DB>,
@@ -459,6 +541,129 @@ mod case {
         world.await_applied("far", 45).await;
         syncline_tests::relays::check(&world.source, &world.target, &["near", "far"]).await;
         world.relay.take().expect("it runs").stop().await;
+    }
+}
+
+/// Where a service can be reached, while it runs.
+#[derive(Clone, Default)]
+struct Address(Arc<Mutex<Option<Direct>>>);
+
+impl Address {
+    fn is(&self, service: Option<Direct>) {
+        *self.0.lock().expect("no panic") = service;
+    }
+}
+
+#[async_trait]
+impl Publisher for Address {
+    async fn publish(&self, batch: &Batch) -> Result<Ack, PublishError> {
+        let service = self.0.lock().expect("no panic").clone();
+        let Some(service) = service else {
+            let (target, reason) = ("a service".to_owned(), "it does not run".to_owned());
+            return Err(PublishError::Unavailable { target, reason, retry_after: None });
+        };
+        service.publish(batch).await
+    }
+}
+
+/// Notes (topic, 1) for what it applies and (topic, -1) for what it takes back.
+struct Noted;
+
+#[async_trait]
+impl<DB: Kit> SagaHandler<DB> for Noted {
+    async fn apply(
+        &self,
+        tx: &mut Transaction<'_, DB>,
+        command: &Envelope,
+    ) -> Result<Outcome<Value>, HandlerError> {
+        DB::note(tx, &command.topic, 1).await?;
+        Ok(Outcome::Done(Value::Null))
+    }
+
+    async fn compensate(
+        &self,
+        tx: &mut Transaction<'_, DB>,
+        command: &Envelope,
+        _applied: &Value,
+    ) -> Result<(), HandlerError> {
+        DB::note(tx, &command.topic, -1).await?;
+        Ok(())
+    }
+}
+
+/// Carries `topic` of `source`.
+async fn carry<DB: Kit>(pool: &Pool<DB>, source: &str, topic: &str, to: Address) -> RelayHandle {
+    Relay::builder(source, pool.clone())
+        .stream(Stream::new("sagas").topic(topic))
+        .route(Route::new("there", "sagas", to))
+        .options(|options| {
+            options.lease = Duration::from_millis(900);
+            options.max_backoff = Duration::from_millis(100);
+            options.ask_every = ASK;
+        })
+        .start()
+        .await
+        .expect("the relay starts")
+}
+
+/// A service that runs sagas.
+struct Orders<DB: Kit> {
+    pool: Pool<DB>,
+    sagas: Sagas<DB>,
+    engine: SagasHandle,
+    relay: RelayHandle,
+}
+
+impl<DB: Kit> Orders<DB> {
+    async fn start(url: &str, theirs: &Address, ours: &Address) -> Self {
+        let pool = DB::connect(url, 12).await.expect("connect");
+        let mut saga = SagaBuilder::<DB, i64>::new("order", 1);
+        for (step, topic) in [("first", "cmd.first"), ("second", "cmd.second")] {
+            // Not for its own asking again: that is for what was lost on the way.
+            let (deadline, silence) = (Duration::from_secs(45), Duration::from_secs(3_600));
+            saga.remote::<_, Value>(step, (), move |call| Ok(Message::json(topic, &call.input)?))
+                .compensated()
+                .deadline(deadline)
+                .silence(silence)
+                .add();
+        }
+        let sagas = Sagas::builder("/orders", pool.clone())
+            .poll(Duration::from_millis(100))
+            .saga(saga.build().expect("a sound definition"))
+            .build()
+            .expect("an engine");
+        let engine = sagas.run().await.expect("it runs");
+        let replies = Consumer::builder("orders", pool.clone());
+        let replies = replies.batch_handler(wire::REPLY, sagas.replies());
+        ours.is(Some(Direct::to(replies.build().expect("a consumer"))));
+        let relay = carry(&pool, "/orders", "cmd.*", theirs.clone()).await;
+        Self { pool, sagas, engine, relay }
+    }
+
+    async fn begin(&self) -> Uuid {
+        let mut tx = begin(&self.pool).await.expect("begin");
+        let started = self.sagas.start(&mut tx, "order", "1", &1).await.expect("start");
+        tx.commit().await.expect("commit");
+        started.clone().committed();
+        started.id
+    }
+
+    async fn is_over(&self, id: Uuid) {
+        let status = eventually("it is over", async || {
+            let shown = operate::show(&self.pool, id).await.expect("show").expect("there");
+            let status = shown.summary.status;
+            let goes_on = ["new", "running", "compensating"].contains(&status.as_str());
+            (!goes_on).then_some(status)
+        })
+        .await;
+        assert_eq!(status, "completed");
+    }
+
+    async fn stop(self, ours: &Address) {
+        ours.is(None);
+        self.relay.stop().await;
+        self.engine.stop().await;
+        self.pool.close().await;
     }
 }
 
@@ -505,6 +710,8 @@ on_each!(
     a_restored_source_is_noticed_and_repaired,
     a_watermark_moved_by_progress_hides_no_message,
     a_restored_consumer_gets_again_what_it_lost,
+    a_consumer_restored_under_a_source_that_rests_gets_what_it_lost,
+    a_saga_restored_to_its_middle_is_completed_and_not_taken_back,
     rows_without_a_position_are_named_and_decided_about,
 );
 

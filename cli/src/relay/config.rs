@@ -133,6 +133,7 @@ pub(super) struct Options {
     max_backoff_ms: Option<NonZeroU64>,
     checkpoint_every_ms: Option<NonZeroU64>,
     progress_every_ms: Option<NonZeroU64>,
+    ask_every_ms: Option<NonZeroU64>,
     cache_bytes: Option<usize>,
     stop_ms: Option<NonZeroU64>,
 }
@@ -145,6 +146,7 @@ impl Options {
             (&mut relay.max_backoff, self.max_backoff_ms),
             (&mut relay.checkpoint_every, self.checkpoint_every_ms),
             (&mut relay.progress_every, self.progress_every_ms),
+            (&mut relay.ask_every, self.ask_every_ms),
         ];
         for (time, given) in times {
             *time = given.map_or(*time, millis);

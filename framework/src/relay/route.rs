@@ -140,6 +140,7 @@ impl<DB: Storage> Sender<DB> {
             told: None,
             continues: None,
             progress_at: None,
+            ask_at: self.shared.ask_slot(),
             window: Window::default(),
             ahead: None,
             suspect: None,
@@ -185,6 +186,8 @@ struct Run<'a, DB: Storage> {
     continues: Option<Arc<Continues>>,
     /// When progress is told to the consumer.
     progress_at: Option<Instant>,
+    /// When the consumer is asked where it is, if there is nothing to send.
+    ask_at: Instant,
     window: Window,
     /// A page that is read before it is asked for.
     ahead: Option<AbortOnDropHandle<()>>,
@@ -223,20 +226,19 @@ impl<DB: Storage> Run<'_, DB> {
                 if self.is_finished() {
                     return Ok(End::Closed);
                 }
-                if self.tell_progress() {
+                if self.ask_or_tell() {
                     continue;
                 }
                 self.tell(RouteState::Idle);
             }
             let read = self.read.cursor.position;
             let more = room && self.sender.carried.until.is_none_or(|until| read < until);
-            let idle = self.window.is_empty();
+            let (idle, speaks_at) = (self.window.is_empty(), self.speaks_at());
             let event = tokio::select! {
                 flight = self.window.landed() => Event::Landed(flight),
                 saved = answered(&mut self.saving) => Event::Saved(saved),
                 _ = head.wait_for(|head| head.0 - read.0 >= least), if more => Event::Look,
-                () = sleep_until(self.progress_at.unwrap_or_else(Instant::now)),
-                    if idle && self.progress_at.is_some() => Event::Look,
+                () = sleep_until(speaks_at), if idle => Event::Look,
                 _ = hold.changed() => Event::Look,
                 _ = life.changed() => Event::Look,
                 () = stop.cancelled(), if !leaving => Event::Look,

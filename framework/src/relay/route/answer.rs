@@ -47,6 +47,7 @@ impl<DB: Storage> Run<'_, DB> {
                 return Ok(());
             }
         };
+        self.heard();
         if let Outcome::Incarnation { follows } = ack.outcome {
             return self.continue_from(follows, &ack).await;
         }
@@ -153,6 +154,7 @@ impl<DB: Storage> Run<'_, DB> {
     pub(super) async fn back_off(&mut self, error: String, at_least: Duration) {
         self.window.drain().await;
         self.read = self.acked;
+        self.unheard();
         let pause = self.sender.backoff.failed().max(at_least);
         self.sender.backs_off(error).await;
         self.sender.pause(pause).await;
@@ -162,6 +164,7 @@ impl<DB: Storage> Run<'_, DB> {
         tracing::error!(route = self.sender.key.route, error, "route stopped: the logs differ");
         self.window.drain().await;
         self.read = self.acked;
+        self.unheard();
         self.sender.stands(RouteState::Diverged { error }).await;
         self.sender.pause(self.sender.shared.options.max_backoff).await;
     }

@@ -4,8 +4,8 @@ use tokio::time::Instant;
 
 use super::{Run, Sender};
 use crate::{
-    Storage,
-    message::{Batch, Link},
+    Storage, cap,
+    message::{Batch, Link, hash},
 };
 
 impl<DB: Storage> Run<'_, DB> {
@@ -14,8 +14,14 @@ impl<DB: Storage> Run<'_, DB> {
         self.sender.carried.until.is_some_and(|until| self.told.is_some_and(|told| told >= until))
     }
 
-    /// Tells the consumer how far the log was looked at, when that is due: an empty batch.
-    pub(super) fn tell_progress(&mut self) -> bool {
+    /// Tells the consumer how far the log was looked at, or asks where it is, when that is due: an
+    /// empty batch.
+    pub(super) fn ask_or_tell(&mut self) -> bool {
+        if Instant::now() >= self.ask_at && self.continues.is_none() {
+            self.progress_at = None;
+            self.ask();
+            return true;
+        }
         let Sender { shared, carried, .. } = &*self.sender;
         let at = self.acked.cursor.position;
         // The end of a version is told at once, and when nothing else was.
@@ -31,6 +37,24 @@ impl<DB: Storage> Run<'_, DB> {
         self.progress_at = None;
         self.send_empty(self.acked.last);
         true
+    }
+
+    /// When it has something to say next.
+    pub(super) fn speaks_at(&self) -> Instant {
+        self.progress_at.map_or(self.ask_at, |progress| progress.min(self.ask_at))
+    }
+
+    /// The consumer has answered: it is asked again after a while. Shards do not ask together, for
+    /// the while is each one's own.
+    pub(super) fn heard(&mut self) {
+        let part = (hash(self.sender.lease.name.as_bytes()) % 512) as u32;
+        let every = cap::duration(self.sender.shared.options.ask_every);
+        self.ask_at = Instant::now() + every / 1024 * (768 + part);
+    }
+
+    /// Whatever was heard was no good news: it is asked as soon as there is nothing else to say.
+    pub(super) fn unheard(&mut self) {
+        self.ask_at = Instant::now();
     }
 
     /// Asks the consumer how far it is. What it knows of its last message stays, as where it was told

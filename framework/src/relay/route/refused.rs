@@ -64,6 +64,7 @@ impl<DB: Storage> Run<'_, DB> {
     async fn stops_at(&mut self, position: Option<Position>, error: String) {
         self.window.drain().await;
         self.read = self.acked;
+        self.unheard();
         let pause = self.sender.backoff.failed();
         self.sender.stands(RouteState::Refused { position, error }).await;
         self.sender.pause(pause).await;
