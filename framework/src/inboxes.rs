@@ -45,36 +45,44 @@ pub struct Reapply {
     pub shard: Option<i32>,
     /// What follows this position.
     pub to: Position,
+    /// Commands of sagas that were applied stay as they are: without this, a source whose commands
+    /// are recorded here is refused.
+    pub except_commands: bool,
 }
 
 /// Moves the consumer's watermarks back to [`Reapply::to`], in every version of the stream, so
 /// that what follows is applied **again**: each effect happens once more. It comes when the
-/// source next hears from the consumer: with the next message or page, or at once after
+/// source next hears from the consumer: with the next message or page, when its relay asks
+/// ([`RelayOptions::ask_every`](crate::relay::RelayOptions::ask_every)), or at once after
 /// [`routes::rewind`](crate::routes::rewind) at the source. Returns what stood further on, as it
 /// was.
 ///
 /// A running consumer need not stop; what it is applying meanwhile is done first. A compensation
 /// runs once for each message, also after this.
 ///
+/// **A command of a saga is never applied again**: what became of its step is recorded, and asked again it
+/// gets the recorded answer. So this refuses when steps of the source's sagas are recorded here, unless
+/// [`Reapply::except_commands`] says that all else is to be applied again.
+///
 /// # Errors
 /// [`Error::Definition`] when the consumer knows nothing of the stream or is not past the
 /// position, when messages after it are held or wait for a missing one, and when one shard is
-/// named and the stream was given another definition after the position; nothing is changed
-/// then. [`Error::Database`].
+/// named and the stream was given another definition after the position, and when the source's
+/// commands are recorded; nothing is changed then. [`Error::Database`].
 ///
 /// ```
 /// # #[cfg(feature = "sqlite")]
 /// # async fn example(pool: sqlx::SqlitePool) -> syncline::Result<()> {
 /// use syncline::{inboxes::{Reapply, reapply}, message::Position};
 /// let [consumer, source, stream] = ["login", "/register", "users"].map(String::from);
-/// let again = Reapply { consumer, source, stream, shard: None, to: Position(900) };
+/// let again = Reapply { consumer, source, stream, shard: None, to: Position(900), except_commands: false };
 /// for inbox in reapply(&pool, &again).await? {
 ///     println!("shard {} was at {}", inbox.origin.shard, inbox.row.watermark);
 /// }
 /// # Ok(()) }
 /// ```
 pub async fn reapply<DB: Storage>(pool: &Pool<DB>, again: &Reapply) -> Result<Vec<Inbox>> {
-    let Reapply { consumer, source, stream, shard, to } = again;
+    let Reapply { consumer, source, stream, shard, to, except_commands } = again;
     let mut known = list(pool, Some(consumer)).await?;
     known.retain(|inbox| inbox.origin.source == *source && inbox.origin.stream == *stream);
     let mut tx = begin(pool).await?;
@@ -93,6 +101,19 @@ pub async fn reapply<DB: Storage>(pool: &Pool<DB>, again: &Reapply) -> Result<Ve
             format!(
                 "{held} messages of the stream after position {to} are held: let them be applied, or \
              settle them with `syncline dead`"
+            ),
+        );
+    }
+    let steps = DB::recorded_steps(&mut tx, source).await?;
+    if steps > 0 && !except_commands {
+        return refuse(
+            again,
+            format!(
+                "{steps} steps of sagas of {source} are recorded here, and a command that was applied \
+                 is not applied again: it would get the recorded answer, as with `syncline saga \
+                 resend ID STEP` at the saga's service, and the effect that it had, if that is gone, \
+                 must be made by hand or by a new saga; to have all else applied again, say so \
+                 (`--except-commands`)"
             ),
         );
     }

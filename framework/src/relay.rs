@@ -47,8 +47,8 @@ use crate::{
 pub use handle::RelayHandle;
 use handle::Status;
 use life::Life;
-use pages::Pages;
 pub use options::RelayOptions;
+use pages::Pages;
 pub use retain::{Plan, Retention, trim, trim_telling};
 use saver::Saver;
 use share::{Kept, Line, Share};

@@ -176,7 +176,14 @@ mod case {
         }
         let before = applied().await;
         let [consumer, from, stream] = ["near", "/tests", "counts"].map(str::to_owned);
-        let again = Reapply { consumer, source: from, stream, shard: None, to: Position(5) };
+        let again = Reapply {
+            consumer,
+            source: from,
+            stream,
+            shard: None,
+            to: Position(5),
+            except_commands: false,
+        };
         let moved = reapply(&target, &again).await.expect("it goes back");
         assert!(moved.iter().any(|inbox| inbox.origin.version == 1));
         write(&source.pool, 12).await;

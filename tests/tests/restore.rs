@@ -468,10 +468,8 @@ mod case {
         world.write(20).await;
         world.await_applied("near", 40).await;
         world.await_applied("far", 40).await;
-        eventually("it rests", async || {
-            (world.state("near") == RouteState::Idle).then_some(())
-        })
-        .await;
+        eventually("it rests", async || (world.state("near") == RouteState::Idle).then_some(()))
+            .await;
         world.restore(false, &backup).await;
         world.await_applied("near", 40).await;
         world.await_applied("far", 40).await;

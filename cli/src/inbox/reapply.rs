@@ -31,6 +31,10 @@ pub(crate) struct Args {
     /// The position after which messages are applied again; 0 for the whole stream
     #[arg(long, value_name = "POSITION", value_parser = clap::value_parser!(i64).range(0..))]
     to: i64,
+    /// Have all else applied again where commands of the source's sagas were: those get their
+    /// recorded answers, and no second effect
+    #[arg(long)]
+    except_commands: bool,
     /// Yes, these effects are to happen twice
     #[arg(long)]
     yes: bool,
@@ -54,6 +58,7 @@ pub(crate) async fn run<DB: Storage>(
         stream: stream.clone(),
         shard: args.shard,
         to: Position(*to),
+        except_commands: args.except_commands,
     };
     let moved = reapply(pool, &again).await?;
     if output.is_json() {
@@ -69,8 +74,8 @@ pub(crate) async fn run<DB: Storage>(
         )))?;
     }
     output.line(
-        "it is sent again with the stream's next message, or at once after `syncline route \
-         rewind` at the source",
+        "it is sent again when the source next hears from this consumer, or at once after `syncline \
+         route rewind` at the source",
     )?;
     Ok(Outcome::Done)
 }

@@ -5,13 +5,21 @@ use crate::on_each;
 on_each!(
     what_was_applied_is_listed_and_applied_again,
     a_reader_that_came_too_late_goes_on_by_the_commands_that_it_is_told,
+    commands_of_sagas_are_not_applied_again_and_it_says_so,
 );
 
 mod case {
     use std::time::Duration;
 
-    use serde_json::json;
-    use syncline::{Message, Relay, Route, Stream, begin, enqueue, relay::RouteState};
+    use async_trait::async_trait;
+    use serde_json::{Value, json};
+    use sqlx::Transaction;
+    use syncline::{
+        Consumer, Envelope, Handler, HandlerError, Message, Relay, Route, Stream, Verdict, begin,
+        enqueue,
+        relay::RouteState,
+        saga::{End, Outcome, SagaBuilder, SagaHandler, Sagas, wire},
+    };
     use syncline_tests::relays::{Direct, eventually, noting};
 
     use crate::{Open, syncline};
@@ -98,6 +106,104 @@ mod case {
         syncline(url, "route rewind login --to 4").expect(0);
         applied(&[1, 2, 3, 4, 3, 4, 5, 5]).await;
         relay.stop().await;
+    }
+
+    /// Notes what it applies.
+    struct Noted;
+
+    #[async_trait]
+    impl<DB: syncline_tests::kit::Kit> SagaHandler<DB> for Noted {
+        async fn apply(
+            &self,
+            tx: &mut Transaction<'_, DB>,
+            command: &Envelope,
+        ) -> Result<Outcome<Value>, HandlerError> {
+            DB::note(tx, "command", command.decode()?).await?;
+            Ok(Outcome::Done(Value::Null))
+        }
+
+        async fn compensate(
+            &self,
+            _tx: &mut Transaction<'_, DB>,
+            _command: &Envelope,
+            _applied: &Value,
+        ) -> Result<(), HandlerError> {
+            Ok(())
+        }
+    }
+
+    #[async_trait]
+    impl<DB: syncline_tests::kit::Kit> Handler<DB> for Noted {
+        async fn handle(
+            &self,
+            tx: &mut Transaction<'_, DB>,
+            message: &Envelope,
+        ) -> Result<Verdict, HandlerError> {
+            DB::note(tx, "message", message.decode()?).await?;
+            Ok(Verdict::Done)
+        }
+    }
+
+    pub(super) async fn commands_of_sagas_are_not_applied_again_and_it_says_so<
+        DB: Open + syncline_tests::kit::Kit,
+    >(
+        url: &str,
+    ) {
+        syncline(url, "migrate up").expect(0);
+        let pool = DB::open(url).await;
+        DB::prepare(&pool).await.unwrap();
+        let mut order = SagaBuilder::<DB, i64>::new("order", 1);
+        order
+            .remote::<_, Value>("book", (), |call| Ok(Message::json("cmd.book", &call.input)?))
+            .compensated()
+            .add();
+        let sagas = Sagas::builder("/shop", pool.clone()).poll(Duration::from_millis(50));
+        let sagas = sagas.saga(order.build().unwrap()).build().unwrap();
+        let running = sagas.run().await.unwrap();
+        let stock = Consumer::builder("stock", pool.clone()).participant("cmd.*", Noted);
+        let stock = stock.handler("user.*", Noted).build().unwrap();
+        let replies = Consumer::builder("orders", pool.clone());
+        let replies = replies.batch_handler(wire::REPLY, sagas.replies()).build().unwrap();
+        let relay = Relay::builder("/shop", pool.clone())
+            .stream(Stream::new("orders").topic("cmd.*").topic("user.*"))
+            .stream(Stream::new("replies").topic(wire::REPLY))
+            .route(Route::new("orders", "orders", Direct::to(stock)))
+            .route(Route::new("replies", "replies", Direct::to(replies)))
+            .options(|options| options.lease = Duration::from_millis(600))
+            .start()
+            .await
+            .unwrap();
+        let mut tx = begin(&pool).await.unwrap();
+        let started = sagas.start(&mut tx, "order", "1", &7).await.unwrap();
+        let other = Message::json("user.changed", &8).unwrap().key("key 0");
+        let receipt = enqueue(&mut tx, &other).await.unwrap();
+        tx.commit().await.unwrap();
+        receipt.committed();
+        started.clone().committed();
+        let minute = Duration::from_secs(60);
+        assert_eq!(started.over().within(minute).await.unwrap(), Some(End::Completed));
+        let applied = async |n: i64| {
+            let all = DB::applied(&pool).await.unwrap();
+            all.into_iter().filter(|(_, of)| *of == n).count()
+        };
+        eventually("both are applied", async || {
+            ((applied(7).await, applied(8).await) == (1, 1)).then_some(())
+        })
+        .await;
+
+        let of = "stock --source /shop --stream orders --to 0 --yes";
+        let said = syncline(url, &format!("inbox reapply {of}")).expect(1).stderr;
+        let words = ["1 steps of sagas of /shop", "syncline saga resend", "--except-commands"];
+        assert!(words.iter().all(|word| said.contains(word)), "{said}");
+        let list = syncline(url, "inbox list --consumer stock --json").expect(0).json();
+        assert_ne!(list[0]["watermark"], json!(0), "nothing is changed");
+        // What else the consumer has of the source is applied again.
+        syncline(url, &format!("inbox reapply {of} --except-commands")).expect(0);
+        syncline(url, "route rewind orders --to 0").expect(0);
+        eventually("it is applied again", async || (applied(8).await == 2).then_some(())).await;
+        assert_eq!(applied(7).await, 1, "the command is not");
+        relay.stop().await;
+        running.stop().await;
     }
 
     /// The consumer was away for so long that the source has trimmed what it lacks.

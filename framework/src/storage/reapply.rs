@@ -38,4 +38,7 @@ pub trait ReapplyStore: Base {
         stream: &str,
         position: Position,
     ) -> Result<i64>;
+
+    /// How many steps of sagas of `source` are recorded: their commands are not applied again.
+    async fn recorded_steps(tx: &mut Transaction<'_, Self>, source: &str) -> Result<i64>;
 }

@@ -31,6 +31,14 @@ macro_rules! reapply_store {
                     .await
                     .map_err(Error::database("count held messages"))
             }
+
+            async fn recorded_steps(tx: &mut Transaction<'_, Self>, source: &str) -> Result<i64> {
+                sqlx::query_scalar(sql!($dir, "barrier_count"))
+                    .bind(source)
+                    .fetch_one(&mut **tx)
+                    .await
+                    .map_err(Error::database("count recorded steps of sagas"))
+            }
         }
     };
 }

@@ -25,7 +25,7 @@ use crate::{
 /// Everything of stream `s` after `to`, by consumer `c`.
 fn again(to: Position) -> Reapply {
     let [consumer, source, stream] = ["c", "/suite", "s"].map(str::to_owned);
-    Reapply { consumer, source, stream, shard: None, to }
+    Reapply { consumer, source, stream, shard: None, to, except_commands: false }
 }
 
 async fn refused<DB: Storage>(pool: &Pool<DB>, again: &Reapply, because: &str) {

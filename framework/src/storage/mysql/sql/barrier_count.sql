@@ -1,0 +1,1 @@
+SELECT count(*) FROM syncline_barrier WHERE source = ? AND answer <> ''

@@ -1,0 +1,1 @@
+SELECT count(*) FROM syncline_barrier WHERE source = $1 AND answer <> ''
