@@ -16,14 +16,17 @@ use crate::{
     transport::{Ack, PublishError, Publisher},
 };
 
-/// Notes how many messages each batch has, and lets as many through as it is told.
+/// Notes how many messages each batch has, and lets as many through as it is told. What only asks goes
+/// through.
 struct Gate<DB: Storage>(Direct<DB>, Arc<Semaphore>, Arc<Mutex<Vec<usize>>>);
 
 #[async_trait]
 impl<DB: Storage> Publisher for Gate<DB> {
     async fn publish(&self, batch: &Batch) -> Result<Ack, PublishError> {
-        self.2.lock().expect("lock").push(batch.messages.len());
-        self.1.acquire().await.expect("it is open").forget();
+        if !batch.messages.is_empty() {
+            self.2.lock().expect("lock").push(batch.messages.len());
+            self.1.acquire().await.expect("it is open").forget();
+        }
         self.0.publish(batch).await
     }
 }
@@ -54,8 +57,7 @@ pub(super) async fn what_comes_while_two_batches_are_under_way_goes_together<DB:
     let sizes = sizes.lock().expect("lock").clone();
     assert_eq!(sizes[..3], [1, 1, 1]);
     // The last one may have been sealed and not yet told.
-    let rest: Vec<_> = sizes[3..].iter().filter(|size| **size > 0).collect();
-    assert!(rest.len() <= 2, "{sizes:?}");
+    assert!(sizes[3..].len() <= 2, "{sizes:?}");
     let lease = sealer(&pool).await;
     let expected: Vec<_> = (0..13).map(|n| effect("a", n)).collect();
     assert_eq!(effects(&pool, &lease).await, expected);
