@@ -6,11 +6,12 @@ use syncline::{
     Error, Storage,
     saga::operate,
     storage::{Finding, Level, check_schema},
+    streams,
 };
 
 use crate::{
     failure::{Failure, Outcome},
-    outbox::lag::{LONG, problems, size},
+    outbox::lag::{LONG, LOOK, lost, problems, size, waiting},
     output::Output,
 };
 
@@ -83,6 +84,7 @@ pub(crate) async fn run<DB: Storage>(
             checks.push(retention(pool).await);
             checks.push(routes(pool).await);
             checks.push(set_aside(pool).await);
+            checks.push(carried(pool).await);
             checks.push(sagas(pool).await);
         }
     }
@@ -178,6 +180,33 @@ async fn set_aside<DB: Storage>(pool: &Pool<DB>) -> Check {
         level: Level::Warning,
         found: rows.collect::<Vec<_>>().join("; "),
         advice: Some(advice.to_owned()),
+    }
+}
+
+/// Messages that no stream carries, and routes that wait for another stream.
+async fn carried<DB: Storage>(pool: &Pool<DB>) -> Check {
+    const NAME: &str = "streams";
+    let found = (streams::uncarried(pool, LOOK).await, streams::waiting(pool).await);
+    let (uncarried, waits) = match found {
+        (Ok(uncarried), Ok(waits)) => (uncarried, waits),
+        (Err(error), _) | (_, Err(error)) => {
+            return Check::failed(NAME, error.to_string(), None);
+        }
+    };
+    let mut found = waiting(&waits);
+    found.extend(lost(&uncarried));
+    if found.is_empty() {
+        return Check::ok(NAME, "every topic of the last messages is carried");
+    }
+    let advice = (!uncarried.is_empty()).then_some(
+        "let a stream carry the topic: what stands in the log by then is not sent, unless the \
+         stream is new",
+    );
+    Check {
+        name: NAME,
+        level: Level::Warning,
+        found: found.join("; "),
+        advice: advice.map(str::to_owned),
     }
 }
 

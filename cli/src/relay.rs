@@ -38,7 +38,7 @@ pub(crate) async fn run<DB: Storage>(
     pool: &Pool<DB>,
     output: &mut Output,
 ) -> Result<Outcome, Failure> {
-    let Config { source, streams, routes, feed, options, stop: limit, wrong, .. } = config;
+    let Config { source, streams, routes, leaves, feed, options, stop: limit, wrong, .. } = config;
     let routed = routes.len();
     let mut relay: RelayBuilder<DB> = Relay::builder(&source, pool.clone());
     for stream in streams {
@@ -47,13 +47,14 @@ pub(crate) async fn run<DB: Storage>(
     for route in routes {
         relay = relay.route(route);
     }
+    relay = leaves.into_iter().fold(relay, RelayBuilder::leaves);
     let relay = relay.options(|relay| options.apply(relay));
     let refused = |error: Error| match &error {
         Error::Definition { what, name, .. } => wrong.say(what, name, &error.to_string()),
         _ => Failure::from(error),
     };
-    relay.check().await.map_err(refused)?;
     if args.check {
+        relay.check().await.map_err(refused)?;
         let good = "the configuration and the database are as they should be";
         match output.is_json() {
             true => output.json(&serde_json::json!({"ok": true, "source": source}))?,

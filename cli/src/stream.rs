@@ -1,6 +1,7 @@
 //! `syncline stream`: the definitions of streams, as the source keeps them, and a new incarnation of
 //! their source.
 
+mod close;
 mod rebase;
 
 use clap::Subcommand;
@@ -26,6 +27,8 @@ pub(crate) enum Command {
         /// The stream
         stream: String,
     },
+    /// End a stream at the head of the log, so that another one may carry its topics
+    Close(close::Args),
     /// Let all streams of this source begin a new life, after its database was restored from a
     /// backup or lost commits in a failover
     Rebase(rebase::Args),
@@ -39,6 +42,7 @@ pub(crate) async fn run<DB: Storage>(
     check_schema(pool).await?;
     let mut versions = DB::streams(pool).await?;
     match command {
+        Command::Close(args) => return close::run(args, pool, output).await,
         Command::Rebase(args) => return rebase::run(args, pool, output).await,
         Command::List => {
             let all = versions.clone();
@@ -66,7 +70,7 @@ pub(crate) async fn run<DB: Storage>(
         [
             version.name.clone(),
             version.version.to_string(),
-            version.topics.join(" "),
+            topics(version),
             version.shards.to_string(),
             version.after.to_string(),
             text::time(version.created_at),
@@ -76,11 +80,18 @@ pub(crate) async fn run<DB: Storage>(
     Ok(Outcome::Done)
 }
 
+/// Its topics, or that it carries nothing.
+fn topics(version: &StreamVersion) -> String {
+    if version.rests() { "(none)".to_owned() } else { version.topics.join(" ") }
+}
+
 fn document(version: &StreamVersion) -> Value {
+    let topics: &[String] = if version.rests() { &[] } else { &version.topics };
     json!({
         "stream": version.name,
         "version": version.version,
-        "topics": version.topics,
+        "topics": topics,
+        "closed": version.rests(),
         "shards": version.shards,
         "after": version.after,
         "created_at": version.created_at,

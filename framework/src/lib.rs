@@ -39,6 +39,7 @@ pub mod routes;
 pub mod saga;
 pub mod storage;
 pub mod stream;
+pub mod streams;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod transport;

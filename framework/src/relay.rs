@@ -22,7 +22,7 @@ mod window;
 mod work;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashSet,
     ops::RangeInclusive,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -41,6 +41,7 @@ use crate::{
     message::{Position, check_source, check_stream},
     pulse::Pulse,
     storage::{Own, check_schema},
+    streams::Uncarried,
     transport::Publisher,
 };
 
@@ -104,6 +105,7 @@ pub struct RelayBuilder<DB: Storage> {
     pool: Pool<DB>,
     streams: Vec<Stream>,
     routes: Vec<Route>,
+    leaves: HashSet<String>,
     options: RelayOptions,
 }
 
@@ -134,6 +136,7 @@ impl Relay {
             pool,
             streams: Vec::new(),
             routes: Vec::new(),
+            leaves: HashSet::new(),
             options: RelayOptions::default(),
         }
     }
@@ -161,11 +164,30 @@ impl<DB: Storage> RelayBuilder<DB> {
         self
     }
 
-    /// Checks what [`RelayBuilder::start`] checks, and begins nothing.
+    /// Says that this relay does not send the stored route or stream `name`: another program does,
+    /// or nobody is to any more.
+    ///
+    /// Only [`RelayBuilder::check`] asks for it.
+    #[must_use]
+    pub fn leaves(mut self, name: impl Into<String>) -> Self {
+        self.leaves.insert(name.into());
+        self
+    }
+
+    /// Checks what [`RelayBuilder::start`] checks, and that no stored route with messages which
+    /// were not sent is left out ([`RelayBuilder::leaves`]); begins nothing and changes nothing.
     ///
     /// # Errors
     /// As [`RelayBuilder::start`].
     pub async fn check(&self) -> Result<()> {
+        self.check_start().await?;
+        let pool = Own::service(&self.source, &self.pool, self.options.answer_within).now();
+        let stored = pool.limit(define::Stored::read(&pool)).await?;
+        define::check(&stored, &self.streams, &self.routes)?;
+        pool.limit(define::left_behind(&pool, &stored, &self.routes, &self.leaves)).await
+    }
+
+    async fn check_start(&self) -> Result<()> {
         self.check_definitions()?;
         let pool = Own::service(&self.source, &self.pool, self.options.answer_within).now();
         pool.limit(DB::check_durable(&pool)).await?;
@@ -183,7 +205,7 @@ impl<DB: Storage> RelayBuilder<DB> {
     /// [`Error::Definition`], [`Error::NotMigrated`] and its kin, [`Error::NotDurable`], or
     /// [`Error::Database`] when the database cannot be reached.
     pub async fn start(self) -> Result<RelayHandle> {
-        self.check().await?;
+        self.check_start().await?;
         let limit = self.options.answer_within;
         let pool = Own::service(&self.source, &self.pool, limit).now();
         let incarnation = pool.limit(DB::incarnation(&pool)).await?;
@@ -195,11 +217,9 @@ impl<DB: Storage> RelayBuilder<DB> {
             Own::new(&self.source, &self.pool, limit, make)
         };
         let defining = own(1).now();
-        let mut defined = HashMap::new();
-        for stream in &self.streams {
-            let define = define::define(&defining, stream);
-            defined.insert(stream.name(), defining.limit(define).await?);
-        }
+        let stored = pool.limit(define::Stored::read(&pool)).await?;
+        define::check(&stored, &self.streams, &self.routes)?;
+        let defined = defining.limit(define::define(&defining, &self.streams)).await?;
         let rows = pool.limit(DB::shards(&pool)).await?;
         let (mut lines, mut shards) = (Vec::new(), 0);
         for route in self.routes {
@@ -229,6 +249,7 @@ impl<DB: Storage> RelayBuilder<DB> {
             stop: CancellationToken::new(),
             saved: CancellationToken::new(),
             board: Board::default(),
+            uncarried: Mutex::default(),
             life: life.clone(),
         });
         let pool = shared.pool.now();
@@ -326,6 +347,8 @@ struct Shared<DB: Storage> {
     /// The senders have ended: nothing is left to be saved.
     saved: CancellationToken,
     board: Board,
+    /// What was found last that no stream carries.
+    uncarried: Mutex<Vec<Uncarried>>,
 }
 
 impl<DB: Storage> Shared<DB> {

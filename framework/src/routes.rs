@@ -7,6 +7,7 @@ use crate::{
     Error, Result, Storage,
     message::Position,
     storage::{NewShard, RouteRow},
+    streams,
 };
 
 /// The shards of `route` (of every route, with `None`), in order, also those that are closed.
@@ -64,10 +65,10 @@ pub async fn rewind<DB: Storage>(pool: &Pool<DB>, route: &str, position: Positio
     let mut versions = DB::streams(pool).await?;
     versions.retain(|version| version.name == first.stream);
     let place = |row: RouteRow| {
-        let version = row.key.version;
-        let after = versions.iter().find(|known| known.version == version).map(|v| v.after);
-        let until = versions.iter().find(|known| known.version == version + 1).map(|v| v.after);
-        let at = position.max(after.unwrap_or_default()).min(until.unwrap_or(position));
+        let of = versions.iter().find(|known| known.version == row.key.version);
+        let until = of.and_then(|of| streams::ends(&versions, of));
+        let at = position.max(of.map_or(Position::START, |of| of.after));
+        let at = at.min(until.unwrap_or(at));
         let closed = until.is_some_and(|until| until <= position);
         NewShard { key: row.key, at, closed }
     };

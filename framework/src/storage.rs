@@ -60,8 +60,8 @@ pub use pulse::{Awaited, Beat, Beating, Found, PulseStore};
 pub use reapply::{Inbox, ReapplyStore};
 pub use retention::{Aged, Anchor, Kept, Patience, RetentionStore, SetAside, Swept};
 pub use route::{
-    Checkpoint, FoundProblem, MemberStore, NewShard, RouteProblem, RouteRow, RouteStore, Save,
-    ShardKey, StreamStore, StreamVersion,
+    Begins, Checkpoint, FoundProblem, MemberStore, NewShard, NewVersion, RouteProblem, RouteRow,
+    RouteStore, Save, ShardKey, StreamStore, StreamVersion,
 };
 pub(crate) use saga::saga_owner;
 pub use saga::{

@@ -42,12 +42,15 @@ pub struct Stream {
     topics: Vec<TopicPattern>,
     shards: i32,
     replaces: Option<i32>,
+    shares: bool,
+    drops: Vec<TopicPattern>,
 }
 
 impl Stream {
     /// A stream without topics yet, of one shard.
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), topics: Vec::new(), shards: 1, replaces: None }
+        let (topics, drops) = Default::default();
+        Self { name: name.into(), topics, shards: 1, replaces: None, shares: false, drops }
     }
 
     /// Adds a topic, a prefix (`user.*`) or all (`*`).
@@ -78,6 +81,42 @@ impl Stream {
         self
     }
 
+    /// Lets this stream carry topics that another stream carries, too.
+    ///
+    /// A message of such a topic goes out once on each of them, and a consumer of both applies it
+    /// twice: meant for streams that go to different consumers. Without it a relay refuses to start
+    /// with two streams of one topic. A topic that *moves* needs it not: a stream that begins to
+    /// carry what another one ceases to carry takes over where that one ended.
+    ///
+    /// ```
+    /// use syncline::Stream;
+    /// let users = Stream::new("users").topic("user.*");
+    /// let audit = Stream::new("audit").topic("*").shares_topics();
+    /// # assert!(users.carries("user.registered") && audit.carries("user.registered"));
+    /// ```
+    #[must_use]
+    pub fn shares_topics(mut self) -> Self {
+        self.shares = true;
+        self
+    }
+
+    /// Says that no stream carries `pattern` from now on, which this one carried before.
+    ///
+    /// Without it a relay refuses to start with a definition that carries less. What is written of
+    /// the topic later stays in the log until retention removes it, and the relay tells how much
+    /// that is. It has no effect later, so it may stay in the code.
+    ///
+    /// ```
+    /// use syncline::Stream;
+    /// let users = Stream::new("users").topic("user.registered").drops("user.renamed");
+    /// assert!(!users.carries("user.renamed"));
+    /// ```
+    #[must_use]
+    pub fn drops(mut self, pattern: impl Into<TopicPattern>) -> Self {
+        self.drops.push(pattern.into());
+        self
+    }
+
     /// The stream's name.
     pub fn name(&self) -> &str {
         &self.name
@@ -103,6 +142,14 @@ impl Stream {
 
     pub(crate) fn replaced(&self) -> Option<i32> {
         self.replaces
+    }
+
+    pub(crate) fn shares(&self) -> bool {
+        self.shares
+    }
+
+    pub(crate) fn dropped(&self) -> &[TopicPattern] {
+        &self.drops
     }
 
     pub(crate) fn check(&self) -> Result<()> {

@@ -85,7 +85,9 @@ mod case {
     pub(super) async fn sixteen_shards_read_the_log_as_often_as_one<DB: Kit>(world: World<DB>) {
         write(&world.source, 300).await;
         let mut pages = Vec::new();
-        for (stream, name) in [(Stream::new("plain").topic("*"), "plain"), (sharded(), "many")] {
+        for (stream, name) in
+            [(Stream::new("plain").topic("*"), "plain"), (sharded().shares_topics(), "many")]
+        {
             let consumer = noting(name, world.target.clone()).build().expect("a consumer");
             let route = Route::new(name, stream.name(), Direct::to(consumer));
             let small = |options: &mut syncline::relay::RelayOptions| options.batch_messages = 20;
@@ -282,7 +284,7 @@ mod case {
         let (through, last) = (Position(*range.end()), link(*range.end()));
         let handover = end.map(|end| {
             let topics = vec!["counter.*".into()];
-            Arc::new(HandOver { shards: 1, topics, through: Position(end) })
+            Arc::new(HandOver { shards: 1, topics, through: Position(end), from: Vec::new() })
         });
         Batch {
             messages: range.map(message).collect(),

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use sqlx::Pool;
 use syncline::{
     Storage,
-    storage::{Delayed, Kept, RouteLag, RouteProblem},
+    storage::{Delayed, Kept, RouteLag, RouteProblem, ShardKey},
+    streams::{self, Uncarried},
 };
 
 use crate::{
@@ -18,6 +19,9 @@ use crate::{
 
 /// What has been open for so long is said to hold retention back.
 pub(crate) const LONG: Duration = Duration::from_secs(60);
+
+/// So many messages of the log are looked through for those that no stream carries.
+pub(crate) const LOOK: u32 = 10_000;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -38,6 +42,8 @@ pub(crate) async fn run<DB: Storage>(
     let kept = DB::kept(pool, LONG).await?;
     let Delayed { waiting, next } = DB::delayed(pool).await?;
     let standby = DB::is_standby(pool).await?;
+    let uncarried = streams::uncarried(pool, LOOK).await?;
+    let waits = streams::waiting(pool).await?;
     if output.is_json() {
         let routes: Vec<Value> = routes
             .iter()
@@ -53,6 +59,7 @@ pub(crate) async fn run<DB: Storage>(
                     "oldest": route.oldest,
                     "updated_at": route.updated_at,
                     "state": state(route),
+                    "waits": why(&waits, route),
                     "alarm_at": route.alarm_at,
                     "problem": problem(route),
                 })
@@ -69,6 +76,7 @@ pub(crate) async fn run<DB: Storage>(
             "head": head, "unsealed": unsealed, "delayed": delayed, "oldest_writer": writer,
             "trimmed": kept.trimmed, "bytes": kept.bytes, "held_back": held_back, "routes": routes,
             "standby": standby,
+            "uncarried": uncarried,
         }))?;
     } else {
         output.line(format!(
@@ -93,6 +101,12 @@ pub(crate) async fn run<DB: Storage>(
             ))?;
         }
         for line in size(&kept) {
+            output.line(line)?;
+        }
+        for line in lost(&uncarried) {
+            output.line(line)?;
+        }
+        for line in self::waiting(&waits) {
             output.line(line)?;
         }
         if routes.is_empty() {
@@ -137,6 +151,33 @@ pub(crate) fn size(kept: &Kept) -> Vec<String> {
     };
     lines.extend(kept.held_back.iter().map(held));
     lines
+}
+
+/// What no stream carries.
+pub(crate) fn lost(uncarried: &[Uncarried]) -> impl Iterator<Item = String> {
+    uncarried.iter().map(|one| {
+        let Uncarried { topic, messages, first, last, .. } = one;
+        format!(
+            "no stream carries {topic}: {messages} of the last messages, at positions {first} to \
+             {last}, are sent nowhere"
+        )
+    })
+}
+
+/// The routes that wait for another stream, each once.
+pub(crate) fn waiting(waits: &[(ShardKey, String)]) -> Vec<String> {
+    let mut lines: Vec<_> =
+        waits.iter().map(|(key, why)| format!("route {} waits: {why}", key.route)).collect();
+    lines.dedup();
+    lines
+}
+
+/// What a shard waits for, if it does.
+pub(crate) fn why<'a>(waits: &'a [(ShardKey, String)], route: &RouteLag) -> Option<&'a str> {
+    let of = |key: &ShardKey| {
+        key.route == route.route && (key.version, key.shard) == (route.version, route.shard)
+    };
+    waits.iter().find(|(key, _)| of(key)).map(|(_, why)| why.as_str())
 }
 
 /// What is to be said of a route at once.

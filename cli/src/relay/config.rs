@@ -33,6 +33,7 @@ pub(crate) struct Config {
     pub(super) source: String,
     pub(super) streams: Vec<Stream>,
     pub(super) routes: Vec<Route>,
+    pub(super) leaves: Vec<String>,
     pub(super) feed: Option<Feed>,
     pub(super) options: Options,
     pub(super) stop: Duration,
@@ -55,6 +56,8 @@ struct File {
     stream: Vec<Spanned<StreamTable>>,
     #[serde(default)]
     route: Vec<Spanned<RouteTable>>,
+    #[serde(default)]
+    leaves: Vec<String>,
     feed: Option<Spanned<FeedTable>>,
     #[serde(default)]
     relay: Options,
@@ -75,6 +78,20 @@ struct StreamTable {
     topics: Vec<String>,
     shards: Option<i32>,
     replaces: Option<i32>,
+    #[serde(default)]
+    shares_topics: bool,
+    #[serde(default)]
+    drops: Vec<String>,
+}
+
+impl StreamTable {
+    fn stream(self) -> Stream {
+        let stream = self.topics.into_iter().fold(Stream::new(self.name), Stream::topic);
+        let stream = self.drops.into_iter().fold(stream, Stream::drops);
+        let stream = stream.shards(self.shards.unwrap_or(1));
+        let stream = if self.shares_topics { stream.shares_topics() } else { stream };
+        self.replaces.into_iter().fold(stream, Stream::replaces)
+    }
 }
 
 #[derive(Deserialize)]
@@ -208,11 +225,9 @@ impl Config {
         let mut streams = Vec::new();
         for table in file.stream {
             let at = line(table.span().start);
-            let StreamTable { name, topics, shards, replaces } = table.into_inner();
-            wrong.lines.push(("stream", name.clone(), at));
-            let stream = topics.into_iter().fold(Stream::new(name), Stream::topic);
-            let stream = stream.shards(shards.unwrap_or(1));
-            streams.push(replaces.into_iter().fold(stream, Stream::replaces));
+            let stream = table.into_inner().stream();
+            wrong.lines.push(("stream", stream.name().to_owned(), at));
+            streams.push(stream);
         }
         let mut routes = Vec::new();
         for table in file.route {
@@ -258,7 +273,8 @@ impl Config {
         };
         let stop = file.relay.stop_ms.map_or(STOP, millis);
         let options = file.relay;
-        Ok(Self { database_url, source, streams, routes, feed, options, stop, wrong })
+        let leaves = file.leaves;
+        Ok(Self { database_url, source, streams, routes, leaves, feed, options, stop, wrong })
     }
 }
 
@@ -382,12 +398,15 @@ mod tests {
     fn what_is_given_is_taken() {
         let config = Config::parse(
             Path::new("relay.toml"),
-            "source = '/a'\n[database]\nurl = 'sqlite:x.db'\n[[stream]]\nname = 's'\ntopics = ['a.*']\nshards = 4\n\
+            "source = '/a'\n[database]\nurl = 'sqlite:x.db'\n[[stream]]\nname = 's'\ntopics = ['a.*']\nshards = 4\nshares_topics = true\ndrops = ['b']\n\
              [relay]\nlease_ms = 2000\nwindow = 2\nstop_ms = 3000",
         );
         let config = config.unwrap_or_else(|failure| panic!("{failure:?}"));
         assert_eq!(config.database_url.as_deref(), Some("sqlite:x.db"));
-        assert_eq!(config.streams, [Stream::new("s").topic("a.*").shards(4)]);
+        assert_eq!(
+            config.streams,
+            [Stream::new("s").topic("a.*").shards(4).shares_topics().drops("b")]
+        );
         assert_eq!(config.stop, Duration::from_secs(3));
         let mut options = RelayOptions::default();
         config.options.apply(&mut options);

@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 use sqlx::Pool;
-use syncline::Storage;
+use syncline::{Storage, streams};
 
 use crate::{
     failure::{Failure, Outcome},
-    outbox::lag::{problem, problems, shard, state},
+    outbox::lag::{problem, problems, shard, state, waiting, why},
     output::Output,
     text,
 };
@@ -16,6 +16,7 @@ pub(crate) async fn run<DB: Storage>(
     output: &mut Output,
 ) -> Result<Outcome, Failure> {
     let routes = DB::route_lags(pool).await?;
+    let waits = streams::waiting(pool).await?;
     if output.is_json() {
         let routes: Vec<Value> = routes
             .iter()
@@ -26,6 +27,7 @@ pub(crate) async fn run<DB: Storage>(
                     "version": route.version,
                     "shard": route.shard,
                     "state": state(route),
+                    "waits": why(&waits, route),
                     "paused": route.paused,
                     "alarm_at": route.alarm_at,
                     "problem": problem(route),
@@ -48,7 +50,10 @@ pub(crate) async fn run<DB: Storage>(
             route.route.clone(),
             route.stream.clone(),
             shard(route),
-            state(route).to_owned(),
+            match why(&waits, route) {
+                Some(_) => "waits".to_owned(),
+                None => state(route).to_owned(),
+            },
             route.position.to_string(),
             route.behind.to_string(),
             text::ago(Some(route.updated_at)),
@@ -56,7 +61,7 @@ pub(crate) async fn run<DB: Storage>(
     });
     let header = ["route", "stream", "shard", "state", "position", "behind", "checkpoint"];
     output.table(header, rows)?;
-    for line in problems(&routes) {
+    for line in problems(&routes).into_iter().chain(waiting(&waits)) {
         output.line(line)?;
     }
     Ok(Outcome::Done)

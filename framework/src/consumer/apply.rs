@@ -37,7 +37,7 @@ const REPEATS: [Duration; 4] = [
     Duration::from_millis(320),
 ];
 /// What a source is told to wait when our database is away or too many keys fail.
-const PAUSE_MS: u64 = 1_000;
+pub(super) const PAUSE_MS: u64 = 1_000;
 /// And while an older version of the stream is applied.
 const SHORT_PAUSE_MS: u64 = 200;
 const OLDER: &str = "the stream waits: its version before this one is not at its end";
@@ -179,6 +179,10 @@ impl<DB: Storage> Inner<DB> {
 
     /// Answers a source whose batch was not applied to its end.
     pub(super) async fn stopped(&self, part: Part<'_>, stop: Stop) -> Result<Ack, ReceiveError> {
+        if let Stop::OtherStream(waits) = &stop {
+            tracing::warn!(consumer = self.name, stream = part.origin.stream, "{waits}");
+            return self.ends_own(part).await;
+        }
         let (error, paused) = match stop {
             Stop::Gap(row) => return Ok(row.ack(Outcome::Gap)),
             Stop::Incarnation(row) => {
@@ -194,7 +198,7 @@ impl<DB: Storage> Inner<DB> {
             Stop::Transient(error) => (Some(error), "the database is away or busy"),
             Stop::TooManyParked => (None, "too many keys are parked: the stream pauses"),
             Stop::TooManyHeld => (None, "too many messages are held: the stream pauses"),
-            Stop::OlderVersion => (None, OLDER),
+            Stop::OlderVersion | Stop::OtherStream(_) => (None, OLDER),
         };
         if paused == OLDER {
             tracing::debug!(consumer = self.name, stream = part.origin.stream, "{paused}");
@@ -234,7 +238,7 @@ impl<DB: Storage> Inner<DB> {
 
     /// Applies one part in one transaction: the inbox row is locked, the handlers run, the
     /// watermark moves, and all of it commits.
-    async fn apply(&self, part: Part<'_>) -> Result<InboxRow, Stop> {
+    pub(super) async fn apply(&self, part: Part<'_>) -> Result<InboxRow, Stop> {
         let mut tx = self.begin().await?;
         let taken = self.take(&mut tx, part).await?;
         let fresh = &taken.fresh[..];

@@ -1,16 +1,24 @@
 //! A new version of a stream: its messages wait until the old version was applied to its end,
 //! and what the old one carried past its end is not applied again.
 
-use std::{borrow::Cow, sync::PoisonError};
+use std::{borrow::Cow, collections::BTreeMap, sync::PoisonError};
 
 use sqlx::Transaction;
 
-use super::{Inner, apply::Part, stop::Stop};
+use super::{
+    Inner,
+    apply::{PAUSE_MS, Part},
+    stop::Stop,
+};
 use crate::{
     Start, Storage,
-    message::{Envelope, HandOver, Link, Origin, Position, shard_of},
+    message::{Envelope, HandOver, Link, Origin, Position, TakenOver, shard_of},
     storage::InboxRow,
+    transport::{Ack, Outcome, ReceiveError},
 };
+
+/// Where each shard of a version ended.
+type Ends = BTreeMap<i32, Position>;
 
 impl InboxRow {
     /// A version of a stream carries nothing of what came before it took over: one that was sent
@@ -49,11 +57,29 @@ impl<DB: Storage> Inner<DB> {
         if handed.is_some_and(|handed| row.watermark >= handed) {
             return Ok(fresh);
         }
-        let ends = self.ends_of(tx, part.origin, old, row).await?;
+        let (own, mut settled) = self.ends_of(tx, part.origin, old).await?;
+        let mut all = vec![(old.shards, &old.topics, own)];
+        // Without messages it only tells that the old version has ended: that waits for nobody.
+        if !fresh.is_empty() {
+            for from in &old.from {
+                all.push((from.shards, &from.topics, self.ended(tx, part.origin, from).await?));
+            }
+        }
+        settled &= !fresh.is_empty() || old.from.is_empty();
+        // All of it is committed, and nothing that comes now was brought before. Who is back at
+        // the beginning of the version may be back in the old one, too.
+        let ends = all.iter().flat_map(|(.., ends)| ends.values());
+        if settled && row.watermark > old.through && ends.max().is_none_or(|e| *e <= row.watermark)
+        {
+            let mut handed = self.handed.lock().unwrap_or_else(PoisonError::into_inner);
+            handed.insert(part.origin.clone(), row.watermark);
+        }
         let again = |message: &Envelope| {
-            let shard = shard_of(message, old.shards).unsigned_abs() as usize;
-            let known = ends.get(shard).is_some_and(|end| message.position <= *end);
-            known && old.topics.iter().any(|topic| topic.matches(&message.topic))
+            all.iter().any(|(shards, topics, ends)| {
+                *shards > 0
+                    && ends.get(&shard_of(message, *shards)).is_some_and(|e| message.position <= *e)
+                    && topics.iter().any(|topic| topic.matches(&message.topic))
+            })
         };
         match fresh.iter().any(again) {
             false => Ok(fresh),
@@ -68,12 +94,11 @@ impl<DB: Storage> Inner<DB> {
         tx: &mut Transaction<'_, DB>,
         origin: &Origin,
         old: &HandOver,
-        row: &InboxRow,
-    ) -> Result<Vec<Position>, Stop> {
+    ) -> Result<(Ends, bool), Stop> {
         let of_shard =
             |shard| Origin { version: origin.version - 1, shard, ..Origin::clone(origin) };
         let rows = DB::lock_version(tx, &self.name, &of_shard(0)).await?;
-        let mut ends = Vec::new();
+        let mut ends = Ends::new();
         let mut settled = true;
         for shard in 0..old.shards {
             let known = rows.iter().find(|(of, _)| *of == shard).map(|(_, row)| *row);
@@ -96,15 +121,48 @@ impl<DB: Storage> Inner<DB> {
                 let ended = InboxRow { ended: Some(end), ..known };
                 DB::save_inbox(tx, &self.name, &of_shard(shard), ended).await?;
             }
-            ends.push(end);
+            ends.insert(shard, end);
         }
-        // All of it is committed, and nothing that comes now was brought before. Who is back at
-        // the beginning of the version may be back in the old one, too.
-        if settled && row.watermark > old.through && ends.iter().all(|end| *end <= row.watermark) {
-            let mut handed = self.handed.lock().unwrap_or_else(PoisonError::into_inner);
-            handed.insert(origin.clone(), row.watermark);
+        Ok((ends, settled))
+    }
+
+    /// Where each shard of another stream's version ended here; nothing when this consumer never had
+    /// it. Only the stream itself says that it has ended: who sends one need not be trusted with
+    /// another.
+    async fn ended(
+        &self,
+        tx: &mut Transaction<'_, DB>,
+        origin: &Origin,
+        old: &TakenOver,
+    ) -> Result<Ends, Stop> {
+        let (stream, version) = (old.stream.clone(), old.version);
+        let of = Origin { stream, version, shard: 0, ..Origin::clone(origin) };
+        let mut ends = Ends::new();
+        for (shard, row) in DB::lock_version(tx, &self.name, &of).await? {
+            let Some(end) = row.ended else {
+                return Err(Stop::OtherStream(format!(
+                    "the stream waits: it took topics over from stream {:?}, whose version \
+                     {version} has not ended here: shard {shard} is at position {}. The routes of \
+                     that stream are to send all of it, and that it has ended; or do without what \
+                     is missing of it: `syncline inbox skip`",
+                    old.stream, row.watermark
+                )));
+            };
+            ends.insert(shard, end);
         }
         Ok(ends)
+    }
+
+    /// Takes in that the version before `part`'s has ended, which other streams may wait for, while
+    /// `part` itself waits for another stream.
+    pub(super) async fn ends_own(&self, part: Part<'_>) -> Result<Ack, ReceiveError> {
+        let row = self.inbox(part.origin).await?.unwrap_or(self.first_row(part));
+        let told = Part { messages: &[], through: row.watermark, last: row.last, ..part };
+        // It is tried again with the next batch.
+        if let Err(Stop::Broken(error)) = self.limited(self.apply(told)).await {
+            return Err(ReceiveError::Storage(error));
+        }
+        Ok(row.ack(Outcome::Paused { retry_after_ms: PAUSE_MS }))
     }
 
     /// Whether this consumer wants nothing of what came up to `position`.

@@ -41,6 +41,8 @@ pub(super) enum Stop {
     TooManyHeld,
     /// The version of the stream before this one is not at its end here.
     OlderVersion,
+    /// Another stream, from which this one took topics over, has not ended here; which, and why.
+    OtherStream(String),
     /// One message failed; which one, if that is known.
     Failed(Option<usize>, Failure),
     /// The batch cannot be taken in as it is.

@@ -15,6 +15,7 @@ use serde::{
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use super::handover::{from_text, to_text};
 use super::{Batch, Continues, Envelope, HandOver, Link, Message, Origin, Position, TopicPattern};
 
 /// The content type of an encoded batch.
@@ -175,11 +176,14 @@ impl Serialize for Progress<'_> {
         map.serialize_entry("through", &through.to_string())?;
         map.serialize_entry("last", &last.position.to_string())?;
         map.serialize_entry("lastid", &last.id)?;
-        if let Some(HandOver { shards, topics, through }) = handover.as_deref() {
+        if let Some(HandOver { shards, topics, through, from }) = handover.as_deref() {
             let topics: Vec<&str> = topics.iter().map(TopicPattern::as_str).collect();
             map.serialize_entry("oldshards", shards)?;
             map.serialize_entry("oldtopics", &topics.join(" "))?;
             map.serialize_entry("oldthrough", &through.to_string())?;
+            if !from.is_empty() {
+                map.serialize_entry("oldstreams", &to_text(from))?;
+            }
         }
         if let Some(Continues { former, agreed, last }) = continues.as_deref() {
             map.serialize_entry("formerincarnation", former)?;
@@ -284,7 +288,7 @@ impl<'de> Visitor<'de> for EventVisitor {
         let (mut id, mut kind, mut source, mut stream) = (None, None, None, None);
         let (mut incarnation, mut version, mut shard) = (None, 1, None);
         let (mut old_shards, mut old_topics, mut old_through) = (None, None, None);
-        let (mut former, mut former_agreed) = (None, None);
+        let (mut former, mut former_agreed, mut from) = (None, None, Vec::new());
         let (mut former_last, mut former_last_id) = (None, None);
         let mut specversion = None;
         let (mut key, mut time, mut content_type, mut schema_version) = (None, None, None, 1);
@@ -304,6 +308,10 @@ impl<'de> Visitor<'de> for EventVisitor {
                 "oldshards" => old_shards = Some(map.next_value()?),
                 "oldtopics" => old_topics = Some(map.next_value::<Text<'de>>()?.0),
                 "oldthrough" => old_through = Some(read_position(&mut map)?),
+                "oldstreams" => {
+                    from =
+                        from_text(&map.next_value::<Text<'de>>()?.0).map_err(de::Error::custom)?;
+                }
                 "formerincarnation" => former = Some(map.next_value()?),
                 "formeragreed" => former_agreed = Some(read_position(&mut map)?),
                 "formerlast" => former_last = Some(read_position(&mut map)?),
@@ -341,7 +349,7 @@ impl<'de> Visitor<'de> for EventVisitor {
         let handover = match (old_shards, old_topics, old_through) {
             (Some(shards), Some(topics), Some(through)) => {
                 let topics = topics.split_whitespace().map(TopicPattern::from).collect();
-                Some(HandOver { shards, topics, through })
+                Some(HandOver { shards, topics, through, from })
             }
             _ => None,
         };
@@ -392,7 +400,7 @@ fn header_text(value: &RawValue) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::TakenOver, *};
 
     fn batch() -> Batch {
         let origin = Arc::new(Origin {
@@ -425,7 +433,9 @@ mod tests {
             },
         ];
         let topics = vec![TopicPattern::from("order.*"), TopicPattern::from("note")];
-        let handover = Arc::new(HandOver { shards: 4, topics, through: Position(2) });
+        let (stream, note) = ("all orders".to_owned(), TopicPattern::from("note"));
+        let from = vec![TakenOver { stream, version: 3, shards: 2, topics: vec![note] }];
+        let handover = Arc::new(HandOver { shards: 4, topics, through: Position(2), from });
         let (former, agreed) = (Uuid::from_u128(6), Position(2));
         let old = Link { position: Position(1), id: Uuid::from_u128(8) };
         let continues = Some(Arc::new(Continues { former, agreed, last: old }));

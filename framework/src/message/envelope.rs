@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Message, TopicPattern};
+use super::{HandOver, Message};
 
 /// A place in a source's log: dense and increasing from 1; 0 is before the first message.
 #[derive(
@@ -124,18 +124,6 @@ pub struct Continues {
     /// The stream's last message that the consumer has applied at or below it; an anchor where it
     /// is not known.
     pub last: Link,
-}
-
-/// Where a version of a stream took over from the one before it. A message of the new version
-/// waits until the old one was applied to its end.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HandOver {
-    /// How many shards the old version has.
-    pub shards: i32,
-    /// Its topics.
-    pub topics: Vec<TopicPattern>,
-    /// The last position that the old version carries.
-    pub through: Position,
 }
 
 impl Batch {

@@ -48,6 +48,19 @@ impl TopicPattern {
         !self.0.is_empty() && name.bytes().all(word)
     }
 
+    /// Whether it matches every topic that `other` matches.
+    pub(crate) fn covers(&self, other: &Self) -> bool {
+        match self.0.strip_suffix('*') {
+            Some(prefix) => other.0.starts_with(prefix),
+            None => self == other,
+        }
+    }
+
+    /// Whether there is a topic that both match: one of two patterns covers the other then.
+    pub(crate) fn overlaps(&self, other: &Self) -> bool {
+        self.covers(other) || other.covers(self)
+    }
+
     /// The pattern as written.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -63,5 +76,29 @@ impl<S: Into<String>> From<S> for TopicPattern {
 impl fmt::Display for TopicPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::TopicPattern;
+
+    #[test]
+    fn patterns_overlap_when_a_topic_matches_both() {
+        let cases = [
+            ("user.*", "user.closed", (true, false)),
+            ("*", "user.*", (true, false)),
+            ("user.*", "user.*", (true, true)),
+            ("user.closed", "user.closed", (true, true)),
+            ("user.closed", "user.close", (false, false)),
+            ("user*", "username", (true, false)),
+            ("user.*", "user", (false, false)),
+            ("!", "*", (false, true)),
+        ];
+        for (one, other, covers) in cases {
+            let (a, b) = (TopicPattern::from(one), TopicPattern::from(other));
+            assert_eq!((a.covers(&b), b.covers(&a)), covers, "{one} {other}");
+            assert_eq!(a.overlaps(&b), covers.0 || covers.1, "{one} {other}");
+        }
     }
 }

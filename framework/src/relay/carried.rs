@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::pages::Page;
 use crate::{
     message::{
-        Batch, Envelope, HandOver, Link, Message, Origin, Position, SET_ASIDE, TopicPattern, place,
+        Batch, Envelope, HandOver, Link, Message, Origin, Position, SET_ASIDE, TakenOver,
+        TopicPattern, place,
     },
     storage::{Checkpoint, Cursor, PageLimit, StreamVersion},
 };
@@ -40,8 +41,11 @@ impl Carried {
         let topics =
             |version: &StreamVersion| version.topics.iter().map(TopicPattern::from).collect();
         let handover = index.checked_sub(1).map(|before| {
-            let (shards, topics) = (versions[before].shards, topics(&versions[before]));
-            Arc::new(HandOver { shards, topics, through: version.after })
+            let (shards, topics) = match versions[before].rests() {
+                true => (0, Vec::new()),
+                false => (versions[before].shards, topics(&versions[before])),
+            };
+            Arc::new(HandOver { shards, topics, through: version.after, from: Vec::new() })
         });
         let origin = Origin {
             source: source.to_owned(),
@@ -56,8 +60,32 @@ impl Carried {
             shards: version.shards,
             handover,
             after: version.after,
-            until: versions.get(index + 1).map(|next| next.after),
+            // One that carries nothing is at its end at once, if there is a next one.
+            until: versions.get(index + 1).map(|next| match version.rests() {
+                true => version.after,
+                false => next.after,
+            }),
         }
+    }
+
+    /// Takes topics over from other streams.
+    pub(super) fn from(mut self, from: Vec<TakenOver>) -> Self {
+        if !from.is_empty() {
+            self.handover = self.handover.map(|own| Arc::new(HandOver { from, ..(*own).clone() }));
+        }
+        self
+    }
+
+    /// As a route sends it, which has no more to do with a stream that was closed.
+    pub(super) fn sent(mut self, version: &StreamVersion) -> Self {
+        self.until = self.until.or(version.rests().then_some(version.after));
+        self
+    }
+
+    /// How far a consumer need not be told the log was looked at when a sender begins at `at`. A later
+    /// version is told of in any case: that the one before it has ended, other streams wait for.
+    pub(super) fn told_at(&self, at: Position) -> Position {
+        if self.handover.is_some() { Position::START } else { at }
     }
 
     /// Whether a position belongs to this version of the stream.

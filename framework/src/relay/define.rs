@@ -1,14 +1,21 @@
 //! The definitions of streams: what a relay declares, held against what is stored.
 
-use std::sync::Arc;
+mod changes;
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use sqlx::Pool;
 
+pub(super) use self::changes::{Changes, Stored, left_behind};
 use super::Route;
 use crate::{
     Error, Result, Start, Storage, Stream,
     message::Position,
     storage::{NewShard, RouteRow, ShardKey, StreamVersion},
+    streams,
 };
 
 /// A stream whose definition was settled.
@@ -16,38 +23,76 @@ use crate::{
 pub(super) struct Defined {
     /// Every version of it, the newest last.
     pub(super) versions: Arc<[StreamVersion]>,
-    /// Whether the newest is the one that this process declares.
+    /// Whether the newest is the one that this process declares, or the stream was closed after it.
     pub(super) current: bool,
 }
 
-/// Stores `stream` if it is new or changed. The newest stored definition wins: one that was in
-/// force before is an old process's, and changes nothing.
-pub(super) async fn define<DB: Storage>(pool: &Pool<DB>, stream: &Stream) -> Result<Defined> {
-    let topics = stream.patterns();
-    let (name, shards) = (stream.name(), stream.shard_count());
-    let same = |version: &StreamVersion| version.topics == topics && version.shards == shards;
-    loop {
-        let mut versions = DB::streams(pool).await?;
-        versions.retain(|version| version.name == name);
-        let newest = versions.last().map_or(0, |newest| newest.version);
-        match versions.last() {
-            Some(last) if last.topics.is_empty() => {
-                DB::tell_topics(pool, name, newest, &topics).await?;
-                continue;
-            }
-            Some(last) if same(last) => {
-                return Ok(Defined { versions: versions.into(), current: true });
-            }
-            Some(_) if versions.iter().any(same) && stream.replaced() != Some(newest) => {
-                return Ok(Defined { versions: versions.into(), current: false });
-            }
-            _ => {}
-        }
-        // Of two processes at once one is the first; both look again.
-        if DB::define_stream(pool, name, newest + 1, &topics, shards).await? {
-            tracing::info!(stream = name, version = newest + 1, ?topics, shards, "stream defined");
+impl Defined {
+    /// Takes in that the stream was closed: what this process declares is sent to its end.
+    pub(super) fn follow(&mut self, name: &str, stored: &[StreamVersion]) {
+        let mut of = stored.iter().filter(|version| version.name == name).peekable();
+        let (Some(ours), true) = (self.versions.last(), self.current) else { return };
+        let after = of.clone().find(|version| version.version == ours.version + 1);
+        if after.is_some_and(StreamVersion::rests) && of.clone().count() == self.versions.len() + 1
+        {
+            self.versions = of.by_ref().cloned().collect();
         }
     }
+}
+
+/// Stores those of `streams` that are new or changed, all at one position of the log. The newest
+/// stored definition wins: one that was in force before is an old process's, and changes nothing.
+///
+/// # Errors
+/// [`Error::Definition`] when a change would send messages twice, or nowhere, without saying so.
+pub(super) async fn define<DB: Storage>(
+    pool: &Pool<DB>,
+    streams: &[Stream],
+) -> Result<HashMap<String, Defined>> {
+    let mut ours = HashSet::new();
+    loop {
+        let stored = Stored::read(pool).await?;
+        let Changes { new, tell, current, notes } = changes::changes(&stored, streams, &ours)?;
+        for version in &tell {
+            DB::tell_topics(pool, &version.name, version.version, &version.topics).await?;
+        }
+        if !tell.is_empty() {
+            continue;
+        }
+        if new.is_empty() {
+            return Ok(settled(&stored, &current));
+        }
+        // Of two processes at once one is the first; both look again.
+        if DB::define_streams(pool, &new).await? {
+            for new in new.iter().filter(|new| !new.rests()) {
+                let (stream, version, shards) = (&new.name, new.version, new.shards);
+                tracing::info!(stream, version, topics = ?new.topics, shards, "stream defined");
+            }
+            for (stream, note) in notes {
+                tracing::warn!(stream, "{note}");
+            }
+            ours.extend(new.into_iter().map(|new| new.name));
+        }
+    }
+}
+
+fn settled(stored: &Stored, current: &HashMap<String, bool>) -> HashMap<String, Defined> {
+    let defined = |(name, current): (&String, &bool)| {
+        let versions = stored.versions.iter().filter(|version| version.name == *name);
+        (name.clone(), Defined { versions: versions.cloned().collect(), current: *current })
+    };
+    current.iter().map(defined).collect()
+}
+
+/// Refuses what [`define`] and [`open`] refuse, and changes nothing.
+pub(super) fn check(stored: &Stored, streams: &[Stream], routes: &[Route]) -> Result<()> {
+    for route in routes {
+        let of = |row: &&RouteRow| row.key.route == route.name && row.stream != route.stream;
+        if let Some(other) = stored.rows.iter().find(of) {
+            return Err(other_stream(route, other));
+        }
+    }
+    changes::changes(stored, streams, &HashSet::new()).map(drop)
 }
 
 /// Makes the rows of `route` that are missing: all of them for a new route, where it is to begin.
@@ -59,15 +104,7 @@ pub(super) async fn open<DB: Storage>(
 ) -> Result<()> {
     let known: Vec<_> = rows.iter().filter(|row| row.key.route == route.name).collect();
     if let Some(other) = known.iter().find(|row| row.stream != route.stream) {
-        return Err(Error::Definition {
-            what: "route",
-            name: route.name.clone(),
-            problem: format!(
-                "it carries stream {:?} now and carried {:?} before; give the new route another \
-                 name",
-                route.stream, other.stream
-            ),
-        });
+        return Err(other_stream(route, other));
     }
     // A version that began since made its rows itself, for every route that there was.
     if !known.is_empty() {
@@ -81,8 +118,8 @@ pub(super) async fn open<DB: Storage>(
     // The log begins at its trim point.
     let start = start.max(DB::trimmed(pool).await?.position);
     let mut shards = Vec::new();
-    for (index, version) in defined.versions.iter().enumerate() {
-        let until = defined.versions.get(index + 1).map(|next| next.after);
+    for version in defined.versions.iter() {
+        let until = streams::ends(&defined.versions, version);
         let new = |shard| NewShard {
             key: ShardKey::new(route.name.as_str(), version.version, shard),
             at: start.max(version.after),
@@ -91,4 +128,15 @@ pub(super) async fn open<DB: Storage>(
         shards.extend((0..version.shards).map(new));
     }
     DB::create_shards(pool, &route.stream, &shards).await
+}
+
+fn other_stream(route: &Route, row: &RouteRow) -> Error {
+    Error::Definition {
+        what: "route",
+        name: route.name.clone(),
+        problem: format!(
+            "it carries stream {:?} now and carried {:?} before; give the new route another name",
+            route.stream, row.stream
+        ),
+    }
 }

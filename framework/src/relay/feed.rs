@@ -22,6 +22,7 @@ use crate::{
     Storage,
     message::{Envelope, Link, Position, key_hash},
     storage::{Checkpoint, Cursor, LogRow, PageLimit},
+    streams::takeover,
     transport::{Feed, FeedError, FeedPage, FeedRequest},
 };
 
@@ -53,16 +54,18 @@ impl<DB: Storage> LogFeed<DB> {
     async fn carried(&self, request: &FeedRequest) -> Result<Carried, FeedError> {
         let FeedRequest { stream, version, shard, .. } = request;
         let pool = self.shared.pool.now();
-        let mut versions = match self.streams.contains(stream) {
+        let all = match self.streams.contains(stream) {
             true => pool.limit(DB::streams(&pool)).await?,
             false => Vec::new(),
         };
+        let mut versions = all.clone();
         versions.retain(|version| version.name == *stream);
         let found = versions.iter().position(|known| known.version == *version);
         match found.filter(|index| (0..versions[*index].shards).contains(shard)) {
             Some(index) => {
                 let incarnation = pool.limit(DB::incarnation(&pool)).await?;
-                Ok(Carried::new(&self.source, incarnation, &versions, index, *shard))
+                let carried = Carried::new(&self.source, incarnation, &versions, index, *shard);
+                Ok(carried.from(takeover::told(&all, &versions[index])))
             }
             // Only a later version has such a shard.
             None if found.is_some_and(|index| index + 1 < versions.len()) && *shard >= 0 => {

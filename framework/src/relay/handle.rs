@@ -1,16 +1,17 @@
 //! A running relay, as the service that runs it sees it.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{RouteStatus, Shared};
-use crate::{Storage, transport::Feed};
+use crate::{Storage, streams::Uncarried, transport::Feed};
 
 pub(super) trait Status: Send + Sync {
     fn status(&self) -> Vec<RouteStatus>;
     fn problems(&self) -> Vec<String>;
     fn pages_read(&self) -> u64;
+    fn uncarried(&self) -> Vec<Uncarried>;
 }
 
 impl<DB: Storage> Status for Shared<DB> {
@@ -24,6 +25,10 @@ impl<DB: Storage> Status for Shared<DB> {
 
     fn pages_read(&self) -> u64 {
         self.pages.reads()
+    }
+
+    fn uncarried(&self) -> Vec<Uncarried> {
+        self.uncarried.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -68,6 +73,13 @@ impl RelayHandle {
     /// shards that are at about the same place share one.
     pub fn pages_read(&self) -> u64 {
         self.status.pages_read()
+    }
+
+    /// Messages that no stream carries, as far as this process has found them last when it looked
+    /// what can be trimmed: at most once a minute, and only the one process that trims does. See
+    /// [`streams::uncarried`](crate::streams::uncarried), which looks at once.
+    pub fn uncarried(&self) -> Vec<Uncarried> {
+        self.status.uncarried()
     }
 
     /// Waits for the batches under way, saves the checkpoints and gives the leases back.

@@ -1,7 +1,9 @@
 //! Retention: one process of a service trims the log, by a lease, and removes what is no longer
 //! kept. It never waits for a lock, and works in small steps.
 
-use std::{cell::OnceCell, sync::Arc, time::Duration};
+mod say;
+
+use std::{cell::OnceCell, collections::HashSet, sync::Arc, time::Duration};
 
 use sqlx::Pool;
 use tokio::time::{Instant, sleep};
@@ -31,8 +33,6 @@ const HEARD: Duration = Duration::from_secs(60);
 const ANSWER: Duration = Duration::from_secs(60);
 /// How long a lease may take to be given back when the relay stops.
 const STOPPING: Duration = Duration::from_secs(5);
-/// How often is said what has held retention back for so long.
-const SAY: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How long the log is kept, after every route has sent it. The defaults suit most services.
@@ -245,7 +245,8 @@ pub(super) async fn run<DB: Storage>(shared: Arc<Shared<DB>>) {
     if !shared.options.retention.enabled {
         return;
     }
-    let mut task = Task { lease: None, marked: None, said: None, shared };
+    let (marked, said, looked, unsent) = Default::default();
+    let mut task = Task { lease: None, marked, said, looked, unsent, shared };
     let shared = Arc::clone(&task.shared);
     let (stop, work) = (task.shared.stop.clone(), &shared.works);
     let mut pace = Pace::new(&task.shared.options.retention, PAUSE);
@@ -289,6 +290,10 @@ struct Task<DB: Storage> {
     marked: Option<Instant>,
     /// When it was said last what holds retention back.
     said: Option<Instant>,
+    /// How far the log was looked through for messages that no stream carries.
+    looked: Option<Position>,
+    /// Routes that no running process sent when it was looked last.
+    unsent: HashSet<String>,
 }
 
 impl<DB: Storage> Task<DB> {
@@ -376,20 +381,6 @@ impl<DB: Storage> Task<DB> {
                 Some(alarm) => tracing::warn!(route, shard, alarm, "a route holds the log back"),
                 None => {}
             }
-        }
-        Ok(())
-    }
-
-    /// Says now and then what keeps rows from being removed.
-    async fn say(&mut self) -> Result<()> {
-        if self.said.is_some_and(|said| said.elapsed() < SAY) {
-            return Ok(());
-        }
-        self.said = Some(Instant::now());
-        let pool = &self.shared.pool.now();
-        for (what, age) in pool.limit(DB::kept(pool, SAY)).await?.held_back {
-            let open_for_seconds = age.as_secs();
-            tracing::warn!(what, open_for_seconds, "retention waits until it ends");
         }
         Ok(())
     }

@@ -132,7 +132,7 @@ impl<DB: Storage> Sender<DB> {
         };
         self.work.succeeded();
         let mut run = Run {
-            began: at.cursor.position,
+            began: self.carried.told_at(at.cursor.position),
             acked: at,
             read: at,
             saved: row.checkpoint,
@@ -171,7 +171,7 @@ impl<DB: Storage> Sender<DB> {
 /// The shard's state while it is sent.
 struct Run<'a, DB: Storage> {
     sender: &'a mut Sender<DB>,
-    /// Where it found its checkpoint.
+    /// Up to here the consumer need not be told that the log was looked at.
     began: Position,
     /// Everything up to here was acknowledged.
     acked: Checkpoint,

@@ -30,7 +30,8 @@ use super::{
 };
 use crate::{
     Result, Storage,
-    storage::{Beating, Lease, RouteRow, ShardKey},
+    storage::{Beating, Lease, RouteRow, ShardKey, StreamVersion},
+    streams::takeover::{held_up, told},
 };
 
 /// A route and its stream.
@@ -226,6 +227,9 @@ impl<DB: Storage> Share<DB> {
         let pool = &pool.now();
         let rows = pool.limit(DB::shards(pool)).await?;
         let stored = pool.limit(DB::streams(pool)).await?;
+        for line in &mut self.lines {
+            line.defined.follow(&line.route.stream, &stored);
+        }
         let newest: HashMap<&str, i32> =
             stored.iter().map(|version| (version.name.as_str(), version.version)).collect();
         let outdated = |line: &Line| {
@@ -259,8 +263,14 @@ impl<DB: Storage> Share<DB> {
                     None if *paused => RouteState::Paused,
                     None => RouteState::Standby,
                 };
+                let of = |known: &&StreamVersion| {
+                    known.name == line.route.stream && known.version == key.version
+                };
+                let version = stored.iter().find(of);
+                let waits = version.and_then(|version| held_up(&stored, &rows, version));
                 let ours = state == RouteState::Standby
                     && key.version == oldest
+                    && waits.is_none()
                     && owner(key, &members) == Some(*holder);
                 let index =
                     line.defined.versions.iter().position(|known| known.version == key.version);
@@ -269,13 +279,20 @@ impl<DB: Storage> Share<DB> {
                         let versions = &line.defined.versions;
                         let (source, shard) = (&self.source, key.shard);
                         let carried =
-                            Carried::new(source, self.incarnation, versions, index, shard);
+                            Carried::new(source, self.incarnation, versions, index, shard)
+                                .from(told(&stored, &versions[index]))
+                                .sent(&versions[index]);
                         wanted.insert(key.clone(), carried);
                     }
                     _ if self.running.contains_key(key) => {}
                     _ => board.tell(key, Some(checkpoint.cursor.position), state),
                 }
-                board.alarm(key, retain::alarm(row));
+                if board.alarm(key, retain::alarm(row).or(waits.clone()))
+                    && let Some(waits) = waits
+                {
+                    let (route, shard) = (&key.route, key.shard);
+                    tracing::warn!(route, shard, "the shard waits: {waits}");
+                }
             }
         }
         Ok(wanted)

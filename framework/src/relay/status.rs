@@ -146,12 +146,13 @@ impl Board {
         }
     }
 
-    /// Tells that somebody should look at a shard, or need not any more.
-    pub(super) fn alarm(&self, key: &ShardKey, alarm: Option<String>) {
+    /// Tells that somebody should look at a shard, or need not any more. False when it said so.
+    pub(super) fn alarm(&self, key: &ShardKey, alarm: Option<String>) -> bool {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Ok(at) = all.binary_search_by(|known| order(known).cmp(&name(key))) {
-            all[at].alarm = alarm;
-        }
+        let Ok(at) = all.binary_search_by(|known| order(known).cmp(&name(key))) else {
+            return false;
+        };
+        std::mem::replace(&mut all[at].alarm, alarm.clone()) != alarm
     }
 
     /// A shard that is closed does nothing any more.

@@ -143,6 +143,59 @@ pub struct StreamVersion {
     pub created_at: DateTime<Utc>,
 }
 
+/// The pattern of a version that carries nothing: no topic has this name.
+const RESTING: &str = "!";
+
+impl StreamVersion {
+    /// Whether it carries nothing: the stream was closed here, or another stream carried its topics
+    /// until the next version took over.
+    pub fn rests(&self) -> bool {
+        self.topics.iter().any(|topic| topic == RESTING)
+    }
+}
+
+/// A version of a stream's definition as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewVersion {
+    /// The stream.
+    pub name: String,
+    /// The version, from 1.
+    pub version: i32,
+    /// Its topic patterns.
+    pub topics: Vec<String>,
+    /// How many virtual shards it has.
+    pub shards: i32,
+    /// Which positions it carries.
+    pub begins: Begins,
+}
+
+/// Where a version of a stream begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begins {
+    /// After this position of the log.
+    After(Position),
+    /// After the log's head, which is one position for all versions that are stored together.
+    Head,
+}
+
+impl NewVersion {
+    /// A version that carries nothing.
+    pub(crate) fn resting(name: &str, version: i32, begins: Begins) -> Self {
+        let (name, topics) = (name.to_owned(), vec![RESTING.to_owned()]);
+        Self { name, version, topics, shards: 1, begins }
+    }
+
+    /// Whether it carries nothing.
+    pub(crate) fn rests(&self) -> bool {
+        self.topics.iter().any(|topic| topic == RESTING)
+    }
+
+    /// Whether `stored` is this one.
+    pub(crate) fn is(&self, stored: &StreamVersion) -> bool {
+        self.name == stored.name && self.version == stored.version
+    }
+}
+
 /// The durable checkpoints of routes, one for each shard.
 #[async_trait]
 pub trait RouteStore: Base {
@@ -193,18 +246,12 @@ pub trait StreamStore: Base {
     /// Every version of every stream, in order.
     async fn streams(pool: &Pool<Self>) -> Result<Vec<StreamVersion>>;
 
-    /// Stores a new version; false when there is one of that number already.
+    /// Stores new versions, all or none; false when there is one of such a number already.
     ///
-    /// A version after the first begins after the log's head, in one transaction that takes the
-    /// leases of the stream's routes away and makes their new shards: what the holders of the
+    /// Those that begin at the log's head begin at the same position, in one transaction that takes
+    /// the leases of their streams' routes away and makes the new shards: what the holders of the
     /// old leases still save is refused.
-    async fn define_stream(
-        pool: &Pool<Self>,
-        name: &str,
-        version: i32,
-        topics: &[String],
-        shards: i32,
-    ) -> Result<bool>;
+    async fn define_streams(pool: &Pool<Self>, versions: &[NewVersion]) -> Result<bool>;
 
     /// Notes the topics of a version from a time when they were not kept.
     async fn tell_topics(

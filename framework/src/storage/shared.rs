@@ -240,7 +240,7 @@ pub(super) use retention::retention_store;
 #[cfg(any(feature = "mysql", feature = "sqlite"))]
 pub(super) use retention::step;
 pub(super) use route::route_stores;
-pub(super) use route_rows::{RouteColumns, route_problem, route_row, save_rows};
+pub(super) use route_rows::{RouteColumns, route_problem, route_row, routes_taken_over, save_rows};
 #[cfg(any(feature = "mysql", feature = "sqlite"))]
 pub(super) use saga::saga_apart;
 pub(super) use saga::{ended, hex, json, json_parts, saga_store};

@@ -187,76 +187,66 @@ macro_rules! route_stores {
                 Ok(rows.into_iter().map(version).collect())
             }
 
-            async fn define_stream(
-                pool: &Pool<Self>,
-                name: &str,
-                version: i32,
-                topics: &[String],
-                shards: i32,
-            ) -> Result<bool> {
+            async fn define_streams(pool: &Pool<Self>, versions: &[NewVersion]) -> Result<bool> {
                 let failed = "define a stream";
                 let mut tx = begin(pool).await?;
-                let made = sqlx::query(sql!($dir, "stream_create"))
-                    .bind(name)
-                    .bind(version)
-                    .bind(topics.join(" "))
-                    .bind(shards)
-                    .execute(&mut *tx)
-                    .await;
-                match made {
-                    Ok(_) => {}
-                    Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
-                        return Ok(false);
+                for NewVersion { name, version, topics, shards, .. } in versions {
+                    let made = sqlx::query(sql!($dir, "stream_create"))
+                        .bind(name)
+                        .bind(version)
+                        .bind(topics.join(" "))
+                        .bind(shards)
+                        .execute(&mut *tx)
+                        .await;
+                    match made {
+                        Ok(_) => {}
+                        Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
+                            return Ok(false);
+                        }
+                        Err(error) => return Err(Error::database(failed)(error)),
                     }
-                    Err(error) => return Err(Error::database(failed)(error)),
                 }
-                if version > 1 {
-                    let rows: Vec<RouteColumns> = sqlx::query_as(sql!($dir, "route_list"))
-                        .fetch_all(&mut *tx)
+                let rows: Vec<RouteColumns> = sqlx::query_as(sql!($dir, "route_list"))
+                    .fetch_all(&mut *tx)
+                    .await
+                    .map_err(Error::database(failed))?;
+                let (leases, shards) = routes_taken_over(versions, rows.into_iter().map(route_row));
+                for lease in &leases {
+                    sqlx::query(sql!($dir, "lease_fence"))
+                        .bind(lease)
+                        .bind(Uuid::nil())
+                        .execute(&mut *tx)
                         .await
                         .map_err(Error::database(failed))?;
-                    let rows = rows.into_iter().map(route_row).filter(|row| row.stream == name);
-                    let rows: Vec<_> = rows.map(|row| row.key).collect();
-                    let mut leases: Vec<_> = rows.iter().map(ShardKey::lease_name).collect();
-                    leases.sort_unstable();
-                    for lease in &leases {
-                        sqlx::query(sql!($dir, "lease_fence"))
-                            .bind(lease)
-                            .bind(Uuid::nil())
-                            .execute(&mut *tx)
-                            .await
-                            .map_err(Error::database(failed))?;
-                    }
-                    // After the leases: whoever had one knows of no later position.
-                    let head: i64 = sqlx::query_scalar(sql!($dir, "head"))
-                        .fetch_one(&mut *tx)
-                        .await
-                        .map_err(Error::database(failed))?;
+                }
+                // After the leases: whoever had one knows of no later position.
+                let head: i64 = sqlx::query_scalar(sql!($dir, "head"))
+                    .fetch_one(&mut *tx)
+                    .await
+                    .map_err(Error::database(failed))?;
+                for NewVersion { name, version, begins, .. } in versions {
                     sqlx::query(sql!($dir, "stream_begin"))
-                        .bind(head)
+                        .bind(begins.position(head))
                         .bind(name)
                         .bind(version)
                         .execute(&mut *tx)
                         .await
                         .map_err(Error::database(failed))?;
-                    let mut routes: Vec<_> = rows.into_iter().map(|key| key.route).collect();
-                    routes.dedup();
-                    for (route, shard) in
-                        routes.iter().flat_map(|route| (0..shards).map(move |shard| (route, shard)))
-                    {
-                        sqlx::query(sql!($dir, "route_create"))
-                            .bind(route)
-                            .bind(version)
-                            .bind(shard)
-                            .bind(name)
-                            .bind(head)
-                            .bind(head)
-                            .bind(head)
-                            .bind(false)
-                            .execute(&mut *tx)
-                            .await
-                            .map_err(Error::database(failed))?;
-                    }
+                }
+                for (key, stream, begins) in &shards {
+                    let at = begins.position(head);
+                    sqlx::query(sql!($dir, "route_create"))
+                        .bind(&key.route)
+                        .bind(key.version)
+                        .bind(key.shard)
+                        .bind(stream)
+                        .bind(at)
+                        .bind(at)
+                        .bind(at)
+                        .bind(false)
+                        .execute(&mut *tx)
+                        .await
+                        .map_err(Error::database(failed))?;
                 }
                 tx.commit().await.map_err(Error::database(failed))?;
                 Ok(true)

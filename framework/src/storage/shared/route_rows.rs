@@ -4,8 +4,42 @@ use uuid::Uuid;
 
 use crate::{
     message::{Link, Position},
-    storage::{Checkpoint, Cursor, RouteProblem, RouteRow, Save, ShardKey, shared::from_millis},
+    storage::{
+        Begins, Checkpoint, Cursor, NewVersion, RouteProblem, RouteRow, Save, ShardKey,
+        shared::from_millis,
+    },
 };
+
+impl Begins {
+    pub(in crate::storage) fn position(self, head: i64) -> i64 {
+        match self {
+            Self::After(position) => position.0,
+            Self::Head => head,
+        }
+    }
+}
+
+/// What new versions mean for the routes that there are: the leases that end, in the order in which
+/// everybody locks them, and the shards that begin.
+pub(in crate::storage) fn routes_taken_over(
+    versions: &[NewVersion],
+    rows: impl Iterator<Item = RouteRow>,
+) -> (Vec<String>, Vec<(ShardKey, String, Begins)>) {
+    let rows: Vec<_> =
+        rows.filter(|row| versions.iter().any(|new| new.name == row.stream)).collect();
+    let mut leases: Vec<_> = rows.iter().map(|row| row.key.lease_name()).collect();
+    leases.sort_unstable();
+    let mut routes: Vec<_> = rows.into_iter().map(|row| (row.key.route, row.stream)).collect();
+    routes.dedup();
+    let mut shards = Vec::new();
+    for (route, stream) in routes {
+        for new in versions.iter().filter(|new| new.name == stream) {
+            let key = |shard| ShardKey::new(route.as_str(), new.version, shard);
+            shards.extend((0..new.shards).map(|shard| (key(shard), stream.clone(), new.begins)));
+        }
+    }
+    (leases, shards)
+}
 
 /// A checkpoint as `route_save.sql` and `route_saved.sql` read it from JSON.
 #[derive(serde::Serialize)]

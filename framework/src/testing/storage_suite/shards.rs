@@ -7,7 +7,7 @@ use super::support::{LEASE, commit, message, sealer, whole_log};
 use crate::{
     Error, Storage,
     message::{Link, Position},
-    storage::{Checkpoint, Cursor, Lease, NewShard, RouteRow, Save, ShardKey},
+    storage::{Begins, Checkpoint, Cursor, Lease, NewShard, NewVersion, RouteRow, Save, ShardKey},
 };
 
 fn key(route: &str, version: i32, shard: i32) -> ShardKey {
@@ -168,7 +168,9 @@ pub(super) async fn a_new_version_begins_at_the_head_and_fences_the_old_one<DB: 
 ) {
     let define = async |stream: &str, version, topics: &[&str], shards| {
         let topics: Vec<_> = topics.iter().map(|topic| (*topic).to_owned()).collect();
-        DB::define_stream(&pool, stream, version, &topics, shards).await.expect("define")
+        let begins = if version == 1 { Begins::After(Position::START) } else { Begins::Head };
+        let new = NewVersion { name: stream.to_owned(), version, topics, shards, begins };
+        DB::define_streams(&pool, &[new]).await.expect("define")
     };
     assert!(define("s", 1, &["in", "more.*"], 1).await);
     assert!(!define("s", 1, &["other"], 9).await, "the first one stays");

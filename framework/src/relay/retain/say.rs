@@ -1,0 +1,88 @@
+//! What is said now and then: what keeps rows from being removed, and what is removed without having
+//! been sent anywhere.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::Task;
+use crate::{Result, Storage, message::Position, streams};
+
+/// How often it is said.
+const SAY: Duration = Duration::from_secs(30);
+/// What has held retention back for so long counts.
+const HELD: Duration = Duration::from_secs(60);
+/// No more messages are looked through each time: of a log that grows faster, the last ones.
+const LOOK: i64 = 4_000;
+
+impl<DB: Storage> Task<DB> {
+    /// Says what is to be said, if that is due.
+    pub(super) async fn say(&mut self) -> Result<()> {
+        if self.said.is_some_and(|said| said.elapsed() < SAY) {
+            return Ok(());
+        }
+        self.said = Some(Instant::now());
+        let pool = &self.shared.pool.now();
+        for (what, age) in pool.limit(DB::kept(pool, HELD)).await?.held_back {
+            let open_for_seconds = age.as_secs();
+            tracing::warn!(what, open_for_seconds, "retention waits until it ends");
+        }
+        self.say_unsent().await?;
+        self.say_uncarried().await
+    }
+
+    /// Tells of routes that no running process sends, this time and the last time.
+    async fn say_unsent(&mut self) -> Result<()> {
+        let shared = Arc::clone(&self.shared);
+        let (pool, lease) = (&shared.pool.now(), shared.options.lease);
+        // Announces nothing.
+        let members = pool.limit(DB::announce(pool, Uuid::nil(), &[], lease)).await?;
+        let carried: HashSet<String> = members.into_iter().map(|(route, _)| route).collect();
+        let head = *shared.head.borrow();
+        let mut behind: BTreeMap<String, i64> = BTreeMap::new();
+        for row in pool.limit(DB::shards(pool)).await? {
+            let positions = head.0 - row.checkpoint.cursor.position.0;
+            if !row.closed && !row.paused && positions > 0 && !carried.contains(&row.key.route) {
+                let most = behind.entry(row.key.route).or_default();
+                *most = positions.max(*most);
+            }
+        }
+        let before = std::mem::replace(&mut self.unsent, behind.keys().cloned().collect());
+        for (route, behind) in behind.into_iter().filter(|(route, _)| before.contains(route)) {
+            tracing::warn!(
+                route,
+                behind,
+                "no running relay sends this route: start the program that declares it, or close \
+                 its stream (`syncline stream close`)"
+            );
+        }
+        Ok(())
+    }
+
+    /// Counts what no stream carries in what is new of the log.
+    async fn say_uncarried(&mut self) -> Result<()> {
+        let pool = &self.shared.pool.now();
+        let head = pool.limit(DB::head(pool)).await?;
+        let least = Position(head.0 - LOOK);
+        let after = self.looked.map_or(least, |looked| looked.max(least));
+        if after >= head {
+            return Ok(());
+        }
+        let found = pool.limit(streams::uncarried_after(pool, after)).await?;
+        self.looked = Some(head);
+        for streams::Uncarried { topic, messages, first, last } in &found {
+            tracing::warn!(
+                topic, messages, %first, %last,
+                "no stream carries these messages: they are sent nowhere, and removed by retention; \
+                 let a stream carry the topic"
+            );
+        }
+        *self.shared.uncarried.lock().unwrap_or_else(PoisonError::into_inner) = found;
+        Ok(())
+    }
+}
