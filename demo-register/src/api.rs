@@ -163,9 +163,10 @@ async fn healthz() -> &'static str {
     "ok"
 }
 
-/// The database answers.
+/// The database answers and takes writes, and its tables fit this program.
 #[utoipa::path(get, path = "/readyz", responses((status = 200), (status = 503, body = Problem)))]
 async fn readyz<DB: Store>(State(app): State<App<DB>>) -> Result<&'static str, Problem> {
     syncline::storage::check_schema(&app.pool).await?;
+    syncline::storage::check_writes(&app.pool).await?;
     Ok("ready")
 }

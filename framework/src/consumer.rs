@@ -11,8 +11,10 @@ mod gaps;
 mod handover;
 mod incarnation;
 mod invoke;
+mod repeat;
 mod retry;
 mod settle;
+mod standing;
 mod start;
 mod stop;
 
@@ -29,18 +31,20 @@ use tokio::sync::{Notify, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    BatchHandler, Error, Handler, Result, Start, Storage, begin,
+    BatchHandler, Handler, Result, Start, Storage, begin,
     message::{Batch, Envelope, ForeignMessage, HandOver, LINK, Origin, Position, TopicPattern},
     saga::participant::AnswerCommand,
-    storage::{self, InboxRow, Own, begin_bounded, check_schema},
+    storage::{self, Cause, InboxRow, Lent, Opening, Own, begin_bounded, check_schema},
     transport::{Ack, FetchMissing, Reached, Receive, ReceiveError},
 };
 use builder::{Hold, Order};
+use standing::AllStanding;
 
 pub use builder::{ConsumerBuilder, OnDead, OnGap, RetryPolicy};
 pub use compensation::REJECTED;
 pub use gaps::Gap;
 pub(crate) use invoke::text as panic_text;
+pub use standing::Standing;
 
 /// A handler that may take longer may rest for longer between two statements than the server lets a
 /// transaction rest that may have lost its connection.
@@ -117,6 +121,7 @@ struct Inner<DB: Storage> {
     start: Start,
     turns: Mutex<HashMap<Origin, Turn>>,
     gaps: Mutex<HashMap<Origin, Gap>>,
+    standing: AllStanding,
     /// A key was parked: the retry task looks when it is due.
     parked: Notify,
     /// There is a gap, or what was missing has come.
@@ -156,6 +161,12 @@ impl<DB: Storage> Consumer<DB> {
     /// What is missing of each stream now, as far as this process has noticed.
     pub fn gaps(&self) -> Vec<Gap> {
         self.0.known_gaps()
+    }
+
+    /// Messages whose handlers meet errors that should pass by themselves, as far as this process has
+    /// noticed: time-outs, locks, lost connections. The key of one that goes on so is parked.
+    pub fn standing(&self) -> Vec<Standing> {
+        self.0.standing.all()
     }
 
     /// Applies messages of a producer that is not Syncline's: each id of `source` once, in the
@@ -242,17 +253,24 @@ impl<DB: Storage> Inner<DB> {
     /// Begins a transaction; it is part of what [`Inner::limited`] limits.
     async fn begin(&self) -> Result<Transaction<'static, DB>> {
         let pool = self.pool.now();
-        match self.timeout <= RESTING {
-            true => begin_bounded(&pool).await,
-            false => begin(&pool).await,
+        match self.opening() {
+            Opening::Bounded => begin_bounded(&pool).await,
+            _ => begin(&pool).await,
         }
     }
 
+    fn opening(&self) -> Opening {
+        if self.timeout <= RESTING { Opening::Bounded } else { Opening::Plain }
+    }
+
+    /// A connection for a transaction in which handlers run; a `fresh` one after an error that comes
+    /// from what a connection remembers.
+    async fn lend(&self, fresh: bool) -> Result<Lent<DB>> {
+        Lent::of(&self.pool.now(), fresh).await
+    }
+
     /// Waits for `work`, of one transaction at the most, as long as the database may take to answer.
-    async fn limited<T, E: From<Error> + 'static>(
-        &self,
-        work: impl Future<Output = Result<T, E>>,
-    ) -> Result<T, E> {
+    async fn limited<T, E: Cause>(&self, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
         self.pool.now().limit(work).await
     }
 

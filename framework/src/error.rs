@@ -1,5 +1,9 @@
 //! The crate's error: what was wrong, where, and what to do.
 
+mod class;
+
+pub(crate) use class::{Class, class_of_handler, is_read_only};
+
 use crate::message::MessageError;
 
 /// A result of this crate.
@@ -39,6 +43,14 @@ pub enum Error {
         database: &'static str,
         /// The time that it was waited for, in seconds.
         seconds: f64,
+    },
+    /// The database takes no writes.
+    #[error(
+        "{database} takes no writes: it is a standby, or was set to read only; new connections answer the same. Let it take writes again, or connect to the one that does"
+    )]
+    ReadOnly {
+        /// Which kind of database.
+        database: &'static str,
     },
     /// Syncline's tables are missing.
     #[error(
@@ -168,17 +180,35 @@ impl Error {
     /// Whether the server takes no writes: it is a standby or a replica, or read-only. A fail-over may
     /// change that, so [`Error::is_transient`] holds as well, except for a file of SQLite.
     pub fn is_read_only(&self) -> bool {
-        matches!(self, Self::Database { source, .. } if is_read_only(source))
+        match self {
+            Self::Database { source, .. } => is_read_only(source),
+            _ => matches!(self, Self::ReadOnly { .. }),
+        }
     }
 
     /// Whether trying again later may help without anybody's help: the connection was lost,
     /// the pool is exhausted, or the database rolled the transaction back to resolve a conflict.
     pub fn is_transient(&self) -> bool {
+        // SQLite's thread is made anew with its connection.
+        let crashed = matches!(self, Self::Database { source: sqlx::Error::WorkerCrashed, .. });
+        let file =
+            matches!(self, Self::Database { source, .. } if class::is_read_only_file(source));
+        crashed || !file && matches!(self.class(), Class::Passing | Class::Session)
+    }
+
+    /// What follows from it.
+    pub(crate) fn class(&self) -> Class {
         match self {
-            Self::Database { source, .. } => is_transient(source),
-            Self::Unanswered { .. } => true,
-            _ => false,
+            Self::Database { source, .. } => class::class(source),
+            Self::Unanswered { .. } | Self::ReadOnly { .. } => Class::Session,
+            _ => Class::Lasting,
         }
+    }
+
+    /// Whether other connections of the same pool are most likely no better than the one that it
+    /// comes from.
+    pub(crate) fn condemns_pool(&self) -> bool {
+        self.is_read_only() || self.class() == Class::Stale
     }
 }
 
@@ -203,55 +233,6 @@ fn missing_table(error: &sqlx::Error) -> bool {
     }
 }
 
-/// Whether the server, the session or the file takes no writes.
-fn is_read_only(error: &sqlx::Error) -> bool {
-    #[cfg(feature = "mysql")]
-    if let Some(number) = mysql_number(error) {
-        // ER_OPTION_PREVENTS_STATEMENT, ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION, ER_READ_ONLY_MODE.
-        return matches!(number, 1290 | 1792 | 1836);
-    }
-    let code = error.as_database_error().and_then(|error| error.code());
-    match code.as_deref() {
-        // PostgreSQL: read_only_sql_transaction.
-        Some("25006") => true,
-        // SQLite: READONLY.
-        Some(code) if code.len() != 5 => code.parse::<i32>().is_ok_and(|code| code & 0xff == 8),
-        _ => false,
-    }
-}
-
-/// Classifies a driver's error; the one place where this is decided.
-pub(crate) fn is_transient(error: &sqlx::Error) -> bool {
-    match error {
-        sqlx::Error::Io(_)
-        | sqlx::Error::Tls(_)
-        | sqlx::Error::Protocol(_)
-        | sqlx::Error::PoolTimedOut
-        | sqlx::Error::PoolClosed
-        | sqlx::Error::WorkerCrashed
-        | sqlx::Error::BeginFailed => true,
-        #[cfg(feature = "mysql")]
-        sqlx::Error::Database(error) if is_transient_mysql(&**error) => true,
-        sqlx::Error::Database(error) => match error.code().as_deref() {
-            // PostgreSQL: connection (08), resources and disk (53), serialization failure,
-            // deadlock, cancelled by shutdown or start-up, lock not available, system error.
-            Some(code) if code.len() == 5 => {
-                code.starts_with("08")
-                    || code.starts_with("53")
-                    || code.starts_with("57P")
-                    || code.starts_with("58")
-                    || matches!(code, "40001" | "40P01" | "55P03" | "25006")
-            }
-            // SQLite, extended codes: BUSY 5, LOCKED 6, IOERR 10, FULL 13, CANTOPEN 14.
-            Some(code) => {
-                code.parse::<i32>().is_ok_and(|code| matches!(code & 0xff, 5 | 6 | 10 | 13 | 14))
-            }
-            None => false,
-        },
-        _ => false,
-    }
-}
-
 /// The server's own number of an error; its SQLSTATE often says nothing.
 #[cfg(feature = "mysql")]
 pub(crate) fn mysql_number(error: &sqlx::Error) -> Option<u16> {
@@ -260,44 +241,18 @@ pub(crate) fn mysql_number(error: &sqlx::Error) -> Option<u16> {
     Some(error.number())
 }
 
-/// The transient ones whose SQLSTATE does not say it. After a lock wait time-out InnoDB has undone
-/// only the statement; whoever gets a transient error repeats the whole transaction all the same.
-#[cfg(feature = "mysql")]
-fn is_transient_mysql(error: &(dyn sqlx::error::DatabaseError + 'static)) -> bool {
-    let Some(error) = error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>() else {
-        return false;
-    };
-    matches!(
-        error.number(),
-        // Too many connections, of a user, or used up; shutting down, killed, idle for too long.
-        1040 | 1203 | 1226 | 1053 | 1317 | 1927 | 4031
-        // Disk full, table full, no space for logs or temporary files, an error at commit.
-        | 1021 | 1114 | 1026 | 3 | 1180
-        // Out of memory or threads.
-        | 1037 | 1038 | 1041 | 1135
-        // Lock wait time-out, locks used up, deadlock, changed since it was read, too many
-        // transactions; the table or the statement changed under us.
-        | 1205 | 1206 | 1213 | 1020 | 1637 | 1412 | 1615
-        // Took too long (MariaDB, MySQL).
-        | 1969 | 3024
-        // Read-only after a fail-over; the group refused.
-        | 1290 | 1792 | 1836 | 3101
-    )
-}
-
-/// Whether a handler's error is the database's, and transient.
-pub(crate) fn is_transient_handler_error(error: &(dyn std::error::Error + 'static)) -> bool {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if let Some(error) = error.downcast_ref::<sqlx::Error>() {
-            return is_transient(error);
-        }
-        if let Some(error) = error.downcast_ref::<Error>() {
-            return error.is_transient();
-        }
-        cause = error.source();
+/// A handler's error as the database's that it comes from.
+pub(crate) fn of_database(action: &'static str, error: crate::HandlerError) -> Error {
+    match error.downcast::<Error>() {
+        Ok(error) => *error,
+        Err(error) => Error::Database {
+            action,
+            source: match error.downcast::<sqlx::Error>() {
+                Ok(error) => *error,
+                Err(error) => sqlx::Error::Io(std::io::Error::other(error)),
+            },
+        },
     }
-    false
 }
 
 /// That what a reader wants is no longer kept, with the commands that cure it: the one that skips it

@@ -10,6 +10,7 @@ mod begin;
 mod held;
 mod incarnation;
 mod inspect;
+mod lent;
 mod log;
 mod migrate;
 #[cfg(feature = "mysql")]
@@ -33,7 +34,7 @@ mod watch;
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use sqlx::{Pool, Transaction};
+use sqlx::{AssertSqlSafe, Pool, Transaction, pool::PoolConnection};
 use uuid::Uuid;
 
 use crate::{
@@ -43,11 +44,12 @@ use crate::{
 
 pub use ahead::{Ahead, AheadRow, AheadStore};
 pub use barrier::{BarrierKey, BarrierRecord, BarrierRow, BarrierStep, BarrierStore};
-pub use begin::begin;
-pub(crate) use begin::{begin_bounded, begin_limited};
+pub(crate) use begin::begin_bounded;
+pub use begin::{begin, check_writes};
 pub use held::{DueKey, Edited, HeldMessage, HeldReason, HeldStore, Holding};
 pub use incarnation::{Former, IncarnationStore, Term, UnsealedRow};
 pub use inspect::{Finding, Inspect, Level, OpenWriter, RouteLag};
+pub(crate) use lent::Lent;
 #[cfg(any(feature = "mysql", feature = "sqlite"))]
 use log::Blind;
 pub use log::{Cursor, LogRow, LogStore, PageLimit, Sealed, Signal, Watch};
@@ -55,7 +57,7 @@ pub use migrate::{
     AppliedMigration, MigrationState, MigrationStatus, Steps, check_schema, migrate, migrate_down,
     plan, status,
 };
-pub(crate) use own::{Current, Own, user_code};
+pub(crate) use own::{Cause, Current, Own, user_code};
 pub use pulse::{Awaited, Beat, Beating, Found, PulseStore};
 pub use reapply::{Inbox, ReapplyStore};
 pub use retention::{Aged, Anchor, Kept, Patience, RetentionStore, SetAside, Swept};
@@ -134,9 +136,27 @@ pub enum Savepoint {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Mark(pub(crate) Option<String>);
 
+/// How a transaction begins; its isolation is READ COMMITTED where there are others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Opening {
+    /// By the service, or without a limit of the server's. Where a session may have been set to take
+    /// no writes, it is asked in the same round trip.
+    Write,
+    /// As [`Opening::Write`]; a session that takes no writes will do.
+    Plain,
+    /// Where there is a server, it rolls back a transaction in which nothing happens for a minute,
+    /// for its connection may be dead.
+    Bounded,
+    /// By an engine of sagas: one that is frozen after it has claimed instances is ended by the
+    /// server, where there is one.
+    Limited,
+}
+
 /// What every one of the storage traits builds on.
 #[async_trait]
-pub trait Base: sqlx::Database<Connection: sqlx::migrate::Migrate> {
+pub trait Base:
+    sqlx::Database<Connection: sqlx::migrate::Migrate> + sqlx::database::HasStatementCache
+{
     /// `PostgreSQL`, `SQLite`, ...
     const LABEL: &'static str;
     /// This database's migrations.
@@ -160,16 +180,33 @@ pub trait Base: sqlx::Database<Connection: sqlx::migrate::Migrate> {
         Ok(())
     }
 
-    /// Begins a transaction that will write (SQLite takes its write lock at once, so that it
+    /// The statements that begin a transaction (SQLite takes its write lock at once, so that it
     /// cannot fail later for having read first).
-    async fn begin_write(pool: Pool<Self>) -> sqlx::Result<Transaction<'static, Self>>;
+    fn begin_sql(how: Opening) -> AssertSqlSafe<String>;
+
+    /// SQLSTATE of the error with which [`Opening::Write`] fails in a session that takes no writes, if
+    /// it asks for that.
+    const READ_ONLY_SIGN: Option<&'static str> = None;
+
+    /// Writes, but no row.
+    async fn write_nothing(tx: &mut Transaction<'_, Self>) -> sqlx::Result<()>;
+
+    /// A connection that is in no transaction.
+    async fn connection(pool: &Pool<Self>) -> sqlx::Result<PoolConnection<Self>> {
+        pool.acquire().await
+    }
+
+    /// Whether the database goes with its connections, as one in memory does: none is closed.
+    fn goes_with_connections(_pool: &Pool<Self>) -> bool {
+        false
+    }
 
     /// Whether [`InboxStore::save_inbox`] fails with
     /// [`Error::TransactionLost`](crate::Error::TransactionLost) in another transaction than the
     /// one that locked the row.
     const SAVE_TELLS: bool = false;
 
-    /// Marks a transaction that `begin_write` began, before a handler gets it.
+    /// Marks a transaction, before a handler gets it.
     async fn mark_transaction(_tx: &mut Transaction<'_, Self>) -> Result<Mark> {
         Ok(Mark::default())
     }
@@ -193,18 +230,6 @@ pub trait Base: sqlx::Database<Connection: sqlx::migrate::Migrate> {
     /// `connections` at the most; none where no connection can die and the service's own will do.
     fn own_pool(_pool: &Pool<Self>, _connections: u32) -> Option<Pool<Self>> {
         None
-    }
-
-    /// As [`Base::begin_write`]; where there is a server, it rolls back a transaction in which
-    /// nothing happens for a minute, for its connection may be dead.
-    async fn begin_bounded(pool: Pool<Self>) -> sqlx::Result<Transaction<'static, Self>> {
-        Self::begin_write(pool).await
-    }
-
-    /// Begins a transaction of an engine, from its pool: one that is frozen after it has claimed
-    /// instances is ended by the server, where there is one.
-    async fn begin_limited(pool: Pool<Self>) -> sqlx::Result<Transaction<'static, Self>> {
-        Self::begin_write(pool).await
     }
 
     /// Fails with [`Error::Unfit`](crate::Error::Unfit) when the database keeps text in another

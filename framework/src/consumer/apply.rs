@@ -13,29 +13,21 @@ use sqlx::Transaction;
 use super::{
     Inner, Turn,
     builder::Order,
-    stop::{Failure, Stop, forget_index, shift_index},
+    stop::{Disturbed, Failure, Stop, forget_index, shift_index},
 };
 use crate::{
     Error, Result, Storage,
     error::is_exhausted,
     inbox::{News, compare},
     message::{Batch, Envelope, HandOver, Link, Origin, Position},
-    storage::{HeldReason, Holding, InboxRow, Mark},
+    storage::{HeldReason, Holding, InboxRow, Lent, Mark},
     transport::{Ack, Outcome, ReceiveError},
-    wake,
 };
 
 /// How long a batch that came too early waits for the one before it.
 pub(super) const EARLY: Duration = Duration::from_millis(500);
 /// How often is looked whether another process has applied it.
 pub(super) const LOOK: Duration = Duration::from_millis(25);
-/// A transaction that the database rolled back is repeated so often, with these pauses.
-const REPEATS: [Duration; 4] = [
-    Duration::from_millis(5),
-    Duration::from_millis(20),
-    Duration::from_millis(80),
-    Duration::from_millis(320),
-];
 /// What a source is told to wait when our database is away or too many keys fail.
 pub(super) const PAUSE_MS: u64 = 1_000;
 /// And while an older version of the stream is applied.
@@ -171,6 +163,27 @@ impl<DB: Storage> Inner<DB> {
                 Err(Stop::Failed(_, failure)) => {
                     row = Some(self.settle_repeatedly(whole.cut(range), failure).await?);
                 }
+                Err(Stop::Disturbed(disturbed)) if range.len() > 1 => {
+                    let at = disturbed.at;
+                    if let Some(suspect) = whole.messages.get(range.start + at.unwrap_or(0))
+                        && !self.standing.is_alone(&whole.messages[range.clone()])
+                    {
+                        self.stands(suspect, &disturbed);
+                        return Err(Stop::Disturbed(disturbed));
+                    }
+                    split(range, at, &mut todo);
+                }
+                Err(Stop::Disturbed(disturbed)) => {
+                    let part = whole.cut(range);
+                    let message = part.messages.first();
+                    match message.and_then(|message| self.stands(message, &disturbed)) {
+                        None => return Err(Stop::Disturbed(disturbed)),
+                        Some(why) => {
+                            row = Some(self.settle_repeatedly(part, Failure::Cut(why)).await?);
+                            message.into_iter().for_each(|message| self.standing.parked(message));
+                        }
+                    }
+                }
                 Err(stop) => return Err(stop),
             }
         }
@@ -192,10 +205,14 @@ impl<DB: Storage> Inner<DB> {
             Stop::Broken(error) => return Err(ReceiveError::Storage(error)),
             Stop::Failed(_, failure) => return Err(ReceiveError::Refused(failure.to_string())),
             // How far we are could not be asked either.
-            Stop::Transient(error) if is_exhausted(&error) => {
+            Stop::Transient(error) | Stop::Disturbed(Disturbed { error, .. })
+                if is_exhausted(&error) =>
+            {
                 return Err(ReceiveError::Storage(error));
             }
-            Stop::Transient(error) => (Some(error), "the database is away or busy"),
+            Stop::Transient(error) | Stop::Disturbed(Disturbed { error, .. }) => {
+                (Some(error), "the database is away or busy")
+            }
             Stop::TooManyParked => (None, "too many keys are parked: the stream pauses"),
             Stop::TooManyHeld => (None, "too many messages are held: the stream pauses"),
             Stop::OlderVersion | Stop::OtherStream(_) => (None, OLDER),
@@ -211,35 +228,17 @@ impl<DB: Storage> Inner<DB> {
         Ok(row.ack(Outcome::Paused { retry_after_ms }))
     }
 
-    async fn apply_repeatedly(&self, part: Part<'_>) -> Result<InboxRow, Stop> {
-        for pause in REPEATS {
-            match self.limited(wake::committing(self.apply(part))).await {
-                Err(Stop::Transient(error)) if !is_exhausted(&error) => {
-                    tracing::debug!(consumer = self.name, %error, "transaction is repeated");
-                    tokio::time::sleep(pause).await;
-                }
-                other => return other,
-            }
-        }
-        self.limited(wake::committing(self.apply(part))).await
-    }
-
-    async fn settle_repeatedly(&self, part: Part<'_>, failure: Failure) -> Result<InboxRow, Stop> {
-        for pause in REPEATS {
-            match self.limited(self.settle(part, &failure)).await {
-                Err(Stop::Transient(error)) if !is_exhausted(&error) => {
-                    tokio::time::sleep(pause).await;
-                }
-                other => return other,
-            }
-        }
-        self.limited(self.settle(part, &failure)).await
-    }
-
     /// Applies one part in one transaction: the inbox row is locked, the handlers run, the
     /// watermark moves, and all of it commits.
-    pub(super) async fn apply(&self, part: Part<'_>) -> Result<InboxRow, Stop> {
-        let mut tx = self.begin().await?;
+    pub(super) async fn apply(&self, part: Part<'_>, fresh: bool) -> Result<InboxRow, Stop> {
+        let mut lent = self.lend(fresh).await?;
+        let done = self.apply_by(&mut lent, part).await;
+        lent.give_back(done.as_ref().is_err_and(Stop::spoils));
+        done
+    }
+
+    async fn apply_by(&self, lent: &mut Lent<DB>, part: Part<'_>) -> Result<InboxRow, Stop> {
+        let mut tx = lent.begin(self.opening()).await?;
         let taken = self.take(&mut tx, part).await?;
         let fresh = &taken.fresh[..];
         let parked = match taken.free {
@@ -274,9 +273,10 @@ impl<DB: Storage> Inner<DB> {
             }
         }
         // A handler may have left the transaction unusable without saying so: its failure.
-        let after = self.save(&mut tx, part, &taken).await.map_err(|error| self.blame(error))?;
+        let after = self.save(&mut tx, part, &taken).await.map_err(Stop::behind_handler)?;
         let committed = tx.commit().await.map_err(Error::database("commit"));
-        committed.map_err(|error| self.blame(error))?;
+        committed.map_err(Stop::behind_handler)?;
+        self.standing.applied(fresh);
         Ok(after)
     }
 
@@ -310,13 +310,6 @@ impl<DB: Storage> Inner<DB> {
             DB::save_inbox(tx, &self.name, part.origin, taken.after).await?;
         }
         Ok(taken.after)
-    }
-
-    fn blame(&self, error: Error) -> Stop {
-        match error.is_transient() {
-            true => Stop::Transient(error),
-            false => Stop::Failed(None, Failure::Error(error.to_string())),
-        }
     }
 
     /// Locks the inbox row and compares the part with it.

@@ -370,6 +370,7 @@ impl<DB: Storage> ConsumerBuilder<DB> {
             turns: Mutex::default(),
             handed: Mutex::default(),
             gaps: Mutex::default(),
+            standing: Default::default(),
             parked: Notify::new(),
             gap: Notify::new(),
         })))

@@ -159,7 +159,7 @@ impl<DB: Storage> Inner<DB> {
         let row = self.inbox(part.origin).await?.unwrap_or(self.first_row(part));
         let told = Part { messages: &[], through: row.watermark, last: row.last, ..part };
         // It is tried again with the next batch.
-        if let Err(Stop::Broken(error)) = self.limited(self.apply(told)).await {
+        if let Err(Stop::Broken(error)) = self.limited(self.apply(told, false)).await {
             return Err(ReceiveError::Storage(error));
         }
         Ok(row.ack(Outcome::Paused { retry_after_ms: PAUSE_MS }))

@@ -3,15 +3,15 @@
 use std::panic::AssertUnwindSafe;
 
 use futures::FutureExt;
-use sqlx::Transaction;
+use sqlx::{Connection, Transaction};
 
 use super::{
     Action, Inner,
-    stop::{Failure, Stop, shift_index},
+    stop::{Disturbed, Failure, Stop, shift_index},
 };
 use crate::{
-    HandlerError, Storage, Verdict,
-    error::{chain, is_transient_handler_error},
+    Error, HandlerError, Storage, Verdict,
+    error::{Class, chain, class_of_handler, of_database},
     message::Envelope,
     saga::participant::Barrier,
     storage::{Mark, user_code},
@@ -44,13 +44,13 @@ impl<DB: Storage> Inner<DB> {
                 self.invoke(tx, &messages[at..at + run]).await?;
                 match told && at + run == messages.len() {
                     true => Ok(()),
-                    false => DB::still_open(tx, mark).await.map_err(failed),
+                    false => DB::still_open(tx, mark).await.map_err(Stop::behind_handler),
                 }
             };
-            called.await.map_err(|stop| match stop {
-                Stop::Failed(None, failure) => Stop::Failed((run == 1).then_some(at), failure),
-                other => shift_index(other, at),
-            })?;
+            if let Err(stop) = called.await {
+                let stop = or_its_connection(tx, stop).await;
+                return Err(shift_index(stop.at((run == 1).then_some(0)), at));
+            }
             at += run;
         }
         Ok(())
@@ -90,16 +90,13 @@ impl<DB: Storage> Inner<DB> {
         tx: &mut Transaction<'_, DB>,
         messages: &[Envelope],
     ) -> Result<(), Stop> {
-        let mut barrier = Barrier::claim(tx, messages).await.map_err(failed)?;
+        let mut barrier = Barrier::claim(tx, messages).await.map_err(Stop::behind_handler)?;
         for (index, message) in messages.iter().enumerate() {
             let Some(Action::Answer(handler)) = self.action(message) else { continue };
             let answered = self.contain(handler.answer(tx, &mut barrier, message)).await;
-            answered.map_err(|stop| match stop {
-                Stop::Failed(_, failure) => Stop::Failed(Some(index), failure),
-                other => other,
-            })?;
+            answered.map_err(|stop| stop.at(Some(index)))?;
         }
-        barrier.write(tx).await.map_err(failed)
+        barrier.write(tx).await.map_err(Stop::behind_handler)
     }
 
     /// Waits for a handler: for a limited time, and not beyond its panic.
@@ -112,35 +109,30 @@ impl<DB: Storage> Inner<DB> {
             Ok(Ok(Ok(Verdict::Done))) => return Ok(()),
             Ok(Ok(Ok(Verdict::Retry(after)))) => Failure::Retry(after),
             Ok(Ok(Ok(Verdict::Reject(reason)))) => Failure::Reject(reason),
-            Ok(Ok(Err(error))) if is_transient_handler_error(&*error) => {
-                return Err(Stop::Transient(transient(error)));
-            }
-            Ok(Ok(Err(error))) => Failure::Error(chain(&*error)),
-            Ok(Err(panic)) => Failure::Error(format!("the handler panicked: {}", text(&*panic))),
-            Err(_) => Failure::Error(format!("the handler took longer than {:?}", self.timeout)),
+            Ok(Ok(Err(error))) => match class_of_handler(&*error) {
+                Class::Lasting => Failure::Error(chain(&*error)),
+                class => {
+                    let error = of_database("handle a message", error);
+                    return Err(Stop::Disturbed(Disturbed { at: None, class, error }));
+                }
+            },
+            Ok(Err(panic)) => Failure::Cut(format!("the handler panicked: {}", text(&*panic))),
+            Err(_) => Failure::Cut(format!("the handler took longer than {:?}", self.timeout)),
         };
         Err(Stop::Failed(None, failure))
     }
 }
 
-/// Nothing may be committed on top of what was lost.
-fn failed(error: crate::Error) -> Stop {
-    match error.is_transient() {
-        true => Stop::Transient(error),
-        false => Stop::Failed(None, Failure::Error(error.to_string())),
-    }
-}
-
-fn transient(error: HandlerError) -> crate::Error {
-    match error.downcast::<crate::Error>() {
-        Ok(error) => *error,
-        Err(error) => crate::Error::Database {
-            action: "handle a message",
-            source: match error.downcast::<sqlx::Error>() {
-                Ok(error) => *error,
-                Err(error) => sqlx::Error::Io(std::io::Error::other(error)),
-            },
-        },
+/// What a handler says on a connection that has ended is not its own: on SQLite a query finds no rows
+/// then, and does not fail.
+async fn or_its_connection<DB: Storage>(tx: &mut Transaction<'_, DB>, stop: Stop) -> Stop {
+    let Stop::Failed(at, Failure::Error(_) | Failure::Retry(_) | Failure::Reject(_)) = &stop else {
+        return stop;
+    };
+    let at = *at;
+    match tx.ping().await.map_err(Error::database("look whether a connection has ended")) {
+        Ok(()) => stop,
+        Err(error) => Stop::Disturbed(Disturbed { at, class: error.class(), error }),
     }
 }
 

@@ -9,14 +9,15 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Inner, OnDead,
     compensation::rejection,
-    stop::{Failure, Stop},
+    stop::{Disturbed, Failure, Stop},
 };
 use crate::{
     Error, Result, Storage,
+    error::{Class, chain},
     message::{Envelope, decode_envelope},
     outbox::enqueue,
     pulse::{self, Pulse, Wish},
-    storage::HeldMessage,
+    storage::{Cause, HeldMessage, Lent},
     wake,
 };
 
@@ -93,8 +94,25 @@ enum Step {
     More,
     /// Nothing is left to do now.
     Rest,
-    /// The first message failed.
-    Failed(Box<(HeldMessage, Envelope, Failure)>),
+}
+
+/// Why it came to nothing.
+struct Stopped {
+    stop: Stop,
+    /// The first message, if it was reached.
+    first: Option<Box<(HeldMessage, Envelope)>>,
+}
+
+impl<E: Into<Stop>> From<E> for Stopped {
+    fn from(stop: E) -> Self {
+        Self { stop: stop.into(), first: None }
+    }
+}
+
+impl Cause for Stopped {
+    fn cause(&self) -> Option<&Error> {
+        self.stop.cause()
+    }
 }
 
 impl<DB: Storage> Inner<DB> {
@@ -115,24 +133,62 @@ impl<DB: Storage> Inner<DB> {
     }
 
     async fn retry_key(&self, source: &str, key: &str, stop: &CancellationToken) -> Result<()> {
+        let mut fresh = false;
         while !stop.is_cancelled() {
-            match self.limited(wake::committing(self.retry_first(source, key))).await? {
-                Step::More => {}
-                Step::Rest => return Ok(()),
-                Step::Failed(failed) => {
-                    let (held, message, failure) = *failed;
-                    let record = self.record(source, key, &held, &message, failure);
-                    self.limited(record).await?;
-                    return Ok(());
+            let retried = self.retry_first(source, key, fresh);
+            let Stopped { stop, first } = match self.limited(wake::committing(retried)).await {
+                Ok(Step::More) => {
+                    fresh = false;
+                    continue;
                 }
-            }
+                Ok(Step::Rest) => return Ok(()),
+                Err(stopped) => stopped,
+            };
+            let failure = match (stop, &first) {
+                (Stop::Failed(_, failure), _) => failure,
+                (Stop::Disturbed(Disturbed { class: Class::Stale, error, .. }), _) => {
+                    if !fresh {
+                        tracing::info!(
+                            consumer = self.name, key, %error, "tried again on a fresh connection"
+                        );
+                        fresh = true;
+                        continue;
+                    }
+                    Failure::Cut(chain(&error))
+                }
+                (Stop::Disturbed(disturbed), Some(first)) => {
+                    match self.stands(&first.1, &disturbed) {
+                        None => return Err(disturbed.error),
+                        Some(why) => Failure::Cut(why),
+                    }
+                }
+                (Stop::Transient(error) | Stop::Broken(error), _) => return Err(error),
+                _ => return Ok(()),
+            };
+            let Some(first) = first else { return Ok(()) };
+            let (held, message) = *first;
+            self.limited(self.record(source, key, &held, &message, failure)).await?;
+            self.standing.parked(&message);
+            return Ok(());
         }
         Ok(())
     }
 
     /// Applies the key's first held message, or unparks the key when there is none.
-    async fn retry_first(&self, source: &str, key: &str) -> Result<Step> {
-        let mut tx = self.begin().await?;
+    async fn retry_first(&self, source: &str, key: &str, fresh: bool) -> Result<Step, Stopped> {
+        let mut lent = self.lend(fresh).await?;
+        let done = self.retry_by(&mut lent, source, key).await;
+        lent.give_back(done.as_ref().is_err_and(|stopped| stopped.stop.spoils()));
+        done
+    }
+
+    async fn retry_by(
+        &self,
+        lent: &mut Lent<DB>,
+        source: &str,
+        key: &str,
+    ) -> Result<Step, Stopped> {
+        let mut tx = lent.begin(self.opening()).await?;
         // Nobody else tries it while the handler may still be running.
         let claim = self.timeout * 2;
         if !DB::take_due(&mut tx, &self.name, source, key, claim).await? {
@@ -140,6 +196,7 @@ impl<DB: Storage> Inner<DB> {
         }
         let block = self.on_dead == OnDead::Block;
         let held = DB::held_of_key(&mut tx, &self.name, source, key, block, 2).await?;
+        let mut applied = None;
         let step = match held.first() {
             None => {
                 DB::unpark(&mut tx, &self.name, source, key).await?;
@@ -153,22 +210,16 @@ impl<DB: Storage> Inner<DB> {
                 let message = match decode_envelope(&first.envelope) {
                     Ok(message) => message,
                     Err(error) => {
-                        return Err(Error::LogBroken {
-                            position: first.position.0,
-                            problem: format!("held message {}: {error}", first.id),
-                        });
+                        let problem = format!("held message {}: {error}", first.id);
+                        return Err(Error::LogBroken { position: first.position.0, problem }.into());
                     }
                 };
                 let mark = DB::mark_transaction(&mut tx).await?;
                 let called =
                     self.invoke_all(&mut tx, (&mark, false), std::slice::from_ref(&message));
-                match called.await {
-                    Ok(()) => {}
-                    Err(Stop::Failed(_, failure)) => {
-                        return Ok(Step::Failed(Box::new((first.clone(), message, failure))));
-                    }
-                    Err(Stop::Transient(error) | Stop::Broken(error)) => return Err(error),
-                    Err(_) => return Ok(Step::Rest),
+                if let Err(stop) = called.await {
+                    let first = Some(Box::new((first.clone(), message)));
+                    return Err(Stopped { stop, first });
                 }
                 DB::unhold(&mut tx, first.id).await?;
                 match held.len() {
@@ -176,10 +227,12 @@ impl<DB: Storage> Inner<DB> {
                     _ => DB::park(&mut tx, &self.name, source, key, Some(Duration::ZERO)).await?,
                 }
                 tracing::info!(consumer = self.name, id = %message.id, key, "held message applied");
+                applied = Some(message);
                 if held.len() == 1 { Step::Rest } else { Step::More }
             }
         };
         tx.commit().await.map_err(Error::database("commit a retry"))?;
+        self.standing.applied(applied.as_slice());
         Ok(step)
     }
 

@@ -2,13 +2,19 @@
 
 use std::{fmt, time::Duration};
 
-use crate::{Error, storage::InboxRow};
+use crate::{
+    Error,
+    error::Class,
+    storage::{Cause, InboxRow},
+};
 
 /// Why a message was not applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Failure {
-    /// The handler failed, panicked, or took too long.
+    /// The handler failed.
     Error(String),
+    /// The handler panicked, took too long, or left its transaction unusable: so its connection may be.
+    Cut(String),
     /// Nobody here handles its topic or its schema version.
     Unknown(String),
     /// The handler asked for another try.
@@ -20,7 +26,7 @@ pub(super) enum Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Error(error) | Self::Unknown(error) => f.write_str(error),
+            Self::Error(error) | Self::Cut(error) | Self::Unknown(error) => f.write_str(error),
             Self::Retry(after) => write!(f, "the handler asked for another try in {after:?}"),
             Self::Reject(reason) => write!(f, "rejected: {reason}"),
         }
@@ -35,6 +41,8 @@ pub(super) enum Stop {
     Incarnation(InboxRow),
     /// Our database is away or busy.
     Transient(Error),
+    /// A handler met an error of the database that is not its message's.
+    Disturbed(Disturbed),
     /// So many keys are parked that the consumer must be broken.
     TooManyParked,
     /// So many messages are held that no more may be.
@@ -51,9 +59,64 @@ pub(super) enum Stop {
     Broken(Error),
 }
 
+/// An error that a handler met, of its connection or of the moment.
+pub(super) struct Disturbed {
+    /// The message, if that is known.
+    pub(super) at: Option<usize>,
+    pub(super) class: Class,
+    pub(super) error: Error,
+}
+
 impl From<Error> for Stop {
     fn from(error: Error) -> Self {
-        if error.is_transient() { Self::Transient(error) } else { Self::Broken(error) }
+        match error.class() {
+            Class::Lasting => Self::Broken(error),
+            _ => Self::Transient(error),
+        }
+    }
+}
+
+impl Cause for Stop {
+    fn cause(&self) -> Option<&Error> {
+        match self {
+            Self::Transient(error) | Self::Broken(error) => Some(error),
+            Self::Disturbed(disturbed) => Some(&disturbed.error),
+            _ => None,
+        }
+    }
+}
+
+impl Stop {
+    /// An error of what follows a handler, which may have left its transaction unusable: nothing may
+    /// be committed on top of what was lost.
+    pub(super) fn behind_handler(error: Error) -> Self {
+        match error.class() {
+            Class::Lasting => Self::Failed(None, Failure::Cut(error.to_string())),
+            class @ Class::Stale => Self::Disturbed(Disturbed { at: None, class, error }),
+            Class::Passing | Class::Session => Self::Transient(error),
+        }
+    }
+
+    /// Whether the connection must not be used again.
+    pub(super) fn spoils(&self) -> bool {
+        let of = |class| matches!(class, Class::Session | Class::Stale);
+        match self {
+            Self::Transient(error) | Self::Broken(error) => of(error.class()),
+            Self::Disturbed(disturbed) => of(disturbed.class),
+            Self::Failed(_, Failure::Cut(_)) => true,
+            _ => false,
+        }
+    }
+
+    /// It is of the message at `at`, if it does not say of which and there is no doubt.
+    pub(super) fn at(self, at: Option<usize>) -> Self {
+        match self {
+            Self::Failed(None, failure) => Self::Failed(at, failure),
+            Self::Disturbed(disturbed) if disturbed.at.is_none() => {
+                Self::Disturbed(Disturbed { at, ..disturbed })
+            }
+            other => other,
+        }
     }
 }
 
@@ -61,6 +124,10 @@ impl From<Error> for Stop {
 pub(super) fn shift_index(stop: Stop, by: usize) -> Stop {
     match stop {
         Stop::Failed(Some(index), failure) => Stop::Failed(Some(index + by), failure),
+        Stop::Disturbed(disturbed) => {
+            let at = disturbed.at.map(|index| index + by);
+            Stop::Disturbed(Disturbed { at, ..disturbed })
+        }
         other => other,
     }
 }
@@ -69,6 +136,7 @@ pub(super) fn shift_index(stop: Stop, by: usize) -> Stop {
 pub(super) fn forget_index(stop: Stop) -> Stop {
     match stop {
         Stop::Failed(_, failure) => Stop::Failed(None, failure),
+        Stop::Disturbed(disturbed) => Stop::Disturbed(Disturbed { at: None, ..disturbed }),
         other => other,
     }
 }

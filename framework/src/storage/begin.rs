@@ -6,12 +6,12 @@ use std::{
     task::{Context, Poll},
 };
 
-use sqlx::{AssertSqlSafe, Database, Pool, Transaction, pool::PoolConnection};
+use sqlx::{AssertSqlSafe, Database, Pool, SqlSafeStr, Transaction, pool::PoolConnection};
 use tokio::runtime::Handle;
 use uuid::Uuid;
 
-use super::Base;
-use crate::{Error, Result};
+use super::{Base, Opening};
+use crate::{Error, Result, error::is_read_only};
 
 /// Begins a transaction that will write.
 ///
@@ -21,8 +21,12 @@ use crate::{Error, Result};
 /// write lock at once, so that the transaction cannot fail later for having read first; elsewhere
 /// it is READ COMMITTED, whatever the session's default is.
 ///
+/// A connection whose session takes no writes is closed: one that was made while the database was a
+/// standby, or set to read only, stays so.
+///
 /// # Errors
-/// [`Error::Database`]: the pool is exhausted or the database is away.
+/// [`Error::Database`]: the pool is exhausted or the database is away. [`Error::ReadOnly`]: it takes
+/// no writes.
 ///
 /// ```
 /// # #[cfg(feature = "sqlite")]
@@ -31,17 +35,92 @@ use crate::{Error, Result};
 /// # tx.rollback().await.ok(); Ok(()) }
 /// ```
 pub async fn begin<DB: Base>(pool: &Pool<DB>) -> Result<Transaction<'static, DB>> {
-    finished(DB::begin_write(pool.clone())).await
+    finished(writing(pool.clone())).await
+}
+
+/// Whether the database takes writes now, for a service's readiness: a standby, or one that was set to
+/// read only, answers all the same. It waits as a writer does, and changes nothing.
+///
+/// # Errors
+/// [`Error::ReadOnly`], [`Error::Database`].
+///
+/// ```
+/// # #[cfg(feature = "sqlite")]
+/// # async fn ready(pool: sqlx::SqlitePool) -> syncline::Result<()> {
+/// syncline::storage::check_schema(&pool).await?;
+/// syncline::storage::check_writes(&pool).await
+/// # }
+/// ```
+pub async fn check_writes<DB: Base>(pool: &Pool<DB>) -> Result<()> {
+    let action = "try to write";
+    let mut tx = begin(pool).await?;
+    match DB::write_nothing(&mut tx).await {
+        Err(error) if is_read_only(&error) => return Err(Error::ReadOnly { database: DB::LABEL }),
+        done => done.map_err(Error::database(action))?,
+    }
+    tx.rollback().await.map_err(Error::database(action))
 }
 
 /// As [`begin`]; a server rolls back what rests for a minute.
 pub(crate) async fn begin_bounded<DB: Base>(pool: &Pool<DB>) -> Result<Transaction<'static, DB>> {
-    finished(DB::begin_bounded(pool.clone())).await
+    begin_as(pool, Opening::Bounded).await
 }
 
-/// As [`begin`], for an engine of sagas.
-pub(crate) async fn begin_limited<DB: Base>(pool: &Pool<DB>) -> Result<Transaction<'static, DB>> {
-    finished(DB::begin_limited(pool.clone())).await
+/// As [`begin`], in a session that may take no writes.
+#[cfg_attr(not(any(feature = "mysql", feature = "postgres", feature = "sqlite")), allow(dead_code))]
+pub(super) async fn begin_plain<DB: Base>(pool: &Pool<DB>) -> Result<Transaction<'static, DB>> {
+    begin_as(pool, Opening::Plain).await
+}
+
+async fn begin_as<DB: Base>(pool: &Pool<DB>, how: Opening) -> Result<Transaction<'static, DB>> {
+    let pool = pool.clone();
+    finished(async move { open(&pool, how).await.map_err(failed()) }).await
+}
+
+fn failed() -> impl FnOnce(sqlx::Error) -> Error {
+    Error::database("begin a transaction")
+}
+
+async fn open<DB: Base>(pool: &Pool<DB>, how: Opening) -> sqlx::Result<Transaction<'static, DB>> {
+    let connection = DB::connection(pool).await?;
+    Transaction::begin(connection, Some(DB::begin_sql(how).into_sql_str())).await
+}
+
+/// Begins a transaction that can write. A session stays as it was set when it was made: each that
+/// takes no writes is closed, until there is one that does, or a new one says the same.
+async fn writing<DB: Base>(pool: Pool<DB>) -> Result<Transaction<'static, DB>> {
+    let refused = match open(&pool, Opening::Write).await {
+        Err(error) if refuses_writes::<DB>(&error) => error,
+        begun => return begun.map_err(failed()),
+    };
+    for _ in 0..=pool.size() {
+        if DB::goes_with_connections(&pool) {
+            break;
+        }
+        let mut connection = DB::connection(&pool).await.map_err(failed())?;
+        let begin = DB::begin_sql(Opening::Write).into_sql_str();
+        let tried = match Transaction::<DB>::begin(&mut *connection, Some(begin)).await {
+            Ok(tried) => tried.rollback().await,
+            Err(error) => Err(error),
+        };
+        match tried {
+            Ok(()) => {
+                let begin = DB::begin_sql(Opening::Write).into_sql_str();
+                return Transaction::begin(connection, Some(begin)).await.map_err(failed());
+            }
+            Err(error) if refuses_writes::<DB>(&error) => drop(connection.close().await),
+            Err(error) => return Err(failed()(error)),
+        }
+    }
+    Err(match is_read_only(&refused) {
+        true => failed()(refused),
+        false => Error::ReadOnly { database: DB::LABEL },
+    })
+}
+
+fn refuses_writes<DB: Base>(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    is_read_only(error) || code.is_some_and(|code| DB::READ_ONLY_SIGN == Some(&code))
 }
 
 /// `statement` with the name of this process's savepoints, by which a transaction is known again: who
@@ -76,17 +155,16 @@ impl<DB: Database> Reading<DB> {
 #[cfg_attr(not(any(feature = "mysql", feature = "postgres", feature = "sqlite")), allow(dead_code))]
 pub(super) async fn reading<DB: Base>(pool: &Pool<DB>) -> Result<Reading<DB>> {
     if DB::READS_UNCOMMITTED {
-        return begin(pool).await.map(Reading::Within);
+        return begin_plain(pool).await.map(Reading::Within);
     }
     let connection = pool.acquire().await.map_err(Error::database("acquire a connection"))?;
     Ok(Reading::Alone(connection))
 }
 
 async fn finished<DB: Base>(
-    begin: impl Future<Output = sqlx::Result<Transaction<'static, DB>>> + Send + 'static,
+    begin: impl Future<Output = Result<Transaction<'static, DB>>> + Send + 'static,
 ) -> Result<Transaction<'static, DB>> {
-    let begun = Finished { begin: Some(Box::pin(begin)), runtime: Handle::current() };
-    begun.await.map_err(Error::database("begin a transaction"))
+    Finished { begin: Some(Box::pin(begin)), runtime: Handle::current() }.await
 }
 
 /// A future that is never dropped half way: dropped before its end, it goes on in a task of its

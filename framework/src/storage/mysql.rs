@@ -13,7 +13,9 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use chrono::{DateTime, NaiveDateTime, Utc};
-use sqlx::{Executor, MySql, MySqlPool, Pool, Row, Transaction, mysql::MySqlPoolOptions};
+use sqlx::{
+    AssertSqlSafe, Executor, MySql, MySqlPool, Pool, Row, Transaction, mysql::MySqlPoolOptions,
+};
 use uuid::Uuid;
 
 use super::shared::{
@@ -30,11 +32,11 @@ use super::{
     BarrierRecord, BarrierRow, BarrierStep, BarrierStore, Base, Beat, Beating, Cursor, DelayStore,
     Delayed, DueKey, Edited, Former, Found, FoundProblem, HeldMessage, HeldReason, HeldStore,
     Holding, IdempotencyStore, Inbox, InboxRow, InboxStore, IncarnationStore, Kept, Known, Lease,
-    LeaseStore, LogStore, Mark, MemberStore, Met, NewSaga, NewShard, NewVersion, PageLimit,
-    Patience, Pending, PulseStore, ReapplyStore, RetentionStore, RouteLag, RouteRow, RouteStore,
-    SagaChanges, SagaEvent, SagaFilter, SagaInspect, SagaLock, SagaLogRow, SagaRow, SagaStore,
-    SagaSummary, SagaTimer, Save, Savepoint, Server, SetAside, ShardKey, Steps, StreamStore,
-    StreamVersion, Swept, Term, UnsealedRow,
+    LeaseStore, LogStore, Mark, MemberStore, Met, NewSaga, NewShard, NewVersion, Opening,
+    PageLimit, Patience, Pending, PulseStore, ReapplyStore, RetentionStore, RouteLag, RouteRow,
+    RouteStore, SagaChanges, SagaEvent, SagaFilter, SagaInspect, SagaLock, SagaLogRow, SagaRow,
+    SagaStore, SagaSummary, SagaTimer, Save, Savepoint, Server, SetAside, ShardKey, Steps,
+    StreamStore, StreamVersion, Swept, Term, UnsealedRow,
     begin::{reading, with_secret},
     pool::{release_within, trusting},
     saga_owner,
@@ -134,21 +136,25 @@ impl Base for MySql {
         version::check(pool).await
     }
 
-    async fn begin_write(pool: MySqlPool) -> sqlx::Result<Transaction<'static, Self>> {
-        pool.begin_with(with_secret(include_str!("mysql/sql/begin.sql"))).await
+    async fn write_nothing(tx: &mut Transaction<'_, Self>) -> sqlx::Result<()> {
+        tx.execute(include_str!("mysql/sql/write_nothing.sql")).await.map(drop)
     }
 
-    async fn begin_bounded(pool: MySqlPool) -> sqlx::Result<Transaction<'static, Self>> {
-        pool.begin_with(with_secret(include_str!("mysql/sql/begin_bounded.sql"))).await
+    fn begin_sql(how: Opening) -> AssertSqlSafe<String> {
+        with_secret(match how {
+            Opening::Write => include_str!("mysql/sql/begin_write.sql"),
+            Opening::Plain => include_str!("mysql/sql/begin.sql"),
+            Opening::Bounded => include_str!("mysql/sql/begin_bounded.sql"),
+            Opening::Limited => include_str!("mysql/sql/begin_limited.sql"),
+        })
     }
+
+    /// A subquery of more than one row.
+    const READ_ONLY_SIGN: Option<&'static str> = Some("21000");
 
     fn own_pool(pool: &MySqlPool, connections: u32) -> Option<MySqlPool> {
         let options = pool.options().clone().min_connections(0).max_connections(connections);
         Some(options.connect_lazy_with((*pool.connect_options()).clone()))
-    }
-
-    async fn begin_limited(pool: MySqlPool) -> sqlx::Result<Transaction<'static, Self>> {
-        pool.begin_with(with_secret(include_str!("mysql/sql/begin_limited.sql"))).await
     }
 
     async fn still_open(tx: &mut Transaction<'_, Self>, _mark: &Mark) -> Result<()> {

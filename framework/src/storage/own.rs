@@ -7,7 +7,6 @@
 //! way on the old one finishes, and its connections are closed after that.
 
 use std::{
-    any::Any,
     ops::Deref,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -56,6 +55,18 @@ struct State<DB: Base> {
     generation: u64,
     /// When the database answered last.
     answered: Instant,
+}
+
+/// What can go wrong with work on a pool.
+pub(crate) trait Cause: From<Error> {
+    /// The database's part in it.
+    fn cause(&self) -> Option<&Error>;
+}
+
+impl Cause for Error {
+    fn cause(&self) -> Option<&Error> {
+        Some(self)
+    }
 }
 
 /// The pool as it is now.
@@ -108,28 +119,46 @@ impl<DB: Base> Own<DB> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn replace(&self, generation: u64, waited: Duration) {
+    fn unanswered(&self, generation: u64, waited: Duration) {
+        let pool = self.0.make();
+        if self.replace(generation, pool) {
+            tracing::warn!(
+                of = self.0.of,
+                database = DB::LABEL,
+                ?waited,
+                "the database has not answered in time: its connections are closed and made anew; \
+                 look at the network, proxies and poolers between here and it, at locks, and whether \
+                 it is frozen or overloaded"
+            );
+        }
+    }
+
+    /// What one connection has said, the others would say as well.
+    fn condemned(&self, generation: u64, error: &Error) {
+        let Some(pool) = (self.0.make)(&self.0.service) else { return };
+        if self.replace(generation, pool) {
+            tracing::info!(
+                of = self.0.of, database = DB::LABEL, %error,
+                "connections are closed and made anew: they know another schema, or take no writes"
+            );
+        }
+    }
+
+    fn replace(&self, generation: u64, pool: Pool<DB>) -> bool {
         let mut state = self.state();
         if state.generation != generation {
-            return;
+            return false;
         }
         state.generation += 1;
-        let old = state.pool.replace(self.0.make());
+        let old = state.pool.replace(pool);
         drop(state);
-        tracing::warn!(
-            of = self.0.of,
-            database = DB::LABEL,
-            ?waited,
-            "the database has not answered in time: its connections are closed and made anew; look \
-             at the network, proxies and poolers between here and it, at locks, and whether it is \
-             frozen or overloaded"
-        );
         let ours = |pool: &Pool<DB>| {
             !Arc::ptr_eq(&pool.connect_options(), &self.0.service.connect_options())
         };
         if let Some(old) = old.filter(ours) {
             tokio::spawn(async move { drop(timeout(CLOSING, old.close()).await) });
         }
+        true
     }
 }
 
@@ -144,7 +173,7 @@ impl<DB: Base> Current<DB> {
     ///
     /// # Errors
     /// [`Error::Unanswered`] when the time is up: the pool is replaced.
-    pub(crate) async fn limit<T, E: From<Error> + 'static>(
+    pub(crate) async fn limit<T, E: Cause>(
         &self,
         work: impl Future<Output = Result<T, E>>,
     ) -> Result<T, E> {
@@ -152,7 +181,7 @@ impl<DB: Base> Current<DB> {
     }
 
     /// As [`Current::limit`], with another limit.
-    pub(crate) async fn limit_to<T, E: From<Error> + 'static>(
+    pub(crate) async fn limit_to<T, E: Cause>(
         &self,
         limit: Duration,
         work: impl Future<Output = Result<T, E>>,
@@ -161,7 +190,7 @@ impl<DB: Base> Current<DB> {
         let done = tokio::select! {
             done = CLOCK.scope(clock.clone(), work) => done,
             () = clock.run_out() => {
-                self.own.replace(self.generation, began.elapsed());
+                self.own.unanswered(self.generation, began.elapsed());
                 let (database, seconds) = (DB::LABEL, limit.as_secs_f64());
                 return Err(Error::Unanswered { database, seconds }.into());
             }
@@ -169,11 +198,13 @@ impl<DB: Base> Current<DB> {
         match &done {
             Ok(_) => self.own.state().answered = Instant::now(),
             Err(error) => {
-                let error = (error as &dyn Any).downcast_ref();
+                let error = error.cause();
                 // Others may only have used all connections; but they get answers.
                 let dead = error.is_some_and(is_exhausted) && self.own.state().answered < began;
                 if dead {
-                    self.own.replace(self.generation, began.elapsed());
+                    self.own.unanswered(self.generation, began.elapsed());
+                } else if let Some(error) = error.filter(|error| error.condemns_pool()) {
+                    self.own.condemned(self.generation, error);
                 }
             }
         }

@@ -17,7 +17,9 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use sqlx::{Executor, PgPool, Pool, Postgres, Row, Transaction, postgres::PgPoolOptions};
+use sqlx::{
+    AssertSqlSafe, Executor, PgPool, Pool, Postgres, Row, Transaction, postgres::PgPoolOptions,
+};
 use uuid::Uuid;
 
 use retention::held_back;
@@ -36,11 +38,11 @@ use super::{
     BarrierRecord, BarrierRow, BarrierStep, BarrierStore, Base, Beat, Beating, Cursor, DelayStore,
     Delayed, DueKey, Edited, Former, Found, FoundProblem, HeldMessage, HeldReason, HeldStore,
     Holding, IdempotencyStore, Inbox, InboxRow, InboxStore, IncarnationStore, Kept, Known, Lease,
-    LeaseStore, LogStore, Mark, MemberStore, Met, NewSaga, NewShard, NewVersion, PageLimit,
-    Patience, Pending, PulseStore, ReapplyStore, RetentionStore, RouteLag, RouteRow, RouteStore,
-    SagaChanges, SagaEvent, SagaFilter, SagaInspect, SagaLock, SagaLogRow, SagaRow, SagaStore,
-    SagaSummary, SagaTimer, Save, Savepoint, Server, SetAside, ShardKey, Steps, StreamStore,
-    StreamVersion, Swept, Term, UnsealedRow,
+    LeaseStore, LogStore, Mark, MemberStore, Met, NewSaga, NewShard, NewVersion, Opening,
+    PageLimit, Patience, Pending, PulseStore, ReapplyStore, RetentionStore, RouteLag, RouteRow,
+    RouteStore, SagaChanges, SagaEvent, SagaFilter, SagaInspect, SagaLock, SagaLogRow, SagaRow,
+    SagaStore, SagaSummary, SagaTimer, Save, Savepoint, Server, SetAside, ShardKey, Steps,
+    StreamStore, StreamVersion, Swept, Term, UnsealedRow,
     begin::{reading, with_secret},
     pool::trusting,
 };
@@ -131,9 +133,20 @@ impl Base for Postgres {
         session::check(pool).await
     }
 
-    async fn begin_write(pool: PgPool) -> sqlx::Result<Transaction<'static, Self>> {
-        pool.begin_with(include_str!("postgres/sql/begin.sql")).await
+    async fn write_nothing(tx: &mut Transaction<'_, Self>) -> sqlx::Result<()> {
+        tx.execute(include_str!("postgres/sql/write_nothing.sql")).await.map(drop)
     }
+
+    fn begin_sql(how: Opening) -> AssertSqlSafe<String> {
+        AssertSqlSafe(String::from(match how {
+            Opening::Write => include_str!("postgres/sql/begin_write.sql"),
+            Opening::Plain | Opening::Limited => include_str!("postgres/sql/begin.sql"),
+            Opening::Bounded => include_str!("postgres/sql/begin_bounded.sql"),
+        }))
+    }
+
+    /// Division by nought.
+    const READ_ONLY_SIGN: Option<&'static str> = Some("22012");
 
     const SAVE_TELLS: bool = true;
 
@@ -153,10 +166,6 @@ impl Base for Postgres {
             (Some(id), Some(marked)) if id != *marked => Err(Error::TransactionLost),
             (Some(_), _) => Ok(()),
         }
-    }
-
-    async fn begin_bounded(pool: PgPool) -> sqlx::Result<Transaction<'static, Self>> {
-        pool.begin_with(include_str!("postgres/sql/begin_bounded.sql")).await
     }
 
     fn own_pool(pool: &PgPool, connections: u32) -> Option<PgPool> {

@@ -12,8 +12,8 @@ use std::{collections::BTreeSet, time::Duration};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::{
-    Connection, Executor, Pool, Row, SqlSafeStr, Sqlite, SqlitePool, Transaction,
-    sqlite::SqlitePoolOptions,
+    AssertSqlSafe, Connection, Executor, Pool, Row, Sqlite, SqlitePool, Transaction,
+    pool::PoolConnection, sqlite::SqlitePoolOptions,
 };
 use uuid::Uuid;
 
@@ -31,11 +31,11 @@ use super::{
     BarrierRecord, BarrierRow, BarrierStep, BarrierStore, Base, Beat, Beating, Cursor, DelayStore,
     Delayed, DueKey, Edited, Former, Found, FoundProblem, HeldMessage, HeldReason, HeldStore,
     Holding, IdempotencyStore, Inbox, InboxRow, InboxStore, IncarnationStore, Kept, Known, Lease,
-    LeaseStore, LogStore, Mark, MemberStore, Met, NewSaga, NewShard, NewVersion, PageLimit,
-    Patience, Pending, PulseStore, ReapplyStore, RetentionStore, RouteLag, RouteRow, RouteStore,
-    SagaChanges, SagaEvent, SagaFilter, SagaInspect, SagaLock, SagaLogRow, SagaRow, SagaStore,
-    SagaSummary, SagaTimer, Save, Savepoint, Server, SetAside, ShardKey, Steps, StreamStore,
-    StreamVersion, Swept, Term,
+    LeaseStore, LogStore, Mark, MemberStore, Met, NewSaga, NewShard, NewVersion, Opening,
+    PageLimit, Patience, Pending, PulseStore, ReapplyStore, RetentionStore, RouteLag, RouteRow,
+    RouteStore, SagaChanges, SagaEvent, SagaFilter, SagaInspect, SagaLock, SagaLogRow, SagaRow,
+    SagaStore, SagaSummary, SagaTimer, Save, Savepoint, Server, SetAside, ShardKey, Steps,
+    StreamStore, StreamVersion, Swept, Term,
     begin::{reading, with_secret},
     pool::trusting,
     saga_owner,
@@ -111,18 +111,29 @@ impl Base for Sqlite {
         inspect::check_server(pool).await
     }
 
-    async fn begin_write(pool: SqlitePool) -> sqlx::Result<Transaction<'static, Self>> {
+    async fn write_nothing(tx: &mut Transaction<'_, Self>) -> sqlx::Result<()> {
+        tx.execute(include_str!("sqlite/sql/write_nothing.sql")).await.map(drop)
+    }
+
+    fn begin_sql(_how: Opening) -> AssertSqlSafe<String> {
+        with_secret(include_str!("sqlite/sql/begin.sql"))
+    }
+
+    async fn connection(pool: &SqlitePool) -> sqlx::Result<PoolConnection<Self>> {
         loop {
             let connection = pool.acquire().await?;
             // sqlx does not learn that SQLite has ended a transaction by itself, as when the disk
             // was full: such a connection would refuse to begin another one for ever.
-            if connection.is_in_transaction() {
-                drop(connection.close().await);
-                continue;
+            if !connection.is_in_transaction() {
+                return Ok(connection);
             }
-            let begin = with_secret(include_str!("sqlite/sql/begin.sql"));
-            return Transaction::begin(connection, Some(begin.into_sql_str())).await;
+            drop(connection.close().await);
         }
+    }
+
+    fn goes_with_connections(pool: &SqlitePool) -> bool {
+        let file = pool.connect_options().get_filename().to_string_lossy().into_owned();
+        file.is_empty() || file.contains(":memory:") || file.contains("mode=memory")
     }
 
     async fn still_open(tx: &mut Transaction<'_, Self>, _mark: &Mark) -> Result<()> {

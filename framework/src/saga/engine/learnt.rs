@@ -1,6 +1,7 @@
 //! What one engine has learnt from transactions that failed.
 
 use std::{
+    collections::{HashMap, HashSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -11,8 +12,13 @@ use super::{
     local::{Blame, Excused, Key},
     round::Broken,
 };
-use crate::Error;
+use crate::{
+    Error,
+    error::{Class, chain},
+};
 
+/// A step that has met an error which should pass by itself so often has failed.
+const ROUNDS: u32 = 10;
 /// How long it is remembered what made a transaction fail.
 pub(super) const REMEMBERED: Duration = Duration::from_secs(60);
 
@@ -30,6 +36,12 @@ pub(super) struct Learnt {
     pub(super) contended: Option<Instant>,
     /// Which definition comes first.
     turn: usize,
+    /// Tries that have had their one more on a fresh connection.
+    stale: HashSet<Key>,
+    /// How often tries have met errors that should pass by themselves.
+    rounds: HashMap<Key, u32>,
+    /// The next transaction is to have a fresh connection.
+    fresh: bool,
 }
 
 impl Learnt {
@@ -52,6 +64,49 @@ impl Learnt {
     pub(super) fn excuse(&mut self, key: Key, error: String) {
         self.at = Some(Instant::now());
         Arc::make_mut(&mut self.excused).insert(key, error);
+    }
+
+    /// A try met an error that is not its own; whether it is answered by it, or made again at once.
+    pub(super) fn disturbed(&mut self, key: Key, class: Class, error: &Error) -> bool {
+        self.at = Some(Instant::now());
+        let (id, step, _, attempt) = &key;
+        if class == Class::Stale && self.stale.insert(key.clone()) {
+            tracing::info!(%id, step, attempt, %error, "tried again on a fresh connection");
+            self.fresh = true;
+            return true;
+        }
+        if class == Class::Stale {
+            self.excuse(key, chain(error));
+            return true;
+        }
+        let rounds = self.rounds.entry(key.clone()).or_default();
+        *rounds = rounds.saturating_add(1);
+        tracing::warn!(
+            %id, step, attempt, rounds, %error,
+            "a step meets an error that should pass by itself: look at the limits of time, locks and \
+             sizes that its statements meet; after ten rounds it counts as a failure of the step"
+        );
+        let stands = *rounds >= ROUNDS;
+        if stands {
+            let rounds = *rounds;
+            let error = chain(error);
+            self.excuse(
+                key,
+                format!("an error that should pass by itself, {rounds} rounds: {error}"),
+            );
+        }
+        stands
+    }
+
+    /// Whether the next transaction is to have a fresh connection.
+    pub(super) fn take_fresh(&mut self) -> bool {
+        std::mem::take(&mut self.fresh)
+    }
+
+    pub(super) fn forget_all(&mut self) {
+        (self.excused, self.broken) = Default::default();
+        self.stale.clear();
+        self.rounds.clear();
     }
 
     /// Finds out, one by one, whose fault it is that a transaction cannot be committed.
@@ -81,5 +136,7 @@ impl Learnt {
         if !self.broken.is_empty() {
             Arc::make_mut(&mut self.broken).retain(|id, _| !decided.contains(id));
         }
+        self.stale.retain(|(id, ..)| !decided.contains(id));
+        self.rounds.retain(|(id, ..), _| !decided.contains(id));
     }
 }

@@ -12,12 +12,12 @@ use uuid::Uuid;
 
 use super::{step_tx::StepTx, turn::Turn};
 use crate::{
-    Error, HandlerError, Storage,
+    Error, Storage,
     consumer::panic_text,
-    error::{chain, is_transient_handler_error},
+    error::{Class, chain, class_of_handler, of_database},
     message::MessageError,
     saga::{Answer, Outcome, UndoAnswer, definition::Instance},
-    storage::user_code,
+    storage::{Cause, user_code},
 };
 
 /// The server ends a transaction in which nothing happens for so long: a step that has taken longer
@@ -34,6 +34,8 @@ pub(super) type Excused = HashMap<Key, String>;
 pub(super) enum Stop {
     /// A local step spoilt it: it is answered by this error in the next one.
     Spoilt(Key, String),
+    /// A local step met an error of the database that is not its own.
+    Disturbed(Key, Class, Error),
     /// The database, or what these instances do to it; the last local step of them that ran.
     Error(Error, Option<Box<Blame>>),
 }
@@ -50,7 +52,26 @@ impl From<Error> for Stop {
     }
 }
 
+impl Cause for Stop {
+    fn cause(&self) -> Option<&Error> {
+        match self {
+            Self::Error(error, _) | Self::Disturbed(.., error) => Some(error),
+            Self::Spoilt(..) => None,
+        }
+    }
+}
+
 impl Stop {
+    /// Whether the connection must not be used again.
+    pub(super) fn spoils(&self) -> bool {
+        let of = |class| matches!(class, Class::Session | Class::Stale);
+        match self {
+            Self::Spoilt(..) => true,
+            Self::Disturbed(_, class, _) => of(*class),
+            Self::Error(error, _) => of(error.class()),
+        }
+    }
+
     pub(super) fn json(error: serde_json::Error) -> Self {
         Error::Message(MessageError::Payload(error)).into()
     }
@@ -66,7 +87,7 @@ enum Did<T> {
 impl<DB: Storage> Turn<'_, DB> {
     pub(super) async fn act(
         &mut self,
-        steps: &mut StepTx<'_, DB>,
+        steps: &mut StepTx<'_, '_, DB>,
         excused: &Excused,
         step: &str,
         attempt: u32,
@@ -81,7 +102,7 @@ impl<DB: Storage> Turn<'_, DB> {
 
     pub(super) async fn undo(
         &mut self,
-        steps: &mut StepTx<'_, DB>,
+        steps: &mut StepTx<'_, '_, DB>,
         excused: &Excused,
         step: &str,
         attempt: u32,
@@ -95,7 +116,7 @@ impl<DB: Storage> Turn<'_, DB> {
 
     async fn call(
         &mut self,
-        steps: &mut StepTx<'_, DB>,
+        steps: &mut StepTx<'_, '_, DB>,
         excused: &Excused,
         key: Key,
     ) -> Result<Did<serde_json::Value>, Stop> {
@@ -137,13 +158,14 @@ impl<DB: Storage> Turn<'_, DB> {
                 return Ok(Did::Done(output));
             }
             Ok(Ok(Ok(Outcome::Refuse(reason)))) => Did::Refused(reason),
-            Ok(Ok(Err(error))) if is_transient_handler_error(&*error) => {
-                if began.elapsed() >= IDLE {
-                    return Err(Stop::Spoilt(key, chain(&*error)));
+            Ok(Ok(Err(error))) => match class_of_handler(&*error) {
+                Class::Lasting => Did::Failed(chain(&*error)),
+                _ if began.elapsed() >= IDLE => return Err(Stop::Spoilt(key, chain(&*error))),
+                class => {
+                    let error = of_database("run a step of a saga", error);
+                    return Err(Stop::Disturbed(key, class, error));
                 }
-                return Err(transient(error).into());
-            }
-            Ok(Ok(Err(error))) => Did::Failed(chain(&*error)),
+            },
             // The connection may be in the middle of something.
             Ok(Err(panic)) => {
                 return Err(Stop::Spoilt(key, format!("it panicked: {}", panic_text(&*panic))));
@@ -152,18 +174,5 @@ impl<DB: Storage> Turn<'_, DB> {
         };
         steps.take_back().await?;
         Ok(did)
-    }
-}
-
-fn transient(error: HandlerError) -> Error {
-    match error.downcast::<Error>() {
-        Ok(error) => *error,
-        Err(error) => Error::Database {
-            action: "run a step of a saga",
-            source: match error.downcast::<sqlx::Error>() {
-                Ok(error) => *error,
-                Err(error) => sqlx::Error::Io(std::io::Error::other(error)),
-            },
-        },
     }
 }

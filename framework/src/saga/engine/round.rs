@@ -5,7 +5,9 @@ use std::{
     sync::Arc,
 };
 
+use futures::future::BoxFuture;
 use sqlx::Transaction;
+use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::{
@@ -18,17 +20,22 @@ use crate::{
     Error, Receipt, Storage,
     outbox::enqueue_all,
     saga::{End, Event, Status},
-    storage::{Pending, SagaChanges, SagaRow, begin_limited},
+    storage::{Current, Lent, Opening, Pending, SagaChanges, SagaRow},
 };
 
 /// Why instances cannot be decided.
 pub(super) type Broken = HashMap<Uuid, String>;
 
-/// Instances that a transaction has locked.
-pub(super) struct Claimed<DB: Storage> {
-    tx: Transaction<'static, DB>,
-    pub(super) rows: Vec<SagaRow>,
+/// Instances that a transaction has locked, which waits to decide them.
+pub(super) struct Claimed<'a> {
+    /// How many.
+    pub(super) count: usize,
+    go: oneshot::Sender<Taught>,
+    transaction: BoxFuture<'a, Result<Option<Round>, Stop>>,
 }
+
+/// What earlier transactions have taught.
+type Taught = (Arc<Excused>, Arc<Broken>);
 
 /// What one transaction has done.
 pub(super) struct Round {
@@ -40,38 +47,83 @@ pub(super) struct Round {
 
 impl<DB: Storage> Inner<DB> {
     /// Locks up to `limit` instances that have something to decide, those of the first of `owners`
-    /// before the others'; none when there are none.
+    /// before the others'; none when there are none. By a `fresh` connection after an error that comes
+    /// from what a connection remembers.
     pub(super) async fn claim(
         &self,
         owners: Vec<String>,
         limit: u32,
-    ) -> Result<Option<Claimed<DB>>, Error> {
-        let pool = self.pool.now();
-        let claim = async {
-            let mut tx = begin_limited(&pool).await?;
-            let rows = DB::claim_sagas(&mut tx, &owners, limit.into()).await?;
-            if rows.is_empty() {
-                tx.rollback().await.map_err(Error::database("look for sagas"))?;
-                return Ok(None);
-            }
-            Ok(Some(Claimed { tx, rows }))
-        };
-        pool.limit(claim).await
+        fresh: bool,
+    ) -> Result<Option<Claimed<'_>>, Error> {
+        let (told, count) = oneshot::channel();
+        let (go, going) = oneshot::channel();
+        // One future: the transaction borrows its connection.
+        let mut transaction: BoxFuture<'_, _> =
+            Box::pin(self.transaction(owners, limit, fresh, (told, going)));
+        tokio::select! {
+            biased;
+            Ok(count) = count => Ok(Some(Claimed { count, go, transaction })),
+            done = &mut transaction => match done {
+                Err(Stop::Error(error, _)) => Err(error),
+                _ => Ok(None),
+            },
+        }
     }
 
     /// Decides what was claimed.
     pub(super) async fn round(
         &self,
-        claimed: Claimed<DB>,
+        Claimed { go, transaction, .. }: Claimed<'_>,
         excused: Arc<Excused>,
         broken: Arc<Broken>,
     ) -> Result<Round, Stop> {
-        self.pool.now().limit(self.decide(claimed, excused, broken)).await
+        // It waits for this.
+        drop(go.send((excused, broken)));
+        Ok(transaction.await?.unwrap_or(Round { claimed: Vec::new(), changed: 0 }))
+    }
+
+    async fn transaction(
+        &self,
+        owners: Vec<String>,
+        limit: u32,
+        fresh: bool,
+        between: (oneshot::Sender<usize>, oneshot::Receiver<Taught>),
+    ) -> Result<Option<Round>, Stop> {
+        let pool = self.pool.now();
+        let mut lent = pool.limit(Lent::of(&pool, fresh)).await?;
+        let done = self.claim_and_decide(&pool, &mut lent, (owners, limit), between).await;
+        lent.give_back(done.as_ref().is_err_and(Stop::spoils));
+        done
+    }
+
+    async fn claim_and_decide(
+        &self,
+        pool: &Current<DB>,
+        lent: &mut Lent<DB>,
+        (owners, limit): (Vec<String>, u32),
+        (told, going): (oneshot::Sender<usize>, oneshot::Receiver<Taught>),
+    ) -> Result<Option<Round>, Stop> {
+        let claim = async {
+            let mut tx = lent.begin(Opening::Limited).await?;
+            let rows = DB::claim_sagas(&mut tx, &owners, limit.into()).await?;
+            if rows.is_empty() {
+                tx.rollback().await.map_err(Error::database("look for sagas"))?;
+                return Ok::<_, Error>(None);
+            }
+            Ok(Some((tx, rows)))
+        };
+        let Some((tx, rows)) = pool.limit(claim).await? else { return Ok(None) };
+        if told.send(rows.len()).is_err() {
+            return Ok(None);
+        }
+        let Ok((excused, broken)) = going.await else { return Ok(None) };
+        pool.limit(self.decide(tx, rows, excused, broken)).await.map(Some)
     }
 
     async fn decide(
         &self,
-        Claimed { mut tx, rows }: Claimed<DB>,
+        mut tx: Transaction<'_, DB>,
+        rows: Vec<SagaRow>,
         excused: Arc<Excused>,
         broken: Arc<Broken>,
     ) -> Result<Round, Stop> {
@@ -117,7 +169,7 @@ type Unwritten = (Stop, Option<Key>);
 impl<DB: Storage> Inner<DB> {
     async fn decide_and_write(
         &self,
-        tx: &mut Transaction<'static, DB>,
+        tx: &mut Transaction<'_, DB>,
         mut turns: Vec<Turn<'_, DB>>,
         pending: Vec<Pending>,
         excused: &Excused,

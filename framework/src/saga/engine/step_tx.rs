@@ -7,19 +7,19 @@ use crate::{Error, Result, Storage, storage::Savepoint};
 /// A transaction with a savepoint behind which one step after the other runs. What ends a step goes
 /// to the database together with what begins the next, and not at all after the last one: the
 /// commit does it.
-pub(super) struct StepTx<'a, DB: Storage> {
-    tx: &'a mut Transaction<'static, DB>,
+pub(super) struct StepTx<'a, 't, DB: Storage> {
+    tx: &'a mut Transaction<'t, DB>,
     /// What the next step needs first; none when the savepoint stands where it begins.
     before: Option<Savepoint>,
 }
 
-impl<'a, DB: Storage> StepTx<'a, DB> {
-    pub(super) fn new(tx: &'a mut Transaction<'static, DB>) -> Self {
+impl<'a, 't, DB: Storage> StepTx<'a, 't, DB> {
+    pub(super) fn new(tx: &'a mut Transaction<'t, DB>) -> Self {
         Self { tx, before: Some(Savepoint::Set) }
     }
 
     /// The transaction for the next step.
-    pub(super) async fn begin(&mut self) -> Result<&mut Transaction<'static, DB>> {
+    pub(super) async fn begin(&mut self) -> Result<&mut Transaction<'t, DB>> {
         if let Some(before) = self.before {
             let action = match before {
                 Savepoint::Next => "end the step before this one",

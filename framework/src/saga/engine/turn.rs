@@ -121,7 +121,7 @@ impl<'a, DB: Storage> Turn<'a, DB> {
     /// Decides `events` (with their ids) and then the timers that are still due.
     pub(super) async fn run(
         &mut self,
-        steps: &mut StepTx<'_, DB>,
+        steps: &mut StepTx<'_, '_, DB>,
         events: Vec<(i64, Event)>,
         excused: &Excused,
     ) -> Result<(), Stop> {
@@ -143,7 +143,11 @@ impl<'a, DB: Storage> Turn<'a, DB> {
     }
 
     /// Runs local steps, and decides what they answer, until nothing is left to do here.
-    async fn settle(&mut self, steps: &mut StepTx<'_, DB>, excused: &Excused) -> Result<(), Stop> {
+    async fn settle(
+        &mut self,
+        steps: &mut StepTx<'_, '_, DB>,
+        excused: &Excused,
+    ) -> Result<(), Stop> {
         while let Some(todo) = self.todo.pop_front() {
             match todo {
                 Todo::Decide(event) => self.decide(event)?,

@@ -112,10 +112,10 @@ impl<DB: Storage> super::Sagas<DB> {
 }
 
 /// What happens while transactions are under way.
-enum Event<DB: Storage> {
+enum Event<'a> {
     /// There may be more to claim.
     News,
-    Claimed(crate::Result<Option<Claimed<DB>>>),
+    Claimed(crate::Result<Option<Claimed<'a>>>),
     Done(Result<Round, Stop>),
 }
 
@@ -181,8 +181,8 @@ impl<DB: Storage> Inner<DB> {
             let limit = if learnt.alone > 0 { 1 } else { self.batch };
             let free = under_way.len() < learnt.at_once(self.at_once);
             if claiming.is_none() && free && more && !stop.is_cancelled() {
-                let owners = learnt.owners(&self.owners);
-                claiming = Some(Box::pin(self.claim(owners, limit)));
+                let (owners, fresh) = (learnt.owners(&self.owners), learnt.take_fresh());
+                claiming = Some(Box::pin(self.claim(owners, limit, fresh)));
             }
             if claiming.is_none() && under_way.is_empty() {
                 break;
@@ -199,7 +199,7 @@ impl<DB: Storage> Inner<DB> {
                     passed_over |= !under_way.is_empty();
                     match claimed {
                         Ok(Some(claimed)) => {
-                            more &= claimed.rows.len() >= limit as usize;
+                            more &= claimed.count >= limit as usize;
                             let (excused, broken) = (&learnt.excused, &learnt.broken);
                             under_way.push(self.round(
                                 claimed,
@@ -225,6 +225,14 @@ impl<DB: Storage> Inner<DB> {
                     learnt.excuse(key, error);
                     more = true;
                 }
+                Event::Done(Err(Stop::Disturbed(key, class, error))) => {
+                    if learnt.disturbed(key, class, &error) {
+                        more = true;
+                    } else {
+                        learnt.contended = Some(Instant::now());
+                        (more, failed) = (false, Some(error));
+                    }
+                }
                 Event::Done(Err(Stop::Error(error, Some(blame)))) if !error.is_transient() => {
                     match learnt.blame(error, *blame) {
                         Ok(()) => more = true,
@@ -240,7 +248,7 @@ impl<DB: Storage> Inner<DB> {
         learnt.alone = 0;
         // What failed may be locked for a moment still: by its own rollback.
         if learnt.at.is_none_or(|at| at.elapsed() > REMEMBERED) {
-            (learnt.excused, learnt.broken) = Default::default();
+            learnt.forget_all();
         }
         failed.map_or(Ok(worked), Err)
     }

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     Error, HandlerError, Result, Storage, Verdict, cap,
-    error::{chain, is_transient_handler_error},
+    error::{Class, chain, class_of_handler},
     message::{Envelope, Limits, Message, MessageError},
     saga::{
         Answer, Outcome, UndoAnswer, kept,
@@ -253,13 +253,13 @@ fn reply(message: &Envelope, command: &Command, said: Said) -> Result<Message, M
     Reply { to, saga: *saga, step: step.clone(), attempt: *attempt, said }.message()
 }
 
-/// What the orchestrator is told of a technical failure. A transient one is not told: the consumer
-/// repeats the transaction.
+/// What the orchestrator is told of a technical failure. One that is not the command's is not told:
+/// the consumer repeats the transaction.
 fn technical(error: HandlerError) -> Result<String, HandlerError> {
-    if is_transient_handler_error(&*error) {
-        return Err(error);
+    match class_of_handler(&*error) {
+        Class::Lasting => Ok(cap::text(&chain(&*error))),
+        _ => Err(error),
     }
-    Ok(cap::text(&chain(&*error)))
 }
 
 async fn savepoint<'t, DB: Storage>(

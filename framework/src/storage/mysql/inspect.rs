@@ -5,9 +5,11 @@ use sqlx::{MySql, MySqlConnection, MySqlPool, Row};
 
 use super::{migrate, session, settings::Settings, version};
 use crate::{
-    Error, Result, begin,
+    Error, Result,
     error::mysql_number,
-    storage::{Base, Finding, HeldMessage, Inspect, Level, OpenWriter, RouteLag},
+    storage::{
+        Base, Finding, HeldMessage, Inspect, Level, OpenWriter, RouteLag, begin::begin_plain,
+    },
 };
 
 /// A message of 1 MiB must fit, also as the text that holds it when it failed.
@@ -101,7 +103,7 @@ impl Inspect for MySql {
 
     /// Tries each right by a statement that touches no row: what roles grant counts, too.
     async fn missing_privileges(pool: &MySqlPool) -> Result<Vec<String>> {
-        let mut tx = begin(pool).await?;
+        let mut tx = begin_plain(pool).await?;
         let mut missing = Vec::new();
         for probe in migrate::statements(include_str!("sql/privileges.sql")) {
             match sqlx::query(probe).fetch_all(&mut *tx).await {
