@@ -122,7 +122,9 @@ impl<DB: Star> Handler<DB> for Reading {
         let columns = DB::star(tx).await?;
         let barrier = self.0.lock().expect("no panic").clone();
         match barrier {
-            Some(barrier) => drop(barrier.wait().await),
+            Some(barrier) => {
+                barrier.wait().await;
+            }
             None => assert_eq!(columns, 3, "the new column is there"),
         }
         Ok(Verdict::Done)
