@@ -189,8 +189,8 @@ impl<DB: Storage> Consumer<DB> {
     /// forgetting foreign messages' ids and sagas' steps in time.
     ///
     /// # Errors
-    /// [`Error::NotMigrated`](crate::Error::NotMigrated) and its kin when the database's tables do not fit
-    /// this program.
+    /// [`Error::NotMigrated`](crate::Error::NotMigrated) and its kin when the database's tables do
+    /// not fit this program.
     pub async fn start(&self) -> Result<ConsumerHandle> {
         let pool = self.0.pool.now();
         pool.limit(DB::check_session(&pool)).await?;

@@ -130,15 +130,6 @@ pub enum ReceiveError {
     Storage(#[from] crate::Error),
 }
 
-impl crate::storage::Cause for ReceiveError {
-    fn cause(&self) -> Option<&crate::Error> {
-        match self {
-            Self::Storage(error) => Some(error),
-            Self::Refused(_) => None,
-        }
-    }
-}
-
 /// How far a receiver has durably got in one shard of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reached {

@@ -1,4 +1,5 @@
 ALTER TABLE syncline_route
     DROP COLUMN problem_at,
     DROP COLUMN problem,
-    DROP COLUMN problem_kind;
+    DROP COLUMN problem_kind,
+    ALGORITHM = COPY;

@@ -6,6 +6,7 @@ use crate::{
     Error,
     error::Class,
     storage::{Cause, InboxRow},
+    transport::ReceiveError,
 };
 
 /// Why a message was not applied.
@@ -72,6 +73,15 @@ impl From<Error> for Stop {
         match error.class() {
             Class::Lasting => Self::Broken(error),
             _ => Self::Transient(error),
+        }
+    }
+}
+
+impl Cause for ReceiveError {
+    fn cause(&self) -> Option<&Error> {
+        match self {
+            Self::Storage(error) => Some(error),
+            Self::Refused(_) => None,
         }
     }
 }
