@@ -73,7 +73,8 @@ pub(super) async fn one_page_is_read_ahead_of_what_is_sent<DB: Storage>(pool: Po
     let relay = Relay::builder("/suite", pool.clone())
         .stream(Stream::new("s").topic("in"))
         .route(Route::new("r", "s", gated))
-        .options(|options| options.batch_messages = 10)
+        // The window is open as soon as the consumer has said where it is.
+        .options(|options| (options.batch_messages, options.window) = (10, 1))
         .start()
         .await
         .expect("the relay starts");
