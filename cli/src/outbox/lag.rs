@@ -20,7 +20,7 @@ use crate::{
 /// What has been open for so long is said to hold retention back.
 pub(crate) const LONG: Duration = Duration::from_secs(60);
 
-/// So many messages of the log are looked through for those that no stream carries.
+/// The most messages of the log that are looked through for those that no stream carries.
 pub(crate) const LOOK: u32 = 10_000;
 
 #[derive(clap::Args)]
@@ -153,7 +153,7 @@ pub(crate) fn size(kept: &Kept) -> Vec<String> {
     lines
 }
 
-/// What no stream carries.
+/// Lines about the topics that no stream carries.
 pub(crate) fn lost(uncarried: &[Uncarried]) -> impl Iterator<Item = String> {
     uncarried.iter().map(|one| {
         let Uncarried { topic, messages, first, last, .. } = one;
@@ -172,7 +172,7 @@ pub(crate) fn waiting(waits: &[(ShardKey, String)]) -> Vec<String> {
     lines
 }
 
-/// What a shard waits for, if it does.
+/// The reason why a shard waits, if it does.
 pub(crate) fn why<'a>(waits: &'a [(ShardKey, String)], route: &RouteLag) -> Option<&'a str> {
     let of = |key: &ShardKey| {
         key.route == route.route && (key.version, key.shard) == (route.version, route.shard)

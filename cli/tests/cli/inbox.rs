@@ -197,7 +197,7 @@ mod case {
         assert!(words.iter().all(|word| said.contains(word)), "{said}");
         let list = syncline(url, "inbox list --consumer stock --json").expect(0).json();
         assert_ne!(list[0]["watermark"], json!(0), "nothing is changed");
-        // What else the consumer has of the source is applied again.
+        // The rest that the consumer has of the source is applied again.
         syncline(url, &format!("inbox reapply {of} --except-commands")).expect(0);
         syncline(url, "route rewind orders --to 0").expect(0);
         eventually("it is applied again", async || (applied(8).await == 2).then_some(())).await;

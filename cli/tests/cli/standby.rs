@@ -40,7 +40,7 @@ async fn a_replica_of_mariadb_is_named() {
     let root = server.database(None).await;
     syncline(&root, "migrate up").expect(0);
     let mut connection = MySqlConnection::connect(&root).await.expect("connect");
-    // Who has READ_ONLY ADMIN writes all the same.
+    // A user with READ_ONLY ADMIN writes all the same.
     let statements = [
         "CREATE USER service@'%'",
         "GRANT ALL ON `syncline%`.* TO service@'%'",

@@ -30,7 +30,7 @@ url = 'http://127.0.0.1:9/'
 secret_env = 'SECRET'
 ";
 
-    /// What `relay --check` says of a configuration.
+    /// The text of `relay --check` about a configuration.
     fn check(url: &str, path: &Path, text: &str) -> Run {
         std::fs::write(path, text).unwrap();
         let mut check = command(url, "relay --check --config");

@@ -14,10 +14,10 @@ use uuid::Uuid;
 use super::{Inner, stop::Disturbed};
 use crate::{Storage, error::chain, message::Envelope};
 
-/// So many rounds in vain, each on connections that have just been closed or made anew, and a message
+/// Rounds in vain, each on connections that have just been closed or made anew, after which a message
 /// is tried alone.
 const ALONE: u32 = 3;
-/// So many, and its key is parked.
+/// Rounds in vain after which a key is parked.
 const ROUNDS: u32 = 10;
 /// One that did not come again for so long is another consumer's, or gone.
 const FORGOTTEN: Duration = Duration::from_secs(15 * 60);
@@ -38,7 +38,7 @@ pub struct Standing {
     pub stream: String,
     /// Its place in the source's log.
     pub position: i64,
-    /// How many rounds were in vain; its key is parked after ten.
+    /// Number of rounds in vain; its key is parked after ten.
     pub rounds: u32,
     /// When the first one was, by this process's clock.
     pub since: DateTime<Utc>,
@@ -46,7 +46,7 @@ pub struct Standing {
     pub error: String,
 }
 
-/// What stands here.
+/// The messages that stand here.
 #[derive(Default)]
 pub(super) struct AllStanding(Mutex<State>);
 
