@@ -26,6 +26,17 @@ impl InboxRow {
             || (self.last.is_anchor() && prev.position <= self.last.position)
     }
 
+    /// This row after progress up to `through`, whose last message is `last`; none where something is
+    /// missing. The watermark moves only where that message is the one applied, so that it can never
+    /// step over a lost one.
+    pub(crate) fn told(&self, through: Position, last: Link) -> Option<Self> {
+        // A source that is behind what was skipped here does not say what stands there.
+        let behind = last.is_anchor() || through < self.last.position;
+        let last_here = if behind { self.last } else { last };
+        let watermark = self.watermark.max(through);
+        self.is_followed_by(last).then_some(Self { watermark, last: last_here, ..*self })
+    }
+
     /// What to answer to a source that asks how far we are.
     pub(crate) fn ack(&self, outcome: Outcome) -> Ack {
         Ack { watermark: self.watermark, last: self.last, outcome }
@@ -43,19 +54,15 @@ pub(crate) fn compare<'a>(
 ) -> News<'a> {
     let known = messages.partition_point(|message| message.position <= row.watermark);
     let fresh = &messages[known..];
-    let after = |last: Link| InboxRow { watermark: row.watermark.max(through), last, ..*row };
-    match fresh.first() {
-        Some(first) if row.is_followed_by(first.prev) => News::Apply(fresh.into(), after(last)),
-        Some(_) => News::Gap,
-        // Progress moves the watermark only where its last message is the one applied, so
-        // that it can never step over a lost one.
-        None if row.is_followed_by(last) => {
-            // A source that is behind what was skipped here does not say what stands there.
-            let behind = last.is_anchor() || through < row.last.position;
-            News::Apply(fresh.into(), after(if behind { row.last } else { last }))
+    match (fresh.first(), row.told(through, last)) {
+        (Some(first), _) if row.is_followed_by(first.prev) => {
+            let watermark = row.watermark.max(through);
+            News::Apply(fresh.into(), InboxRow { watermark, last, ..*row })
         }
-        None if last.position > row.watermark => News::Gap,
-        None => News::Apply(fresh.into(), *row),
+        (Some(_), _) => News::Gap,
+        (None, Some(after)) => News::Apply(fresh.into(), after),
+        (None, None) if last.position > row.watermark => News::Gap,
+        (None, None) => News::Apply(fresh.into(), *row),
     }
 }
 

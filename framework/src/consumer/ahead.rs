@@ -153,13 +153,8 @@ impl<DB: Storage> Inner<DB> {
             (after.watermark, after.last) = (next.link.position, next.link);
         }
         let more = ahead.len() as i64 == STEP && ahead.last().map(|a| a.link) == Some(after.last);
-        if let Some((through, last)) = progress
-            && after.is_followed_by(last)
-        {
-            after.watermark = after.watermark.max(through);
-            if !last.is_anchor() {
-                after.last = last;
-            }
+        if let Some((through, last)) = progress {
+            after = after.told(through, last).unwrap_or(after);
         }
         if after != row {
             DB::save_inbox(&mut tx, &self.name, origin, after).await?;

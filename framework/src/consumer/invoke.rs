@@ -123,7 +123,7 @@ impl<DB: Storage> Inner<DB> {
     }
 }
 
-/// The answer of a handler on a connection that has ended is not its own: on SQLite a query finds no rows
+/// A handler on a connection that has ended answers what is not its own: on SQLite a query finds no rows
 /// then, and does not fail.
 async fn or_its_connection<DB: Storage>(tx: &mut Transaction<'_, DB>, stop: Stop) -> Stop {
     let Stop::Failed(at, Failure::Error(_) | Failure::Retry(_) | Failure::Reject(_)) = &stop else {

@@ -101,6 +101,7 @@ where
         lanes::lanes_wait_for_the_batch_before,
         lanes::unordered_batches_are_applied_once_in_any_order,
         lanes::an_unordered_consumer_says_what_is_missing,
+        lanes::an_unordered_consumer_does_not_forget_what_it_skipped,
         lanes::what_failed_holds_up_no_other_without_an_order,
         lanes::a_message_past_the_watermark_is_noted_once,
         foreign::a_foreign_message_is_applied_once_by_its_id,

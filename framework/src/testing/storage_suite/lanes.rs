@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     Envelope, RetryPolicy, Storage, begin,
+    inboxes::{self, Skip},
     message::{Batch, Link, Position},
     storage::InboxRow,
     transport::Outcome,
@@ -125,6 +126,30 @@ pub(super) async fn an_unordered_consumer_says_what_is_missing<DB: Storage>(pool
     assert_eq!(receive(&unordered, &cut(&all, 5, 10)).await.last, all.last);
     assert!(unordered.gaps().is_empty());
     check(&pool, 20, false).await;
+}
+
+pub(super) async fn an_unordered_consumer_does_not_forget_what_it_skipped<DB: Storage>(
+    pool: Pool<DB>,
+) {
+    let all = many(&pool, 20).await;
+    let unordered = consumer(&pool, |_| Behaviour::Done).unordered();
+    let unordered = unordered.build().expect("a consumer");
+    let first = cut(&all, 0, 5);
+    receive(&unordered, &first).await;
+    let skip = Skip {
+        consumer: "c".to_owned(),
+        source: all.origin.source.to_string(),
+        stream: all.origin.stream.to_string(),
+        shard: None,
+        to: all.messages[9].position,
+    };
+    assert_eq!(inboxes::skip(&pool, &skip).await.expect("skip").len(), 1);
+    // The source is not there yet, and says so.
+    let progress = Batch { messages: Vec::new(), ..first };
+    assert_eq!(receive(&unordered, &progress).await.watermark, all.messages[9].position);
+    assert_eq!(receive(&unordered, &cut(&all, 10, 20)).await.watermark, all.through);
+    assert!(unordered.gaps().is_empty());
+    assert_eq!(effects(&pool, &sealer(&pool).await).await.len(), 15);
 }
 
 pub(super) async fn what_failed_holds_up_no_other_without_an_order<DB: Storage>(pool: Pool<DB>) {
