@@ -13,22 +13,39 @@ mod case {
 
     use async_trait::async_trait;
     use serde_json::{Value, json};
-    use sqlx::Transaction;
+    use sqlx::{Pool, Transaction};
     use syncline::{
         Consumer, Envelope, Handler, HandlerError, Message, Relay, Route, Stream, Verdict, begin,
         enqueue,
         relay::RouteState,
         saga::{End, Outcome, SagaBuilder, SagaHandler, Sagas, wire},
     };
-    use syncline_tests::relays::{Direct, eventually, noting};
+    use syncline_tests::{
+        kit::Kit,
+        relays::{Direct, eventually, noting},
+    };
 
     use crate::{Open, syncline};
 
-    pub(super) async fn what_was_applied_is_listed_and_applied_again<
-        DB: Open + syncline_tests::kit::Kit,
-    >(
-        url: &str,
-    ) {
+    async fn raise<DB: Kit>(pool: &Pool<DB>, n: i64) {
+        let mut tx = begin(pool).await.unwrap();
+        let message = Message::json("user.changed", &n).unwrap().key("key 0");
+        let receipt = enqueue(&mut tx, &message).await.unwrap();
+        tx.commit().await.unwrap();
+        receipt.committed();
+    }
+
+    /// Waits until as many as `expected` are applied, which are these.
+    async fn applied<DB: Kit>(pool: &Pool<DB>, expected: &[i64]) {
+        let numbers = async || -> Vec<i64> {
+            DB::applied(pool).await.unwrap().into_iter().map(|(_, n)| n).collect()
+        };
+        let all = async || (numbers().await.len() >= expected.len()).then_some(());
+        eventually("it is applied", all).await;
+        assert_eq!(numbers().await, expected);
+    }
+
+    pub(super) async fn what_was_applied_is_listed_and_applied_again<DB: Open + Kit>(url: &str) {
         syncline(url, "migrate up").expect(0);
         assert!(syncline(url, "inbox list").expect(0).stdout.contains("nothing was taken in yet"));
         let reapply = |consumer: &str, more: &str| {
@@ -52,21 +69,8 @@ mod case {
             .start()
             .await
             .unwrap();
-        let write = async |n: i64| {
-            let mut tx = begin(&pool).await.unwrap();
-            let message = Message::json("user.changed", &n).unwrap().key("key 0");
-            let receipt = enqueue(&mut tx, &message).await.unwrap();
-            tx.commit().await.unwrap();
-            receipt.committed();
-        };
-        let applied = async |expected: &[i64]| {
-            let numbers = async || -> Vec<i64> {
-                DB::applied(&pool).await.unwrap().into_iter().map(|(_, n)| n).collect()
-            };
-            let all = async || (numbers().await.len() >= expected.len()).then_some(());
-            eventually("it is applied", all).await;
-            assert_eq!(numbers().await, expected);
-        };
+        let write = async |n: i64| raise(&pool, n).await;
+        let applied = async |expected: &[i64]| applied(&pool, expected).await;
         for n in 1..=4 {
             write(n).await;
         }
@@ -112,7 +116,7 @@ mod case {
     struct Noted;
 
     #[async_trait]
-    impl<DB: syncline_tests::kit::Kit> SagaHandler<DB> for Noted {
+    impl<DB: Kit> SagaHandler<DB> for Noted {
         async fn apply(
             &self,
             tx: &mut Transaction<'_, DB>,
@@ -133,7 +137,7 @@ mod case {
     }
 
     #[async_trait]
-    impl<DB: syncline_tests::kit::Kit> Handler<DB> for Noted {
+    impl<DB: Kit> Handler<DB> for Noted {
         async fn handle(
             &self,
             tx: &mut Transaction<'_, DB>,
@@ -144,9 +148,7 @@ mod case {
         }
     }
 
-    pub(super) async fn commands_of_sagas_are_not_applied_again_and_it_says_so<
-        DB: Open + syncline_tests::kit::Kit,
-    >(
+    pub(super) async fn commands_of_sagas_are_not_applied_again_and_it_says_so<DB: Open + Kit>(
         url: &str,
     ) {
         syncline(url, "migrate up").expect(0);
@@ -208,7 +210,7 @@ mod case {
 
     /// The consumer was away for so long that the source has trimmed what it lacks.
     pub(super) async fn a_reader_that_came_too_late_goes_on_by_the_commands_that_it_is_told<
-        DB: Open + syncline_tests::kit::Kit,
+        DB: Open + Kit,
     >(
         url: &str,
     ) {
@@ -229,21 +231,8 @@ mod case {
             .start()
             .await
             .unwrap();
-        let write = async |n: i64| {
-            let mut tx = begin(&pool).await.unwrap();
-            let message = Message::json("user.changed", &n).unwrap().key("key 0");
-            let receipt = enqueue(&mut tx, &message).await.unwrap();
-            tx.commit().await.unwrap();
-            receipt.committed();
-        };
-        let applied = async |expected: &[i64]| {
-            let numbers = async || -> Vec<i64> {
-                DB::applied(&pool).await.unwrap().into_iter().map(|(_, n)| n).collect()
-            };
-            let all = async || (numbers().await.len() >= expected.len()).then_some(());
-            eventually("it is applied", all).await;
-            assert_eq!(numbers().await, expected);
-        };
+        let write = async |n: i64| raise(&pool, n).await;
+        let applied = async |expected: &[i64]| applied(&pool, expected).await;
         // One seal each: PostgreSQL trims whole ones.
         for n in 1..=6 {
             write(n).await;
