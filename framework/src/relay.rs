@@ -309,11 +309,12 @@ impl<DB: Storage> RelayBuilder<DB> {
         if [batch_messages as usize, batch_bytes, window, seal_messages as usize].contains(&0)
             || !LEASES.contains(&lease)
             || self.options.answer_within < *LEASES.start()
+            || self.options.publish_within < *LEASES.start()
             || self.options.ask_every < *LEASES.start()
         {
             let problem = "batches, the window and seals hold at least 1, a lease lasts 100 ms to \
-                           10 min, the database has at least 100 ms to answer, and a consumer is \
-                           asked where it is every 100 ms at the most";
+                           10 min, the database and a publisher have at least 100 ms to answer, and \
+                           a consumer is asked where it is every 100 ms at the most";
             return fail("relay", &self.source, problem.to_owned());
         }
         Ok(())

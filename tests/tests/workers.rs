@@ -8,10 +8,18 @@ use std::{
     time::Duration,
 };
 
+use async_trait::async_trait;
+use syncline::{
+    Route, Stream,
+    message::Batch,
+    relay::RouteState,
+    storage::ShardKey,
+    transport::{Ack, PublishError, Publisher},
+};
 use syncline_tests::{
     kit::{Kit, check_applied},
     on_each,
-    relays::eventually,
+    relays::{LEASE, eventually, start, write},
     servers::faketime,
     world::World,
 };
@@ -26,6 +34,7 @@ on_each!(
     a_relay_and_a_consumer_that_are_told_to_stop_leave_in_time_and_give_their_leases_back,
     clocks_that_jump_lose_nothing_and_take_no_lease_away,
     services_whose_clocks_differ_say_so_and_go_on_when_they_agree,
+    a_publisher_that_never_answers_is_told_and_keeps_nobody_from_stopping,
 );
 
 /// How long a process may take to stop: its parts have limits of a few seconds each.
@@ -134,6 +143,16 @@ fn read(log: &Path) -> String {
     fs::read_to_string(log).expect("a log")
 }
 
+/// Its target never answers, and it has no limit of its own.
+struct Silent;
+
+#[async_trait]
+impl Publisher for Silent {
+    async fn publish(&self, _batch: &Batch) -> Result<Ack, PublishError> {
+        std::future::pending().await
+    }
+}
+
 mod case {
     use super::*;
 
@@ -239,5 +258,36 @@ mod case {
             stop("the relay", relay).await;
             stop("the consumer", consumer).await;
         }
+    }
+
+    pub(super) async fn a_publisher_that_never_answers_is_told_and_keeps_nobody_from_stopping<
+        DB: Kit,
+    >(
+        world: World<DB>,
+    ) {
+        write(&world.source, 3).await;
+        let (stream, route) = (Stream::new("s").topic("*"), Route::new("silent", "s", Silent));
+        let relay = start(&world.source, stream, vec![route], |options| {
+            options.publish_within = Duration::from_secs(1);
+        })
+        .await;
+        eventually("the relay says so", async || {
+            let status = relay.status();
+            let Some(RouteState::Backoff { error, .. }) = status.first().map(|s| &s.state) else {
+                return None;
+            };
+            error.contains("did not answer within 1s").then_some(())
+        })
+        .await;
+        eventually("it is stored", async || {
+            let lags = DB::route_lags(&world.source).await.expect("the routes");
+            let problem = lags.first().and_then(|lag| lag.problem.as_ref());
+            problem.is_some_and(|problem| problem.text.contains("did not answer")).then_some(())
+        })
+        .await;
+        timeout(STOPPING, relay.stop()).await.expect("it stops in time");
+        let key = ShardKey::new("silent", 1, 0);
+        let lease = DB::acquire(&world.source, &key.lease_name(), Uuid::now_v7(), LEASE).await;
+        assert!(lease.expect("ask").is_some(), "its lease was given back");
     }
 }

@@ -141,7 +141,7 @@ impl<DB: Storage> Sender<DB> {
             continues: None,
             progress_at: None,
             ask_at: self.shared.ask_slot(),
-            window: Window::default(),
+            window: Window::new(self.shared.options.publish_within),
             ahead: None,
             suspect: None,
             life,

@@ -4,6 +4,7 @@ use std::{
     collections::VecDeque,
     panic::{AssertUnwindSafe, resume_unwind},
     sync::Arc,
+    time::Duration,
 };
 
 use futures::FutureExt;
@@ -40,21 +41,28 @@ pub(super) struct Landed {
 }
 
 /// The batches under way, in order.
-#[derive(Default)]
-pub(super) struct Window(VecDeque<Flight>);
+pub(super) struct Window {
+    flights: VecDeque<Flight>,
+    /// How long a publisher may take with one.
+    limit: Duration,
+}
 
 impl Window {
+    pub(super) fn new(limit: Duration) -> Self {
+        Self { flights: VecDeque::new(), limit }
+    }
+
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.flights.len()
     }
 
     /// How many batches wait for an answer.
     pub(super) fn under_way(&self) -> usize {
-        self.0.iter().filter(|flight| flight.answer.is_some()).count()
+        self.flights.iter().filter(|flight| flight.answer.is_some()).count()
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.flights.is_empty()
     }
 
     /// Sends `batch`, or only notes that the log was looked at up to `end`.
@@ -67,8 +75,14 @@ impl Window {
     ) {
         let sent = batch.map(Arc::new);
         let answer = sent.clone().map(|batch| {
-            let publisher = Arc::clone(publisher);
-            let publish = AssertUnwindSafe(async move { publisher.publish(&batch).await });
+            let (publisher, limit) = (Arc::clone(publisher), self.limit);
+            let publish = AssertUnwindSafe(async move {
+                let late = |_| {
+                    let target = "the publisher, which has no shorter limit of its own,".to_owned();
+                    Err(PublishError::Timeout { target, limit })
+                };
+                tokio::time::timeout(limit, publisher.publish(&batch)).await.unwrap_or_else(late)
+            });
             let mut publish = Box::pin(publish.catch_unwind());
             // Begun here and not in its task, which may run after that of the next batch: whoever
             // takes one batch at a time would wait for the one that stands behind it.
@@ -81,12 +95,12 @@ impl Window {
                 done.unwrap_or_else(|panic| resume_unwind(panic))
             })
         });
-        self.0.push_back(Flight { end, acked, sent, answer });
+        self.flights.push_back(Flight { end, acked, sent, answer });
     }
 
     /// Waits for the oldest batch under way. Safe to drop: it is taken out only when it is done.
     pub(super) async fn landed(&mut self) -> Landed {
-        let Some(flight) = self.0.front_mut() else { return std::future::pending().await };
+        let Some(flight) = self.flights.front_mut() else { return std::future::pending().await };
         let answer = match &mut flight.answer {
             None => None,
             Some(handle) => Some(handle.await.unwrap_or_else(|error| {
@@ -99,7 +113,7 @@ impl Window {
         };
         let sent = flight.sent.take();
         let landed = Landed { end: flight.end, acked: flight.acked, sent, answer };
-        self.0.pop_front();
+        self.flights.pop_front();
         landed
     }
 
@@ -147,7 +161,7 @@ mod tests {
             version: 1,
             shard: 0,
         });
-        let mut window = Window::default();
+        let mut window = Window::new(Duration::from_secs(60));
         for through in [1, 2, 3].map(Position) {
             let (origin, last) = (Arc::clone(&origin), Link::START);
             let (messages, handover, continues) = Default::default();

@@ -48,7 +48,8 @@ pub struct InProcessPublisher {
 }
 
 impl InProcessPublisher {
-    /// Sets how long a publish may take.
+    /// Sets how long a publish may take. The relay's own limit,
+    /// [`RelayOptions::publish_within`](crate::relay::RelayOptions::publish_within), holds as well.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;

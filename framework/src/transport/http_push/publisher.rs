@@ -36,7 +36,8 @@ impl PushPublisherBuilder {
         self
     }
 
-    /// How long a publish may take in all (30 seconds unless changed).
+    /// How long a publish may take in all (30 seconds unless changed). The relay's own limit,
+    /// [`RelayOptions::publish_within`](crate::relay::RelayOptions::publish_within), holds as well.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
