@@ -130,7 +130,11 @@ async fn or_its_connection<DB: Storage>(tx: &mut Transaction<'_, DB>, stop: Stop
         return stop;
     };
     let at = *at;
-    match tx.ping().await.map_err(Error::database("look whether a connection has ended")) {
+    let ended = async {
+        DB::settle(tx).await?;
+        tx.ping().await
+    };
+    match ended.await.map_err(Error::database("look whether a connection has ended")) {
         Ok(()) => stop,
         Err(error) => Stop::Disturbed(Disturbed { at, class: error.class(), error }),
     }

@@ -15,6 +15,7 @@ use sqlx::{
     AssertSqlSafe, Connection, Executor, Pool, Row, Sqlite, SqlitePool, Transaction,
     pool::PoolConnection, sqlite::SqlitePoolOptions,
 };
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::shared::{
@@ -44,6 +45,9 @@ use crate::{
     Error, Result, begin,
     message::{Due, Envelope, Link, Message, Origin, Position, encode_envelope},
 };
+
+/// A connection's thread that has panicked has ended after this.
+const ENDING: Duration = Duration::from_millis(250);
 
 lease_store!(Sqlite, "sqlite");
 shared_stores!(Sqlite, "sqlite");
@@ -147,7 +151,16 @@ impl Base for Sqlite {
         }
     }
 
+    async fn settle(tx: &mut Transaction<'_, Self>) -> sqlx::Result<()> {
+        // A connection's thread that has panicked never answers to what it was sent before it had
+        // ended (sqlx 0.9.0); what is sent later fails.
+        timeout(ENDING, tx.ping()).await.unwrap_or(Ok(()))
+    }
+
     async fn savepoint(tx: &mut Transaction<'_, Self>, what: Savepoint) -> sqlx::Result<()> {
+        if what == Savepoint::Back {
+            Self::settle(tx).await?;
+        }
         tx.execute(sqlx::raw_sql(savepoint_sql!(what, "sqlite"))).await.map(drop)
     }
 

@@ -270,9 +270,18 @@ async fn savepoint<'t, DB: Storage>(
 
 /// Keeps or rolls back what a handler wrote; says what is wrong when nothing can be kept because
 /// the handler has gone on after a failed statement.
-async fn end<DB: Storage>(savepoint: Transaction<'_, DB>, keep: bool) -> Result<Option<String>> {
+async fn end<DB: Storage>(
+    mut savepoint: Transaction<'_, DB>,
+    keep: bool,
+) -> Result<Option<String>> {
     // A transaction that is dropped after this failed rolls back to the savepoint.
-    let ended = if keep { savepoint.commit().await } else { savepoint.rollback().await };
+    let ended = match keep {
+        true => savepoint.commit().await,
+        false => match DB::settle(&mut savepoint).await {
+            Ok(()) => savepoint.rollback().await,
+            ended => ended,
+        },
+    };
     let Err(error) = ended.map_err(Error::database("end a saga's step")) else { return Ok(None) };
     if error.is_transient() {
         return Err(error);
