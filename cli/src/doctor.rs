@@ -55,11 +55,18 @@ pub(crate) async fn run<DB: Storage>(
     output: &mut Output,
 ) -> Result<Outcome, Failure> {
     let mut checks = vec![Check::ok("connection", name)];
+    let (durability, pooled) = durability(pool).await;
+    if pooled {
+        // Whatever else is asked may meet another's session, and fail for that.
+        checks.push(durability);
+        write(&checks, name, false, output)?;
+        return Ok(Outcome::Not);
+    }
     match DB::findings(pool).await {
         Ok(findings) => checks.extend(findings.into_iter().map(Check::from)),
         Err(error) => checks.push(Check::failed("server", error.to_string(), None)),
     }
-    checks.push(durability(pool).await);
+    checks.push(durability);
     checks.push(fit("encoding", DB::check_encoding(pool).await, "text is UTF-8"));
     let schema = check_schema(pool).await;
     let usable = schema.is_ok();
@@ -107,13 +114,18 @@ fn fit(name: &'static str, checked: syncline::Result<()>, good: &str) -> Check {
     }
 }
 
-async fn durability<DB: Storage>(pool: &Pool<DB>) -> Check {
+/// And whether sessions are shared with others.
+async fn durability<DB: Storage>(pool: &Pool<DB>) -> (Check, bool) {
+    const NAME: &str = "durability";
     match DB::check_durable(pool).await {
-        Ok(()) => Check::ok("durability", "a confirmed commit survives a power cut"),
+        Ok(()) => (Check::ok(NAME, "a confirmed commit survives a power cut"), false),
         Err(
             Error::NotDurable { setting, found, remedy } | Error::Unfit { setting, found, remedy },
-        ) => Check::failed("durability", format!("{setting} is {found}"), Some(remedy)),
-        Err(error) => Check::failed("durability", error.to_string(), None),
+        ) => {
+            let check = Check::failed(NAME, format!("{setting} is {found}"), Some(remedy));
+            (check, setting == "the connection")
+        }
+        Err(error) => (Check::failed(NAME, error.to_string(), None), false),
     }
 }
 

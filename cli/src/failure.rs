@@ -105,11 +105,25 @@ impl From<Error> for Failure {
                 );
                 return Self::failed(message);
             }
+            error if is_pooled(error) => {
+                let message = format!(
+                    "{error}: a pooler between here and PostgreSQL gives the session to others after \
+                     each transaction: give a direct URL, or one that is pooled by session"
+                );
+                return Self::failed(message);
+            }
             error if error.is_transient() => Kind::Unreachable,
             _ => Kind::Failed,
         };
         Self { kind, message: error.to_string() }
     }
+}
+
+/// Whether a prepared statement was missing, or there already, which only a pooler brings about.
+fn is_pooled(error: &Error) -> bool {
+    let Error::Database { source, .. } = error else { return false };
+    let code = source.as_database_error().and_then(|error| error.code());
+    code.is_some_and(|code| matches!(&*code, "26000" | "42P05"))
 }
 
 /// Answers a command line that clap did not take: help, version, or wrong usage.

@@ -31,10 +31,10 @@ use tokio::sync::{Notify, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    BatchHandler, Handler, Result, Start, Storage, begin,
+    BatchHandler, Handler, Result, Start, Storage,
     message::{Batch, Envelope, ForeignMessage, HandOver, LINK, Origin, Position, TopicPattern},
     saga::participant::AnswerCommand,
-    storage::{self, Cause, InboxRow, Lent, Opening, Own, begin_bounded, check_schema},
+    storage::{self, Cause, InboxRow, Lent, Opening, Own, begin_as, check_schema},
     transport::{Ack, FetchMissing, Reached, Receive, ReceiveError},
 };
 use builder::{Hold, Order};
@@ -199,7 +199,8 @@ impl<DB: Storage> Consumer<DB> {
         tasks.spawn(retry::run(Arc::clone(&self.0), stop.clone()));
         tasks.spawn(gaps::run(Arc::clone(&self.0), stop.clone()));
         tasks.spawn(forget::run(Arc::clone(&self.0), stop.clone()));
-        tasks.spawn(storage::watch(self.0.pool.clone(), self.0.name.clone(), stop.clone()));
+        let of = format!("the consumer {}", self.0.name);
+        tasks.spawn(storage::watch(self.0.pool.clone(), of, stop.clone()));
         tasks.close();
         Ok(ConsumerHandle { stop, tasks })
     }
@@ -252,15 +253,11 @@ impl<DB: Storage> Receive for Consumer<DB> {
 impl<DB: Storage> Inner<DB> {
     /// Begins a transaction; it is part of what [`Inner::limited`] limits.
     async fn begin(&self) -> Result<Transaction<'static, DB>> {
-        let pool = self.pool.now();
-        match self.opening() {
-            Opening::Bounded => begin_bounded(&pool).await,
-            _ => begin(&pool).await,
-        }
+        begin_as(&self.pool.now(), self.opening()).await
     }
 
     fn opening(&self) -> Opening {
-        if self.timeout <= RESTING { Opening::Bounded } else { Opening::Plain }
+        if self.timeout <= RESTING { Opening::Bounded } else { Opening::Waiting }
     }
 
     /// A connection for a transaction in which handlers run; a `fresh` one after an error that comes

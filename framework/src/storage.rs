@@ -44,7 +44,7 @@ use crate::{
 
 pub use ahead::{Ahead, AheadRow, AheadStore};
 pub use barrier::{BarrierKey, BarrierRecord, BarrierRow, BarrierStep, BarrierStore};
-pub(crate) use begin::begin_bounded;
+pub(crate) use begin::begin_as;
 pub use begin::{begin, check_writes};
 pub use held::{DueKey, Edited, HeldMessage, HeldReason, HeldStore, Holding};
 pub use incarnation::{Former, IncarnationStore, Term, UnsealedRow};
@@ -144,8 +144,11 @@ pub enum Opening {
     Write,
     /// As [`Opening::Write`]; a session that takes no writes will do.
     Plain,
-    /// Where there is a server, it rolls back a transaction in which nothing happens for a minute,
-    /// for its connection may be dead.
+    /// By a consumer: where there is a server, nobody waits in it for a lock for longer than ten
+    /// seconds. For its connection may have died, and it would be given the lock all the same.
+    Waiting,
+    /// As [`Opening::Waiting`]; the server rolls back a transaction in which nothing happens for a
+    /// minute, for its connection may be dead.
     Bounded,
     /// By an engine of sagas: one that is frozen after it has claimed instances is ended by the
     /// server, where there is one.
@@ -215,6 +218,11 @@ pub trait Base:
     /// transaction that was marked any more, although nobody ended it through `tx`. Without a mark
     /// PostgreSQL tells only whether there is one that has written.
     async fn still_open(tx: &mut Transaction<'_, Self>, mark: &Mark) -> Result<()>;
+
+    /// Waits until a connection that has ended under code of the user's says so.
+    async fn settle(_tx: &mut Transaction<'_, Self>) -> sqlx::Result<()> {
+        Ok(())
+    }
 
     /// Sets a savepoint, or ends what was done since it was set.
     async fn savepoint(tx: &mut Transaction<'_, Self>, what: Savepoint) -> sqlx::Result<()>;

@@ -20,6 +20,7 @@ use syncline::{
     },
 };
 use syncline_tests::{
+    gate::{Flow, Gate},
     kit::Kit,
     relays::{check, eventually, noting, start, write},
     servers::{mariadb_database, postgres_database, sqlite_database},
@@ -392,3 +393,37 @@ on_each!(
     a_place_that_is_not_in_the_log_is_refused,
     a_reader_that_comes_too_late_is_told_so,
 );
+
+/// Its connections to the database stall without a word; those that are opened after that work.
+async fn a_feed_goes_on<DB: Kit>(urls: [String; 2]) {
+    let (direct, target) = (prepared::<DB>(&urls[0]).await, prepared::<DB>(&urls[1]).await);
+    let (gate, gated) = Gate::before(&urls[0]).await;
+    let gated = DB::connect(&gated, 8).await.expect("connect");
+    let source = Source::start(gated, "127.0.0.1:0", 1).await;
+    let consumer = Arc::new(noting("near", target.clone()).build().expect("a consumer"));
+    let stop = CancellationToken::new();
+    let subscriber = Box::new(source.pull(0, TOKEN));
+    let pulling = tokio::spawn(subscriber.run(consumer, stop.clone()));
+    for _ in 0..2 {
+        write(&direct, 20).await;
+        check(&direct, &target, &["near"]).await;
+        gate.all(Flow::Stalled);
+    }
+    stop.cancel();
+    pulling.await.expect("no panic").expect("it ends well");
+    source.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_feed_whose_connections_died_goes_on_with_new_ones_on_postgres() {
+    if let (Some(a), Some(b)) = (postgres_database().await, postgres_database().await) {
+        a_feed_goes_on::<Postgres>([a, b]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_feed_whose_connections_died_goes_on_with_new_ones_on_mariadb() {
+    if let (Some(a), Some(b)) = (mariadb_database().await, mariadb_database().await) {
+        a_feed_goes_on::<MySql>([a, b]).await;
+    }
+}

@@ -2,11 +2,6 @@
 
 mod push;
 
-use std::{
-    io,
-    sync::{Arc, Mutex},
-};
-
 use push::{SECRET, SOURCE, STREAM, Target, publisher};
 use syncline::{
     testing::{SampleSource, Temper},
@@ -15,30 +10,13 @@ use syncline::{
         http_push::{PushPublisher, Secret},
     },
 };
-
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().expect("no panic").extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
+use syncline_tests::logged::Logged;
+use tracing_subscriber::filter::LevelFilter;
 
 // The only test of its program, since it sets the program's subscriber.
 #[tokio::test]
 async fn logs_hold_no_secret() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
-        .with_writer(move || writer.clone())
-        .finish();
-    tracing_subscriber::util::SubscriberInitExt::init(subscriber);
+    let log = Logged::start(LevelFilter::TRACE);
     let target = Target::new().await;
     let mut source = SampleSource::new(SOURCE, STREAM);
     for temper in [Temper::Willing, Temper::Broken, Temper::Refusing, Temper::Panicking] {
@@ -49,7 +27,7 @@ async fn logs_hold_no_secret() {
     let other = Secret::parse(push::OLD_SECRET).expect("a secret");
     let forger = PushPublisher::builder(target.url()).secret(other).build().expect("a publisher");
     assert!(forger.publish(&source.next(1)).await.is_err());
-    let text = String::from_utf8_lossy(&log.0.lock().expect("no panic")).into_owned();
+    let text = log.text();
     assert!(text.contains("a push was not taken in"), "{text}");
     for secret in [&SECRET[6..], &push::OLD_SECRET[6..], "t0psecret"] {
         let line = text.lines().find(|line| line.contains(secret));

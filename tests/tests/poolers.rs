@@ -1,11 +1,6 @@
 //! PostgreSQL behind a pooler, which drops settings, and sessions whose durability is switched off.
 
-use std::{
-    fs,
-    os::unix::fs::{MetadataExt, PermissionsExt},
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
+use std::time::Duration;
 
 use sqlx::{Executor, PgPool, Postgres};
 use syncline::{
@@ -14,14 +9,12 @@ use syncline::{
     storage::{LeaseStore, LogStore},
 };
 use syncline_tests::{
-    cut::Proxy,
     kit::{Kit, check_applied},
     orders::{SAGA, SOURCE, definition, participant},
-    own_server::free_port,
+    pooler::Pooler,
     relays::{Direct, eventually, noting, write},
-    servers::{POSTGRES, postgres_database, skipped},
+    servers::postgres_database,
 };
-use tempfile::TempDir;
 use uuid::Uuid;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -52,94 +45,14 @@ async fn a_seal_is_durable_whatever_its_session_says() {
     assert_eq!(seen, ["on"]);
 }
 
-fn program() -> String {
-    std::env::var("SYNCLINE_TEST_PGBOUNCER").unwrap_or_else(|_| "pgbouncer".to_owned())
-}
-
-/// Whether it tracks prepared statements, as of 1.21.
-fn tracks(program: &str) -> bool {
-    let said = Command::new(program).arg("--version").output().expect("its version").stdout;
-    let said = String::from_utf8_lossy(&said).into_owned();
-    let version = said.lines().next().and_then(|line| line.strip_prefix("PgBouncer "));
-    let mut parts = version.expect("a version").split('.').map(|part| part.parse::<u32>());
-    let mut part = || parts.next().and_then(Result::ok).unwrap_or_default();
-    (part(), part()) >= (1, 21)
-}
-
-/// A PgBouncer of a test's own.
-struct Bouncer {
-    child: Child,
-    port: u16,
-    _dir: TempDir,
-}
-
-impl Bouncer {
-    /// Starts one before the test server; none when it was switched off by name.
-    fn start(mode: &str) -> Option<Self> {
-        // Older ones do not know the setting, and do not track them.
-        let setting = if tracks(&program()) { "max_prepared_statements = 0\n" } else { "" };
-        Self::start_with(mode, setting)
-    }
-
-    /// One that tracks prepared statements, for each transaction; none where this one cannot.
-    fn tracking() -> Option<Self> {
-        if !skipped("pgbouncer") && !tracks(&program()) {
-            println!("skipped: this PgBouncer does not track prepared statements");
-            return None;
-        }
-        Self::start_with("transaction", "max_prepared_statements = 200\n")
-    }
-
-    fn start_with(mode: &str, settings: &str) -> Option<Self> {
-        if skipped("pgbouncer") {
-            return None;
-        }
-        let program = program();
-        let server = std::env::var(POSTGRES).expect("a server");
-        let (_, address) = server.split_once('@').expect("a user");
-        let (host, port) = address.split('/').next().expect("it").split_once(':').expect("a port");
-        let dir = tempfile::tempdir().expect("a directory");
-        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("permissions");
-        let (file, own) = (dir.path().join("pgbouncer.ini"), free_port());
-        let configuration = format!(
-            "[databases]\n* = host={host} port={port} user=postgres\n[pgbouncer]\n\
-             listen_addr = 127.0.0.1\nlisten_port = {own}\nunix_socket_dir =\nauth_type = any\n\
-             pool_mode = {mode}\nignore_startup_parameters = extra_float_digits, options\n\
-             default_pool_size = 6\n{settings}"
-        );
-        fs::write(&file, configuration).expect("its configuration");
-        // It refuses to run as root.
-        let root = fs::metadata("/proc/self").expect("this process").uid() == 0;
-        let mut command = Command::new(if root { "setpriv" } else { program.as_str() });
-        if root {
-            let nobody = ["--reuid", "65534", "--regid", "65534", "--clear-groups"];
-            command.args(nobody).arg(&program);
-        }
-        let child = command
-            .arg(file)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("PgBouncer, or SYNCLINE_TEST_SKIP=pgbouncer");
-        Some(Self { child, port: own, _dir: dir })
-    }
-}
-
-impl Drop for Bouncer {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_relay_behind_a_pooler_has_its_settings_or_is_refused() {
     let Some(url) = postgres_database().await else { return };
     let direct = Postgres::connect(&url, 4).await.expect("connect");
     syncline::migrate(&direct).await.expect("migrate");
     for mode in ["session", "transaction"] {
-        let Some(bouncer) = Bouncer::start(mode) else { return };
-        let url = Proxy::url(&url, bouncer.port);
+        let Some(pooler) = Pooler::start(mode) else { return };
+        let url = pooler.before(&url);
         let options: sqlx::postgres::PgConnectOptions = url.parse().expect("a URL");
         let options = options.statement_cache_capacity(0);
         let pool = eventually("the pooler serves", async || {
@@ -160,8 +73,8 @@ async fn a_relay_behind_a_pooler_has_its_settings_or_is_refused() {
 }
 
 /// A service's pool by way of a pooler.
-async fn behind(bouncer: &Bouncer, url: &str) -> PgPool {
-    let url = Proxy::url(url, bouncer.port);
+async fn behind(pooler: &Pooler, url: &str) -> PgPool {
+    let url = pooler.before(url);
     eventually("the pooler serves", async || Postgres::connect(&url, 12).await.ok()).await
 }
 
@@ -170,8 +83,8 @@ async fn a_pooler_that_does_not_track_prepared_statements_is_refused() {
     let Some(url) = postgres_database().await else { return };
     let direct = Postgres::connect(&url, 4).await.expect("connect");
     syncline::migrate(&direct).await.expect("migrate");
-    let Some(bouncer) = Bouncer::start("transaction") else { return };
-    let pool = behind(&bouncer, &url).await;
+    let Some(pooler) = Pooler::start("transaction") else { return };
+    let pool = behind(&pooler, &url).await;
     let consumer = noting("c", pool.clone()).build().expect("a consumer");
     let sagas = Sagas::builder(SOURCE, pool.clone()).saga(definition().expect("sound"));
     let sagas = sagas.build().expect("an engine");
@@ -193,8 +106,8 @@ async fn a_service_works_behind_a_pooler_of_transactions() {
     let direct = Postgres::connect(&url, 4).await.expect("connect");
     syncline::migrate(&direct).await.expect("migrate");
     Postgres::prepare(&direct).await.expect("prepare");
-    let Some(bouncer) = Bouncer::tracking() else { return };
-    let pool = behind(&bouncer, &url).await;
+    let Some(pooler) = Pooler::tracking() else { return };
+    let pool = behind(&pooler, &url).await;
     let sagas = Sagas::builder(SOURCE, pool.clone()).saga(definition().expect("sound"));
     let sagas = sagas.poll(Duration::from_millis(200)).build().expect("an engine");
     let engine = sagas.run().await.expect("it runs");

@@ -132,7 +132,7 @@ impl<DB: Storage> Sagas<DB> {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         tasks.spawn(work::run(Arc::clone(&self.0), stop.clone()));
         tasks.spawn(keep::run(Arc::clone(&self.0), stop.clone()));
-        let of = "an engine of sagas".to_owned();
+        let of = format!("the saga engine of {}", self.0.source);
         tasks.spawn(storage::watch(self.0.pool.clone(), of, stop.clone()));
         tasks.close();
         Ok(SagasHandle { stop, tasks })

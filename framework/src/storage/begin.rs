@@ -61,18 +61,17 @@ pub async fn check_writes<DB: Base>(pool: &Pool<DB>) -> Result<()> {
     tx.rollback().await.map_err(Error::database(action))
 }
 
-/// As [`begin`]; a server rolls back what rests for a minute.
-pub(crate) async fn begin_bounded<DB: Base>(pool: &Pool<DB>) -> Result<Transaction<'static, DB>> {
-    begin_as(pool, Opening::Bounded).await
-}
-
 /// As [`begin`], in a session that may take no writes.
 #[cfg_attr(not(any(feature = "mysql", feature = "postgres", feature = "sqlite")), allow(dead_code))]
 pub(super) async fn begin_plain<DB: Base>(pool: &Pool<DB>) -> Result<Transaction<'static, DB>> {
     begin_as(pool, Opening::Plain).await
 }
 
-async fn begin_as<DB: Base>(pool: &Pool<DB>, how: Opening) -> Result<Transaction<'static, DB>> {
+/// As [`begin`], otherwise opened.
+pub(crate) async fn begin_as<DB: Base>(
+    pool: &Pool<DB>,
+    how: Opening,
+) -> Result<Transaction<'static, DB>> {
     let pool = pool.clone();
     finished(async move { open(&pool, how).await.map_err(failed()) }).await
 }

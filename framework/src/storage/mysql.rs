@@ -144,6 +144,7 @@ impl Base for MySql {
         with_secret(match how {
             Opening::Write => include_str!("mysql/sql/begin_write.sql"),
             Opening::Plain => include_str!("mysql/sql/begin.sql"),
+            Opening::Waiting => include_str!("mysql/sql/begin_waiting.sql"),
             Opening::Bounded => include_str!("mysql/sql/begin_bounded.sql"),
             Opening::Limited => include_str!("mysql/sql/begin_limited.sql"),
         })

@@ -141,6 +141,7 @@ impl Base for Postgres {
         AssertSqlSafe(String::from(match how {
             Opening::Write => include_str!("postgres/sql/begin_write.sql"),
             Opening::Plain | Opening::Limited => include_str!("postgres/sql/begin.sql"),
+            Opening::Waiting => include_str!("postgres/sql/begin_waiting.sql"),
             Opening::Bounded => include_str!("postgres/sql/begin_bounded.sql"),
         }))
     }
@@ -223,7 +224,7 @@ impl Base for Postgres {
             Some(tables) => Err(Error::Unfit {
                 setting: "row level security",
                 found: format!("active for this role on {tables}"),
-                remedy: "rows that it hides would never be sent: ALTER TABLE ... DISABLE ROW LEVEL \
+                remedy: "what it hides would stand still: ALTER TABLE ... DISABLE ROW LEVEL \
                          SECURITY, or connect as the tables' owner or a role with BYPASSRLS",
             }),
         }

@@ -14,8 +14,10 @@ macro_rules! shared_reads {
                 let (route, stream, position, seal, seq, updated_at, version, shard, ..) = row;
                 let (.., paused, alarm_at, lost, kind, problem, problem_at) = row;
                 let cursor = Cursor { position: Position(position), seal, seq };
-                let page = PageLimit { rows: 1, bytes: usize::MAX };
-                let page = <$db>::read(pool, cursor, page).await;
+                // One that cannot be sent has no time that is sure to be its own.
+                let page = PageLimit { rows: 8, bytes: 1 << 20 };
+                let page = <$db>::read(pool, cursor, page).await.unwrap_or_default();
+                let oldest = page.iter().find(|row| row.message.topic != crate::message::SET_ASIDE);
                 lags.push(RouteLag {
                     route,
                     stream,
@@ -24,7 +26,7 @@ macro_rules! shared_reads {
                     paused,
                     position: cursor.position,
                     behind: (head.0 - position).max(0),
-                    oldest: page.ok().and_then(|page| page.first().map(|row| row.message.time)),
+                    oldest: oldest.map(|row| row.message.time),
                     updated_at: from_millis(updated_at),
                     alarm_at: alarm_at.map(from_millis),
                     lost,

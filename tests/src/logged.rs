@@ -1,0 +1,42 @@
+//! Reads what a test's program logs.
+
+use std::{
+    io,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use tracing_subscriber::{filter::LevelFilter, fmt, util::SubscriberInitExt};
+
+/// What the program has logged. Only one test of a program can set it.
+#[derive(Clone, Default)]
+pub struct Logged(Arc<Mutex<Vec<u8>>>);
+
+impl Logged {
+    /// From now on, down to `level`.
+    ///
+    /// # Panics
+    /// When the program's subscriber is set already.
+    pub fn start(level: LevelFilter) -> Self {
+        let logged = Self::default();
+        let writer = logged.clone();
+        fmt().with_max_level(level).with_writer(move || writer.clone()).finish().init();
+        logged
+    }
+
+    /// All of it.
+    pub fn text(&self) -> String {
+        let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
+
+impl io::Write for Logged {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
