@@ -3,7 +3,7 @@
 use std::{str::FromStr, time::Duration};
 
 use sqlx::{
-    ConnectOptions, Connection, MySqlPool, PgPool, SqlitePool,
+    ConnectOptions, Connection, Executor, MySqlPool, PgPool, SqlitePool,
     mysql::{MySqlConnectOptions, MySqlPoolOptions},
     postgres::{PgConnectOptions, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqlitePoolOptions},
@@ -15,6 +15,10 @@ use crate::failure::Failure;
 /// How long is waited for a connection.
 const PATIENCE: Duration = Duration::from_secs(10);
 const CONNECTIONS: u32 = 2;
+/// Our connection may die while it holds what others need, or waits for it. On PostgreSQL each
+/// transaction is limited by itself.
+const BOUND: &str = "SET SESSION innodb_lock_wait_timeout = LEAST(10, @@SESSION.innodb_lock_wait_timeout) \
+                     /*M! , SESSION idle_transaction_timeout = 60 */";
 
 /// What happens when an SQLite file is not there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +66,9 @@ async fn mysql(url: &str) -> Result<Database, Failure> {
     );
     reach(&options, &name).await?;
     let pool = MySqlPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(PATIENCE);
+    let pool = pool.after_connect(|connection, _| {
+        Box::pin(async move { connection.execute(BOUND).await.map(drop) })
+    });
     Ok(Database::MySql(release_within(PATIENCE, pool).connect_lazy_with(options), name))
 }
 

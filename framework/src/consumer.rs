@@ -46,9 +46,10 @@ pub use gaps::Gap;
 pub(crate) use invoke::text as panic_text;
 pub use standing::Standing;
 
-/// A handler that may take longer may rest for longer between two statements than the server lets a
-/// transaction rest that may have lost its connection.
-const RESTING: Duration = Duration::from_secs(45);
+/// How much longer a transaction may rest than a handler may take.
+const MARGIN: Duration = Duration::from_secs(5);
+/// No transaction may rest for longer.
+const LONGEST_REST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// The place of the action for bare links, which only keep a feed's messages linked.
 const LINKS: usize = 0;
@@ -257,7 +258,8 @@ impl<DB: Storage> Inner<DB> {
     }
 
     fn opening(&self) -> Opening {
-        if self.timeout <= RESTING { Opening::Bounded } else { Opening::Waiting }
+        let rest = self.timeout.saturating_add(MARGIN).min(LONGEST_REST);
+        Opening::Bounded(u32::try_from(rest.as_secs()).unwrap_or(u32::MAX))
     }
 
     /// A connection for a transaction in which handlers run; a `fresh` one after an error that comes

@@ -7,9 +7,9 @@ use bytes::Bytes;
 use sqlx::{Pool, Transaction};
 
 use crate::{
-    Error, Result, Storage, begin,
+    Error, Result, Storage,
     message::{DecodeError, Limits, Message, decode_envelope, encode_envelope},
-    storage::HeldMessage,
+    storage::{HeldMessage, begin_by_hand},
 };
 
 /// Has the dead letter `id` tried again, now, with its attempts counted from nought; the
@@ -28,7 +28,7 @@ use crate::{
 /// # Ok(()) }
 /// ```
 pub async fn redrive<DB: Storage>(pool: &Pool<DB>, id: i64) -> Result<bool> {
-    let mut tx = begin(pool).await?;
+    let mut tx = begin_by_hand(pool).await?;
     if lock_dead(&mut tx, id).await?.is_none() || !DB::revive(&mut tx, id).await? {
         return Ok(false);
     }
@@ -42,7 +42,7 @@ pub async fn redrive<DB: Storage>(pool: &Pool<DB>, id: i64) -> Result<bool> {
 /// # Errors
 /// [`Error::Database`].
 pub async fn drop_dead<DB: Storage>(pool: &Pool<DB>, id: i64) -> Result<bool> {
-    let mut tx = begin(pool).await?;
+    let mut tx = begin_by_hand(pool).await?;
     let Some(dead) = lock_dead(&mut tx, id).await? else { return Ok(false) };
     let HeldMessage { consumer, source, key, .. } = &dead;
     DB::unhold(&mut tx, id).await?;
@@ -95,7 +95,7 @@ pub async fn edit<DB: Storage>(
         let name = by.chars().take(80).collect();
         return Err(Error::Definition { what: "editor", name, problem });
     }
-    let mut tx = begin(pool).await?;
+    let mut tx = begin_by_hand(pool).await?;
     let Some(held) = DB::held_by_id(&mut tx, id).await? else { return Ok(false) };
     DB::lock_parked(&mut tx, &held.consumer, &held.source, &held.key).await?;
     let Some(held) = DB::held_by_id(&mut tx, id).await? else { return Ok(false) };

@@ -6,9 +6,9 @@ use std::cmp::Reverse;
 use sqlx::{Pool, Transaction};
 
 use crate::{
-    Error, Result, Storage, begin,
+    Error, Result, Storage,
     message::{Link, Origin, Position},
-    storage::{Inbox, InboxRow},
+    storage::{Inbox, InboxRow, begin_by_hand},
 };
 
 /// How far `consumer` (every consumer, with `None`) is, in order of consumer, source, stream,
@@ -85,7 +85,7 @@ pub async fn reapply<DB: Storage>(pool: &Pool<DB>, again: &Reapply) -> Result<Ve
     let Reapply { consumer, source, stream, shard, to, except_commands } = again;
     let mut known = list(pool, Some(consumer)).await?;
     known.retain(|inbox| inbox.origin.source == *source && inbox.origin.stream == *stream);
-    let mut tx = begin(pool).await?;
+    let mut tx = begin_by_hand(pool).await?;
     // The newest version first, as the consumer locks them.
     known.sort_by_key(|inbox| (Reverse(inbox.origin.version), inbox.origin.shard));
     for inbox in &mut known {
@@ -234,7 +234,7 @@ pub async fn skip<DB: Storage>(pool: &Pool<DB>, skip: &Skip) -> Result<Vec<Inbox
         let what = format!("it has taken in nothing of {source} {stream} there");
         return refuse(format!("{what}: see `syncline inbox list`"));
     }
-    let mut tx = begin(pool).await?;
+    let mut tx = begin_by_hand(pool).await?;
     // The newest version first, as the consumer locks them.
     known.sort_by_key(|inbox| (Reverse(inbox.origin.version), inbox.origin.shard));
     for inbox in &mut known {

@@ -10,9 +10,9 @@ use sqlx::Pool;
 use uuid::Uuid;
 
 use crate::{
-    Error, Result, Storage, begin,
+    Error, Result, Storage,
     message::Position,
-    storage::{Former, Term, UnsealedRow, check_schema},
+    storage::{Former, Term, UnsealedRow, begin_by_hand, check_schema},
 };
 
 /// The most messages without a position that are named.
@@ -227,7 +227,7 @@ impl Rebase {
             ));
         }
         let failed = "begin a new incarnation";
-        let mut tx = begin(pool).await?;
+        let mut tx = begin_by_hand(pool).await?;
         let head = DB::hold_log(&mut tx).await?;
         let discard = self.unsealed == Some(Unsealed::Discard);
         let discarded = match discard {

@@ -44,8 +44,8 @@ use crate::{
 
 pub use ahead::{Ahead, AheadRow, AheadStore};
 pub use barrier::{BarrierKey, BarrierRecord, BarrierRow, BarrierStep, BarrierStore};
-pub(crate) use begin::begin_as;
 pub use begin::{begin, check_writes};
+pub(crate) use begin::{begin_as, begin_by_hand};
 pub use held::{DueKey, Edited, HeldMessage, HeldReason, HeldStore, Holding};
 pub use incarnation::{Former, IncarnationStore, Term, UnsealedRow};
 pub use inspect::{Finding, Inspect, Level, OpenWriter, RouteLag};
@@ -144,12 +144,10 @@ pub enum Opening {
     Write,
     /// As [`Opening::Write`]; a session that takes no writes will do.
     Plain,
-    /// By a consumer: where there is a server, nobody waits in it for a lock for longer than ten
-    /// seconds. For its connection may have died, and it would be given the lock all the same.
-    Waiting,
-    /// As [`Opening::Waiting`]; the server rolls back a transaction in which nothing happens for a
-    /// minute, for its connection may be dead.
-    Bounded,
+    /// By a consumer, whose connection may die. Where there is a server, it rolls back a transaction in
+    /// which nothing happens for so many seconds, and nobody waits in it for a lock for longer than ten:
+    /// who died meanwhile would be given it all the same.
+    Bounded(u32),
     /// By an engine of sagas: one that is frozen after it has claimed instances is ended by the
     /// server, where there is one.
     Limited,
@@ -218,6 +216,12 @@ pub trait Base:
     /// transaction that was marked any more, although nobody ended it through `tx`. Without a mark
     /// PostgreSQL tells only whether there is one that has written.
     async fn still_open(tx: &mut Transaction<'_, Self>, mark: &Mark) -> Result<()>;
+
+    /// Limits how long `tx` may rest and wait for a lock, where that is the server's to limit and can
+    /// be said for one transaction.
+    async fn bound(_tx: &mut Transaction<'_, Self>) -> sqlx::Result<()> {
+        Ok(())
+    }
 
     /// Waits until a connection that has ended under code of the user's says so.
     async fn settle(_tx: &mut Transaction<'_, Self>) -> sqlx::Result<()> {

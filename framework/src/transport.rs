@@ -111,7 +111,9 @@ pub trait Publisher: Send + Sync + 'static {
     /// stored the batch answers with the batch's own end.
     ///
     /// The relay may call it again before the last call returned (windowed publishing), and
-    /// again with the same batch.
+    /// again with the same batch. After
+    /// [`RelayOptions::publish_within`](crate::relay::RelayOptions::publish_within) it drops the future
+    /// at whatever await it stands.
     ///
     /// # Errors
     /// [`PublishError`]; must return within the publisher's own time limit.

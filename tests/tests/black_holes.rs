@@ -201,14 +201,21 @@ impl<DB: Kit> Campaign<DB> {
         self.gates.iter().for_each(|gate| gate.new_ones(Flow::Open));
     }
 
-    /// How many messages and effects there are, and how many sagas are over.
+    /// How many messages and effects there are, and how far all sagas together are: what is only sent
+    /// again is no progress.
     async fn moved(&self) -> [i64; 2] {
         let notes = "SELECT count(*) FROM applied";
-        let ended = "SELECT count(*) FROM syncline_saga WHERE ended_at IS NOT NULL";
+        let steps = "SELECT count(*) FROM syncline_saga_log WHERE what <> 'resent'";
         [
             DB::count(&self.pools[1], notes).await.expect("a count"),
-            DB::count(&self.pools[0], ended).await.expect("a count"),
+            DB::count(&self.pools[0], steps).await.expect("a count"),
         ]
+    }
+
+    /// How many sagas are over.
+    async fn ended(&self) -> i64 {
+        let ended = "SELECT count(*) FROM syncline_saga WHERE ended_at IS NOT NULL";
+        DB::count(&self.pools[0], ended).await.expect("a count")
     }
 }
 
@@ -291,7 +298,7 @@ async fn campaign<DB: Kit>(urls: Vec<String>) {
     let after = watch(&campaign, &processes, async || {
         let notes = DB::applied(&counted).await.expect("the notes");
         let applied = notes.iter().filter(|(key, _)| key.starts_with(COUNTING)).count();
-        campaign.moved().await[1] >= started && applied as i64 >= total
+        campaign.ended().await >= started && applied as i64 >= total
     })
     .await;
     let settled = ended.elapsed();

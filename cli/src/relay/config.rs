@@ -153,6 +153,9 @@ pub(super) struct Options {
     ask_every_ms: Option<NonZeroU64>,
     cache_bytes: Option<usize>,
     stop_ms: Option<NonZeroU64>,
+    /// The longest time that a route gives its target.
+    #[serde(skip)]
+    slowest: Option<Duration>,
 }
 
 impl Options {
@@ -174,6 +177,9 @@ impl Options {
         relay.batch_bytes = self.batch_bytes.map_or(relay.batch_bytes, NonZeroUsize::get);
         relay.window = self.window.map_or(relay.window, NonZeroUsize::get);
         relay.cache_bytes = self.cache_bytes.unwrap_or(relay.cache_bytes);
+        // The publisher's limit is the one that was given, and not the relay's.
+        let slowest = self.slowest.unwrap_or_default().saturating_add(Duration::from_secs(5));
+        relay.publish_within = relay.publish_within.max(slowest);
     }
 }
 
@@ -229,12 +235,13 @@ impl Config {
             wrong.lines.push(("stream", stream.name().to_owned(), at));
             streams.push(stream);
         }
-        let mut routes = Vec::new();
+        let (mut routes, mut slowest) = (Vec::new(), None);
         for table in file.route {
             let at = line(table.span().start);
             let table = table.into_inner();
             wrong.lines.push(("route", table.name.clone(), at));
             let name = table.name.clone();
+            slowest = slowest.max(table.timeout_ms.map(millis));
             let route = route(directory, table);
             routes.push(route.map_err(|e| wrong.at(at, &format!("route {name:?}: {e}")))?);
         }
@@ -272,7 +279,7 @@ impl Config {
             _ => return Err(wrong.say("", "", "database: give one of url, url_env and url_file")),
         };
         let stop = file.relay.stop_ms.map_or(STOP, millis);
-        let options = file.relay;
+        let options = Options { slowest, ..file.relay };
         let leaves = file.leaves;
         Ok(Self { database_url, source, streams, routes, leaves, feed, options, stop, wrong })
     }
@@ -396,10 +403,15 @@ mod tests {
 
     #[test]
     fn what_is_given_is_taken() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+        std::fs::write(directory.path().join("relay.key"), secret).expect("a secret");
         let config = Config::parse(
-            Path::new("relay.toml"),
+            &directory.path().join("relay.toml"),
             "source = '/a'\n[database]\nurl = 'sqlite:x.db'\n[[stream]]\nname = 's'\ntopics = ['a.*']\nshards = 4\nshares_topics = true\ndrops = ['b']\n\
-             [relay]\nlease_ms = 2000\nwindow = 2\nstop_ms = 3000",
+             [relay]\nlease_ms = 2000\nwindow = 2\nstop_ms = 3000\n\
+             [[route]]\nname = 'r'\nstream = 's'\nurl = 'http://127.0.0.1:1/'\ntimeout_ms = 120000\n\
+             secret_file = 'relay.key'",
         );
         let config = config.unwrap_or_else(|failure| panic!("{failure:?}"));
         assert_eq!(config.database_url.as_deref(), Some("sqlite:x.db"));
@@ -412,5 +424,6 @@ mod tests {
         config.options.apply(&mut options);
         assert_eq!((options.lease, options.window), (Duration::from_secs(2), 2));
         assert_eq!(options.idle, RelayOptions::default().idle);
+        assert_eq!(options.publish_within, Duration::from_secs(125));
     }
 }

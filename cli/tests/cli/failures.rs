@@ -101,6 +101,39 @@ async fn a_writer_that_does_not_end_is_waited_for_and_then_named() {
     drop(writer);
 }
 
+crate::on_servers!(a_lock_that_is_not_given_back_is_not_waited_for_for_long);
+
+mod case {
+    use std::time::{Duration, Instant};
+
+    use sqlx::Executor;
+    use syncline::transport::Receive;
+    use syncline_tests::{kit::Kit, letters::numbered, relays::noting};
+
+    use crate::{Open, syncline};
+
+    pub(super) async fn a_lock_that_is_not_given_back_is_not_waited_for_for_long<DB: Open + Kit>(
+        url: &str,
+    ) where
+        for<'c> &'c mut DB::Connection: Executor<'c, Database = DB>,
+    {
+        syncline(url, "migrate up").expect(0);
+        let pool = DB::open(url).await;
+        DB::prepare(&pool).await.unwrap();
+        let consumer = noting("c", pool.clone()).build().unwrap();
+        consumer.receive(numbered(3)).await.unwrap();
+        let mut holder = syncline::begin(&pool).await.unwrap();
+        (&mut *holder).execute("SELECT 1 FROM syncline_inbox FOR UPDATE").await.unwrap();
+        let began = Instant::now();
+        let skip = "inbox skip c --source /source --stream s --to 9 --yes";
+        let run = syncline(url, skip).expect(3);
+        let waited = began.elapsed();
+        assert!(waited < Duration::from_secs(30), "{waited:?}: {}", run.stderr);
+        holder.rollback().await.unwrap();
+        syncline(url, skip).expect(0);
+    }
+}
+
 #[tokio::test]
 async fn doctor_names_missing_privileges_and_doubtful_settings() {
     let Some(url) = postgres_database().await else { return };

@@ -24,8 +24,8 @@ pub struct RelayOptions {
     /// up to another process when its work gets no answer. Sealing a whole seal, reading a page or
     /// saving all checkpoints must take less.
     pub answer_within: Duration,
-    /// Limit on a publisher's answer to a batch (60 s; at least 100 ms), for publishers that have none,
-    /// or a longer one: the batch is then sent again. A relay that stops waits no longer than this.
+    /// Limit on a publisher's answer to a batch (45 s; at least 100 ms), for publishers that have none,
+    /// or a longer one: the batch is then sent again. A relay that stops waits for no answer for longer.
     pub publish_within: Duration,
     /// The longest pause between two looks at an idle log (1.2 s).
     pub idle: Duration,
@@ -56,7 +56,7 @@ impl Default for RelayOptions {
             seal_messages: 10_000,
             lease: Duration::from_secs(10),
             answer_within: Duration::from_secs(20),
-            publish_within: Duration::from_secs(60),
+            publish_within: Duration::from_secs(45),
             idle: pulse::EVERY,
             max_backoff: Duration::from_secs(30),
             checkpoint_every: Duration::from_millis(100),

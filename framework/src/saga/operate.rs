@@ -8,8 +8,11 @@ use uuid::Uuid;
 
 use super::{Event, State, definition::Saga};
 use crate::{
-    Error, Result, Storage, begin, cap,
-    storage::{SagaChanges, SagaEvent, SagaFilter, SagaLock, SagaLogLine, SagaLogRow, SagaSummary},
+    Error, Result, Storage, cap,
+    storage::{
+        SagaChanges, SagaEvent, SagaFilter, SagaLock, SagaLogLine, SagaLogRow, SagaSummary,
+        begin_by_hand,
+    },
 };
 
 /// When nobody has done an instance's work for so long, no engine has its version.
@@ -111,7 +114,7 @@ pub async fn act<DB: Storage>(pool: &Pool<DB>, id: Uuid, act: Act, by: &By) -> R
         }
         Act::Resolve => (Some(Event::Resolved { reason: reason.clone() }), None),
     };
-    let mut tx = begin(pool).await?;
+    let mut tx = begin_by_hand(pool).await?;
     if !DB::revive_saga(&mut tx, id).await? {
         return Ok(false);
     }
@@ -143,7 +146,7 @@ pub(crate) async fn end<DB: Storage>(
     by: &By,
     idle: Duration,
 ) -> Result<bool> {
-    let mut tx = begin(pool).await?;
+    let mut tx = begin_by_hand(pool).await?;
     let ended = DB::end_saga(&mut tx, id, idle).await?;
     if ended {
         let line = |what, detail| SagaLogLine { id, step: None, what, attempt: None, detail };
@@ -171,7 +174,7 @@ pub async fn locks<DB: Storage>(pool: &Pool<DB>, limit: u32) -> Result<Vec<SagaL
 /// # Errors
 /// [`Error::Database`].
 pub async fn release<DB: Storage>(pool: &Pool<DB>, lock: &SagaLock, by: &By) -> Result<bool> {
-    let mut tx = begin(pool).await?;
+    let mut tx = begin_by_hand(pool).await?;
     let released = DB::release_entity(&mut tx, &lock.entity, lock.saga).await?;
     if released {
         let detail = Some(format!("released {}; {}: {}", lock.entity, by.who, by.why));

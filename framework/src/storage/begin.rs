@@ -67,6 +67,13 @@ pub(super) async fn begin_plain<DB: Base>(pool: &Pool<DB>) -> Result<Transaction
     begin_as(pool, Opening::Plain).await
 }
 
+/// As [`begin`], for an operator, whose connection may die while it holds what others need.
+pub(crate) async fn begin_by_hand<DB: Base>(pool: &Pool<DB>) -> Result<Transaction<'static, DB>> {
+    let mut tx = begin(pool).await?;
+    DB::bound(&mut tx).await.map_err(failed())?;
+    Ok(tx)
+}
+
 /// As [`begin`], otherwise opened.
 pub(crate) async fn begin_as<DB: Base>(
     pool: &Pool<DB>,
@@ -129,6 +136,17 @@ pub(super) fn with_secret(statement: &str) -> AssertSqlSafe<String> {
     static SECRET: LazyLock<String> =
         LazyLock::new(|| format!("syncline_{}", Uuid::now_v7().simple()));
     AssertSqlSafe(statement.replace("syncline_secret", &SECRET))
+}
+
+/// How a transaction begins that removes what is no longer needed: who dies in it, or waits for it,
+/// holds nobody up for long.
+#[cfg_attr(not(any(feature = "mysql", feature = "postgres", feature = "sqlite")), allow(dead_code))]
+pub(super) const FORGETTING: Opening = Opening::Bounded(20);
+
+/// `statement` with how many seconds a transaction may rest.
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+pub(super) fn resting(statement: &str, rest: u32) -> String {
+    statement.replace("syncline_rest", &rest.to_string())
 }
 
 /// A connection for one statement that reads what is promised to others, as how far a consumer is.

@@ -37,7 +37,7 @@ use super::{
     RouteStore, SagaChanges, SagaEvent, SagaFilter, SagaInspect, SagaLock, SagaLogRow, SagaRow,
     SagaStore, SagaSummary, SagaTimer, Save, Savepoint, Server, SetAside, ShardKey, Steps,
     StreamStore, StreamVersion, Swept, Term, UnsealedRow,
-    begin::{reading, with_secret},
+    begin::{FORGETTING, reading, resting, with_secret},
     pool::{release_within, trusting},
     saga_owner,
 };
@@ -141,13 +141,14 @@ impl Base for MySql {
     }
 
     fn begin_sql(how: Opening) -> AssertSqlSafe<String> {
-        with_secret(match how {
-            Opening::Write => include_str!("mysql/sql/begin_write.sql"),
-            Opening::Plain => include_str!("mysql/sql/begin.sql"),
-            Opening::Waiting => include_str!("mysql/sql/begin_waiting.sql"),
-            Opening::Bounded => include_str!("mysql/sql/begin_bounded.sql"),
-            Opening::Limited => include_str!("mysql/sql/begin_limited.sql"),
-        })
+        match how {
+            Opening::Write => with_secret(include_str!("mysql/sql/begin_write.sql")),
+            Opening::Plain => with_secret(include_str!("mysql/sql/begin.sql")),
+            Opening::Bounded(rest) => {
+                with_secret(&resting(include_str!("mysql/sql/begin_bounded.sql"), rest))
+            }
+            Opening::Limited => with_secret(include_str!("mysql/sql/begin_limited.sql")),
+        }
     }
 
     /// A subquery of more than one row.

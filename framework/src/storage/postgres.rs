@@ -43,7 +43,7 @@ use super::{
     RouteStore, SagaChanges, SagaEvent, SagaFilter, SagaInspect, SagaLock, SagaLogRow, SagaRow,
     SagaStore, SagaSummary, SagaTimer, Save, Savepoint, Server, SetAside, ShardKey, Steps,
     StreamStore, StreamVersion, Swept, Term, UnsealedRow,
-    begin::{reading, with_secret},
+    begin::{FORGETTING, reading, resting, with_secret},
     pool::trusting,
 };
 use crate::{
@@ -138,12 +138,15 @@ impl Base for Postgres {
     }
 
     fn begin_sql(how: Opening) -> AssertSqlSafe<String> {
-        AssertSqlSafe(String::from(match how {
-            Opening::Write => include_str!("postgres/sql/begin_write.sql"),
-            Opening::Plain | Opening::Limited => include_str!("postgres/sql/begin.sql"),
-            Opening::Waiting => include_str!("postgres/sql/begin_waiting.sql"),
-            Opening::Bounded => include_str!("postgres/sql/begin_bounded.sql"),
-        }))
+        AssertSqlSafe(match how {
+            Opening::Write => include_str!("postgres/sql/begin_write.sql").to_owned(),
+            Opening::Plain | Opening::Limited => include_str!("postgres/sql/begin.sql").to_owned(),
+            Opening::Bounded(rest) => resting(include_str!("postgres/sql/begin_bounded.sql"), rest),
+        })
+    }
+
+    async fn bound(tx: &mut Transaction<'_, Self>) -> sqlx::Result<()> {
+        tx.execute(include_str!("postgres/sql/bound.sql")).await.map(drop)
     }
 
     /// Division by nought.

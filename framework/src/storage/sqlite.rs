@@ -37,7 +37,7 @@ use super::{
     RouteStore, SagaChanges, SagaEvent, SagaFilter, SagaInspect, SagaLock, SagaLogRow, SagaRow,
     SagaStore, SagaSummary, SagaTimer, Save, Savepoint, Server, SetAside, ShardKey, Steps,
     StreamStore, StreamVersion, Swept, Term,
-    begin::{reading, with_secret},
+    begin::{FORGETTING, reading, with_secret},
     pool::trusting,
     saga_owner,
 };
@@ -141,6 +141,7 @@ impl Base for Sqlite {
     }
 
     async fn still_open(tx: &mut Transaction<'_, Self>, _mark: &Mark) -> Result<()> {
+        Self::settle(tx).await.map_err(Error::database("look whether the transaction is open"))?;
         let still_open = with_secret(include_str!("sqlite/sql/still_open.sql"));
         match tx.execute(sqlx::raw_sql(still_open)).await {
             Ok(_) => Ok(()),
@@ -158,9 +159,7 @@ impl Base for Sqlite {
     }
 
     async fn savepoint(tx: &mut Transaction<'_, Self>, what: Savepoint) -> sqlx::Result<()> {
-        if what == Savepoint::Back {
-            Self::settle(tx).await?;
-        }
+        Self::settle(tx).await?;
         tx.execute(sqlx::raw_sql(savepoint_sql!(what, "sqlite"))).await.map(drop)
     }
 

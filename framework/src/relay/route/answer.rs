@@ -40,6 +40,10 @@ impl<DB: Storage> Run<'_, DB> {
                     PublishError::Unavailable { retry_after, .. } => {
                         retry_after.unwrap_or_default()
                     }
+                    PublishError::Timeout { limit, .. } => {
+                        self.sender.trouble.has_lasted(*limit);
+                        Duration::ZERO
+                    }
                     _ => Duration::ZERO,
                 };
                 let most = self.sender.shared.options.max_backoff;

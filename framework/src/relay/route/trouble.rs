@@ -48,6 +48,12 @@ impl Trouble {
         }
     }
 
+    /// It began so long ago, unless it did before.
+    pub(super) fn has_lasted(&mut self, time: Duration) {
+        let began = Instant::now().checked_sub(time).unwrap_or_else(Instant::now);
+        self.since.get_or_insert(began);
+    }
+
     /// Whether something is to be stored that is not.
     fn is_news(&self, kind: &str, text: &str) -> bool {
         let Some(stored) = &self.stored else { return true };

@@ -275,12 +275,10 @@ async fn end<DB: Storage>(
     keep: bool,
 ) -> Result<Option<String>> {
     // A transaction that is dropped after this failed rolls back to the savepoint.
-    let ended = match keep {
-        true => savepoint.commit().await,
-        false => match DB::settle(&mut savepoint).await {
-            Ok(()) => savepoint.rollback().await,
-            ended => ended,
-        },
+    let ended = match (DB::settle(&mut savepoint).await, keep) {
+        (Ok(()), true) => savepoint.commit().await,
+        (Ok(()), false) => savepoint.rollback().await,
+        (ended, _) => ended,
     };
     let Err(error) = ended.map_err(Error::database("end a saga's step")) else { return Ok(None) };
     if error.is_transient() {

@@ -211,7 +211,7 @@ macro_rules! ahead_store {
                 limit: i64,
             ) -> Result<u64> {
                 let failed = "forget foreign messages";
-                let mut tx = begin(pool).await?;
+                let mut tx = $crate::storage::begin_as(pool, FORGETTING).await?;
                 let done = sqlx::query(sql!($dir, "seen_purge"))
                     .bind(consumer)
                     .bind(millis(age))

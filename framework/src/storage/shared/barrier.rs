@@ -69,7 +69,7 @@ macro_rules! barrier_store {
                 limit: i64,
             ) -> Result<u64> {
                 let failed = "forget steps of sagas";
-                let mut tx = begin(pool).await?;
+                let mut tx = $crate::storage::begin_as(pool, FORGETTING).await?;
                 let done = sqlx::query(sql!($dir, "barrier_purge"))
                     .bind(millis(age))
                     .bind(limit)

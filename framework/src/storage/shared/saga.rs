@@ -130,7 +130,7 @@ macro_rules! saga_store {
 
             async fn forget_sagas(pool: &Pool<Self>, age: Duration, limit: i64) -> Result<u64> {
                 let failed = "forget sagas that are over";
-                let mut tx = begin(pool).await?;
+                let mut tx = $crate::storage::begin_as(pool, FORGETTING).await?;
                 let ids: Vec<Uuid> = sqlx::query_scalar(sql!($dir, "saga_old"))
                     .bind(millis(age))
                     .bind(limit)
