@@ -147,14 +147,14 @@ async fn next_process<DB: Kit>(world: &World<DB>, written: i64) -> Vec<Vec<i64>>
     next.arrived.send_replace(Position(from));
     let process = next.process(world);
     check(&world.source, &world.target, &["c"]).await;
-    let mut sent = next.sent();
-    sent.sort_unstable();
-    let expected: Vec<i64> = (from + 1..=written).collect();
-    assert_eq!(sent.concat(), expected, "all after the checkpoint, once");
     eventually("the checkpoint follows", async || {
         (checkpoint(world).await == written).then_some(())
     })
     .await;
+    let mut sent = next.sent();
+    sent.sort_unstable();
+    let expected: Vec<i64> = (from + 1..=written).collect();
+    assert_eq!(sent.concat(), expected, "all after the checkpoint, once");
     process.kill();
     sent
 }
