@@ -224,7 +224,7 @@ pub trait Base:
     }
 
     /// Waits until a connection that has ended under code of the user's says so.
-    async fn settle(_tx: &mut Transaction<'_, Self>) -> sqlx::Result<()> {
+    async fn after_user_code(_tx: &mut Transaction<'_, Self>) -> sqlx::Result<()> {
         Ok(())
     }
 

@@ -131,7 +131,7 @@ async fn or_its_connection<DB: Storage>(tx: &mut Transaction<'_, DB>, stop: Stop
     };
     let at = *at;
     let ended = async {
-        DB::settle(tx).await?;
+        DB::after_user_code(tx).await?;
         tx.ping().await
     };
     match ended.await.map_err(Error::database("look whether a connection has ended")) {

@@ -141,7 +141,9 @@ impl Base for Sqlite {
     }
 
     async fn still_open(tx: &mut Transaction<'_, Self>, _mark: &Mark) -> Result<()> {
-        Self::settle(tx).await.map_err(Error::database("look whether the transaction is open"))?;
+        Self::after_user_code(tx)
+            .await
+            .map_err(Error::database("look whether the transaction is open"))?;
         let still_open = with_secret(include_str!("sqlite/sql/still_open.sql"));
         match tx.execute(sqlx::raw_sql(still_open)).await {
             Ok(_) => Ok(()),
@@ -152,14 +154,14 @@ impl Base for Sqlite {
         }
     }
 
-    async fn settle(tx: &mut Transaction<'_, Self>) -> sqlx::Result<()> {
+    async fn after_user_code(tx: &mut Transaction<'_, Self>) -> sqlx::Result<()> {
         // A connection's thread that has panicked never answers to what it was sent before it had
         // ended (sqlx 0.9.0); what is sent later fails.
         timeout(ENDING, tx.ping()).await.unwrap_or(Ok(()))
     }
 
     async fn savepoint(tx: &mut Transaction<'_, Self>, what: Savepoint) -> sqlx::Result<()> {
-        Self::settle(tx).await?;
+        Self::after_user_code(tx).await?;
         tx.execute(sqlx::raw_sql(savepoint_sql!(what, "sqlite"))).await.map(drop)
     }
 

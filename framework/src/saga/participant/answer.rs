@@ -275,7 +275,7 @@ async fn end<DB: Storage>(
     keep: bool,
 ) -> Result<Option<String>> {
     // A transaction that is dropped after this failed rolls back to the savepoint.
-    let ended = match (DB::settle(&mut savepoint).await, keep) {
+    let ended = match (DB::after_user_code(&mut savepoint).await, keep) {
         (Ok(()), true) => savepoint.commit().await,
         (Ok(()), false) => savepoint.rollback().await,
         (ended, _) => ended,
