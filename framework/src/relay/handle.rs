@@ -82,7 +82,9 @@ impl RelayHandle {
         self.status.uncarried()
     }
 
-    /// Waits for the batches under way, each for [`RelayOptions::publish_within`] at most, saves the checkpoints and gives the leases back.
+    /// Waits for the batches under way, each for
+    /// [`RelayOptions::publish_within`](super::RelayOptions::publish_within) at most, saves the
+    /// checkpoints and gives the leases back.
     pub async fn stop(self) {
         self.stop.cancel();
         self.tasks.wait().await;
