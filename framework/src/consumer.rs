@@ -46,7 +46,7 @@ pub use gaps::Gap;
 pub(crate) use invoke::text as panic_text;
 pub use standing::Standing;
 
-/// How much longer a transaction may rest than a handler may take.
+/// A transaction may rest for longer than a handler may take, by this.
 const MARGIN: Duration = Duration::from_secs(5);
 /// No transaction may rest for longer.
 const LONGEST_REST: Duration = Duration::from_secs(7 * 24 * 60 * 60);

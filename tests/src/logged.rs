@@ -7,7 +7,7 @@ use std::{
 
 use tracing_subscriber::{filter::LevelFilter, fmt, util::SubscriberInitExt};
 
-/// What the program has logged. Only one test of a program can set it.
+/// The log of a test's program, which only one test of it can set.
 #[derive(Clone, Default)]
 pub struct Logged(Arc<Mutex<Vec<u8>>>);
 

@@ -201,8 +201,8 @@ impl<DB: Kit> Campaign<DB> {
         self.gates.iter().for_each(|gate| gate.new_ones(Flow::Open));
     }
 
-    /// How many messages and effects there are, and how far all sagas together are: what is only sent
-    /// again is no progress.
+    /// Counts of effects, and of steps of all sagas together: a command that is only sent again is no
+    /// progress.
     async fn moved(&self) -> [i64; 2] {
         let notes = "SELECT count(*) FROM applied";
         let steps = "SELECT count(*) FROM syncline_saga_log WHERE what <> 'resent'";
@@ -212,7 +212,7 @@ impl<DB: Kit> Campaign<DB> {
         ]
     }
 
-    /// How many sagas are over.
+    /// Count of the sagas that are over.
     async fn ended(&self) -> i64 {
         let ended = "SELECT count(*) FROM syncline_saga WHERE ended_at IS NOT NULL";
         DB::count(&self.pools[0], ended).await.expect("a count")

@@ -89,8 +89,8 @@ async fn a_consumer_goes_on<DB: Kit>(source: String, target: String) {
     relay.kill();
 }
 
-/// Who waits for a consumer's place when its connection dies must not be given it: for so long nobody
-/// else would have it as the server lets a transaction rest.
+/// A connection that dies while it waits for a consumer's place must not be given it: nobody else
+/// would have it for as long as the server lets a transaction rest.
 async fn a_waiter_that_died_keeps_nobody_out<DB: Kit>(source: String, target: String)
 where
     for<'c> &'c mut DB::Connection: Executor<'c, Database = DB>,

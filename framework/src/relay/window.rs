@@ -43,7 +43,7 @@ pub(super) struct Landed {
 /// The batches under way, in order.
 pub(super) struct Window {
     flights: VecDeque<Flight>,
-    /// How long a publisher may take with one.
+    /// Limit on a publisher's answer to one.
     limit: Duration,
 }
 

@@ -138,8 +138,8 @@ pub(super) fn with_secret(statement: &str) -> AssertSqlSafe<String> {
     AssertSqlSafe(statement.replace("syncline_secret", &SECRET))
 }
 
-/// How a transaction begins that removes what is no longer needed: who dies in it, or waits for it,
-/// holds nobody up for long.
+/// For a transaction that removes what is no longer needed: a dead connection, in it or waiting for
+/// it, holds nobody up for long.
 #[cfg_attr(not(any(feature = "mysql", feature = "postgres", feature = "sqlite")), allow(dead_code))]
 pub(super) const FORGETTING: Opening = Opening::Bounded(20);
 

@@ -33,7 +33,7 @@ pub(crate) async fn postgres_server() -> sqlx::PgConnection {
     sqlx::PgConnection::connect(&url).await.expect("connect")
 }
 
-/// Nobody is connected to the database while `work` is done.
+/// Does `work` while nobody is connected to the database.
 pub(crate) async fn alone(server: &mut sqlx::PgConnection, name: &str, work: &str) {
     let connections =
         |allowed: bool| AssertSqlSafe(format!("ALTER DATABASE {name} ALLOW_CONNECTIONS {allowed}"));

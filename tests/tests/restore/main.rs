@@ -33,10 +33,10 @@ mod world;
 
 use self::{databases::Restore, orders::*, world::*};
 
-/// How long nothing may happen that must not.
+/// Time in which something forbidden would have happened.
 const QUIET: Duration = Duration::from_millis(1_500);
 
-/// How often a relay that has nothing to send asks where its consumer is.
+/// Pause of an idle relay between two questions to its consumer.
 const ASK: Duration = Duration::from_millis(300);
 
 mod case {
@@ -94,7 +94,7 @@ mod case {
         world.relay.take().expect("it runs").stop().await;
     }
 
-    /// What the watermark was moved over by progress alone is no longer empty after the restore.
+    /// Positions that progress alone moved the watermark over hold messages after the restore.
     pub(super) async fn a_watermark_moved_by_progress_hides_no_message<DB: Restore>(
         mut world: World<DB>,
     ) {
@@ -178,13 +178,7 @@ mod case {
     >(
         mut world: World<DB>,
     ) {
-        world.write(20).await;
-        world.await_applied("near", 20).await;
-        world.await_applied("far", 20).await;
-        let backup = DB::backup(&world.target_url).await;
-        world.write(20).await;
-        world.await_applied("near", 40).await;
-        world.await_applied("far", 40).await;
+        let backup = half_way(&world).await;
         eventually("it rests", async || (world.state("near") == RouteState::Idle).then_some(()))
             .await;
         world.restore(false, &backup).await;
@@ -243,13 +237,7 @@ mod case {
     pub(super) async fn a_restored_consumer_gets_again_what_it_lost<DB: Restore>(
         mut world: World<DB>,
     ) {
-        world.write(20).await;
-        world.await_applied("near", 20).await;
-        world.await_applied("far", 20).await;
-        let backup = DB::backup(&world.target_url).await;
-        world.write(20).await;
-        world.await_applied("near", 40).await;
-        world.await_applied("far", 40).await;
+        let backup = half_way(&world).await;
         world.restore(false, &backup).await;
         world.write(5).await;
         world.await_applied("near", 45).await;
@@ -257,6 +245,18 @@ mod case {
         syncline_tests::relays::check(&world.source, &world.target, &["near", "far"]).await;
         world.relay.take().expect("it runs").stop().await;
     }
+}
+
+/// Both consumers apply forty messages; their database as it was after twenty.
+async fn half_way<DB: Restore>(world: &World<DB>) -> String {
+    world.write(20).await;
+    world.await_applied("near", 20).await;
+    world.await_applied("far", 20).await;
+    let backup = DB::backup(&world.target_url).await;
+    world.write(20).await;
+    world.await_applied("near", 40).await;
+    world.await_applied("far", 40).await;
+    backup
 }
 
 /// The messages of each key are those that were written, in their order.

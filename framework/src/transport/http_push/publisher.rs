@@ -36,7 +36,7 @@ impl PushPublisherBuilder {
         self
     }
 
-    /// How long a publish may take in all (30 seconds unless changed). The relay's own limit,
+    /// Limit on a whole publish (30 seconds unless changed). The relay's own limit,
     /// [`RelayOptions::publish_within`](crate::relay::RelayOptions::publish_within), holds as well.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
