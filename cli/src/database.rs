@@ -3,7 +3,7 @@
 use std::{str::FromStr, time::Duration};
 
 use sqlx::{
-    ConnectOptions, Connection, Executor, MySqlPool, PgPool, SqlitePool,
+    ConnectOptions, Connection, Executor, MySqlPool, PgPool, Pool, SqlitePool,
     mysql::{MySqlConnectOptions, MySqlPoolOptions},
     postgres::{PgConnectOptions, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqlitePoolOptions},
@@ -105,6 +105,11 @@ async fn sqlite(url: &str, missing: Missing) -> Result<Database, Failure> {
     Ok(Database::Sqlite(pool.connect_lazy_with(options), name))
 }
 
+/// Closes `pool`; a server that does not answer any more is not waited for.
+pub(crate) async fn close<DB: sqlx::Database>(pool: &Pool<DB>) {
+    drop(tokio::time::timeout(PATIENCE, pool.close()).await);
+}
+
 /// One connection on its own first: its error says more than a pool's time-out.
 async fn reach<O>(options: &O, name: &str) -> Result<(), Failure>
 where
@@ -113,7 +118,7 @@ where
     let failed = |reason: String| Failure::unreachable(format!("cannot reach {name}: {reason}"));
     match tokio::time::timeout(PATIENCE, options.connect()).await {
         Ok(Ok(connection)) => {
-            drop(connection.close().await);
+            drop(tokio::time::timeout(PATIENCE, connection.close()).await);
             Ok(())
         }
         Ok(Err(error)) => Err(failed(error.to_string())),

@@ -165,6 +165,6 @@ async fn command<DB: Storage>(
         Command::Saga(command) => saga::run(command, pool, output).await,
         Command::Lock(command) => lock::run(command, pool, output).await,
     };
-    pool.close().await;
+    database::close(pool).await;
     outcome
 }

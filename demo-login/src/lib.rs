@@ -60,7 +60,7 @@ where
     intake.stopped().await;
     demo_common::stop_soon(relay.stop()).await;
     retries.stop().await;
-    pool.close().await;
+    demo_common::stop_soon(pool.close()).await;
     result
 }
 

@@ -56,7 +56,7 @@ where
     demo_common::stop_soon(engine.stop()).await;
     demo_common::stop_soon(relay.stop()).await;
     retries.stop().await;
-    pool.close().await;
+    demo_common::stop_soon(pool.close()).await;
     result
 }
 

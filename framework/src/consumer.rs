@@ -27,7 +27,7 @@ use std::{
 
 use async_trait::async_trait;
 use sqlx::{Pool, Transaction};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{MutexGuard, Notify, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -142,6 +142,12 @@ struct Turn {
 }
 
 impl Turn {
+    /// Waits for the batch before this one, each of whose handlers has a time limit.
+    async fn begin(&self, limit: Duration) -> Result<MutexGuard<'_, ()>, ReceiveError> {
+        let busy = |_| ReceiveError::Busy { seconds: limit.as_secs_f64() };
+        tokio::time::timeout(limit, self.applying.lock()).await.map_err(busy)
+    }
+
     fn set_handover(&self, handover: &Arc<HandOver>) {
         let mut known = self.handover.lock().unwrap_or_else(PoisonError::into_inner);
         *known = Some(Arc::clone(handover));
@@ -258,8 +264,13 @@ impl<DB: Storage> Inner<DB> {
     }
 
     fn opening(&self) -> Opening {
-        let rest = self.timeout.saturating_add(MARGIN).min(LONGEST_REST);
+        let rest = self.patience();
         Opening::Bounded(u32::try_from(rest.as_secs()).unwrap_or(u32::MAX))
+    }
+
+    /// The longest that one handler may take, and what is around it.
+    fn patience(&self) -> Duration {
+        self.timeout.saturating_add(MARGIN).min(LONGEST_REST)
     }
 
     /// A connection for a transaction in which handlers run; a `fresh` one after an error that comes

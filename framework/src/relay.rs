@@ -40,7 +40,7 @@ use crate::{
     Error, Result, Start, Storage, Stream, backoff, cap,
     message::{Position, check_source, check_stream},
     pulse::Pulse,
-    storage::{Own, check_schema},
+    storage::{Own, check_schema, close},
     streams::Uncarried,
     transport::Publisher,
 };
@@ -195,7 +195,7 @@ impl<DB: Storage> RelayBuilder<DB> {
         // Its own connections have settings that the service's have not, and look whether they hold.
         let own = DB::relay_pool(&self.pool, 1, Arc::new(|_| ()));
         let head = pool.limit(DB::head(&own)).await;
-        own.close().await;
+        close(&own).await;
         head.map(drop)
     }
 
@@ -228,7 +228,7 @@ impl<DB: Storage> RelayBuilder<DB> {
             shards += defined.versions.last().map_or(1, |version| version.shards.unsigned_abs());
             lines.push(Line { route, defined });
         }
-        defining.close().await;
+        close(&defining).await;
         // Connections of its own: a service that exhausts its pool does not stop the relay.
         let (head, _) = watch::channel(pool.limit(DB::head(&pool)).await?);
         let sealing = own(1);

@@ -57,7 +57,7 @@ pub use migrate::{
     AppliedMigration, MigrationState, MigrationStatus, Steps, check_schema, migrate, migrate_down,
     plan, status,
 };
-pub(crate) use own::{Cause, Current, Own, user_code};
+pub(crate) use own::{Cause, Current, Own, close, user_code};
 pub use pulse::{Awaited, Beat, Beating, Found, PulseStore};
 pub use reapply::{Inbox, ReapplyStore};
 pub use retention::{Aged, Anchor, Kept, Patience, RetentionStore, SetAside, Swept};

@@ -130,6 +130,15 @@ pub enum ReceiveError {
     /// The consumer's database did not answer as it should; nothing was acknowledged.
     #[error("the batch was not taken in: {0}")]
     Storage(#[from] crate::Error),
+    /// The consumer is still at work on an earlier batch of the shard; nothing was acknowledged.
+    #[error(
+        "an earlier batch of this shard has been at work for {seconds:.0} s: look at what its \
+         handlers wait for"
+    )]
+    Busy {
+        /// How long the batch waited for its turn.
+        seconds: f64,
+    },
 }
 
 /// How far a receiver has durably got in one shard of a stream.

@@ -2,6 +2,8 @@
 //! pool for good: with sqlx 0.9.0 it does on MySQL and MariaDB (as in sqlx issue 4349).
 
 use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -9,11 +11,15 @@ use std::{
     time::Duration,
 };
 
-use sqlx::{MySql, Pool, Postgres, pool::PoolOptions};
-use syncline::storage::pool::release_within;
+use futures::future::try_join_all;
+use sqlx::{
+    AssertSqlSafe, Connection, MySql, Pool, Postgres, mysql::MySqlPoolOptions, pool::PoolOptions,
+};
+use syncline::{begin, storage::pool::release_within};
 use syncline_tests::{
     cut::Proxy,
     kit::Kit,
+    own_server::OwnServer,
     relays::eventually,
     servers::{mariadb_database, postgres_database},
 };
@@ -26,6 +32,7 @@ use tokio::{
 const KEPT_BACK: Duration = Duration::from_millis(40);
 const LIMIT: Duration = Duration::from_millis(200);
 const PATIENCE: Duration = Duration::from_secs(3);
+const PLACES: u32 = 10;
 /// No part of an answer is kept back.
 const WHOLE: usize = usize::MAX;
 
@@ -112,7 +119,51 @@ async fn the_connection_has_another_user_on_mariadb() {
     );
 }
 
-/// Shows that the test above can fail. When sqlx mends it, this one fails, and the guard can go.
+/// Over TLS, as servers of MariaDB offer it by themselves as of 11.4, sqlx would wait for such a
+/// connection also when it closes it. An answer comes as one record there: what is cut is the time.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_connections_have_other_users_on_mariadb_with_tls() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let [certificate, key] = ["certificate.pem", "key.pem"].map(|name| dir.path().join(name));
+    let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    fs::write(&certificate, own.cert.pem()).expect("write");
+    fs::write(&key, own.signing_key.serialize_pem()).expect("write");
+    // The server's user is another one than ours, where we are root.
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("permissions");
+    let options = format!("--ssl-cert={} --ssl-key={}", certificate.display(), key.display());
+    let Some(server) = OwnServer::<MySql>::start_with(&options).await else { return };
+    let options = release_within(LIMIT, MySqlPoolOptions::new()).max_connections(PLACES);
+    let pool = options.connect(&server.database(None).await).await.expect("connect");
+    let cipher: (String, String) = sqlx::query_as("SHOW SESSION STATUS LIKE 'Ssl_cipher'")
+        .fetch_one(&pool)
+        .await
+        .expect("the cipher");
+    assert_ne!(cipher.1, "", "it is encrypted");
+    let (mut cut, mut limit) = (0, Duration::from_micros(50));
+    while limit < KEPT_BACK {
+        let work = async {
+            let mut tx = begin(&pool).await.expect("begin");
+            for n in 0..3 {
+                // A statement that was not made ready before.
+                let select = AssertSqlSafe(format!("SELECT {cut} + {n}"));
+                sqlx::query(select).execute(&mut *tx).await?;
+            }
+            tx.commit().await
+        };
+        match tokio::time::timeout(limit, work).await {
+            Err(_) => cut += 1,
+            Ok(done) => done.expect("it has an answer"),
+        }
+        limit = limit * 41 / 40;
+    }
+    assert!(cut > PLACES, "some were cut off");
+    let all = try_join_all((0..PLACES).map(|_| tokio::time::timeout(PATIENCE, pool.acquire())));
+    for connection in all.await.expect("each place has a user") {
+        connection.expect("a connection").ping().await.expect("it answers");
+    }
+}
+
+/// Shows that the first test on MariaDB can fail. When sqlx mends it, this one fails, and the guard can go.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_the_limit_it_is_lost_on_mariadb() {
     let Some(url) = mariadb_database().await else { return };

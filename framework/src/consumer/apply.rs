@@ -93,7 +93,7 @@ impl<DB: Storage> Inner<DB> {
             turn.set_handover(handover);
         }
         self.await_turn(&turn, &batch).await;
-        let applying = turn.applying.lock().await;
+        let applying = turn.begin(self.patience()).await?;
         let result = self.apply_batch(&batch).await;
         drop(applying);
         if let Ok(ack) = &result {

@@ -49,7 +49,7 @@ impl<DB: Storage> Inner<DB> {
             return Ok(row.unwrap_or(beginning(&origin)).ack(Outcome::Complete));
         }
         let turn = self.turn(&origin);
-        let _applying = turn.applying.lock().await;
+        let _applying = turn.begin(self.patience()).await?;
         let (through, last) = (Position::START, Link::START);
         let all = Part {
             origin: &origin,

@@ -194,7 +194,7 @@ impl<DB: Storage> Inner<DB> {
         let feed = self.fetch.iter().find(|(source, _)| *source == origin.source);
         let turn = self.turn(origin);
         for _ in 0..PAGES {
-            let applying = turn.applying.lock().await;
+            let applying = turn.begin(self.patience()).await?;
             let (row, first) = self.drain(origin).await?;
             drop(applying);
             if let Some(prev) = first {
@@ -215,7 +215,7 @@ impl<DB: Storage> Inner<DB> {
                 let what = format!("the feed of {} answered for another stream", origin.source);
                 return Err(ReceiveError::Refused(what));
             }
-            let applying = turn.applying.lock().await;
+            let applying = turn.begin(self.patience()).await?;
             let ack = self.apply_batch(&page).await?;
             drop(applying);
             self.passed(origin, &ack);

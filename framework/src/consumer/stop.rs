@@ -81,7 +81,7 @@ impl Cause for ReceiveError {
     fn cause(&self) -> Option<&Error> {
         match self {
             Self::Storage(error) => Some(error),
-            Self::Refused(_) => None,
+            Self::Refused(_) | Self::Busy { .. } => None,
         }
     }
 }

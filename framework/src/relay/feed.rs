@@ -100,8 +100,8 @@ impl<DB: Storage> LogFeed<DB> {
         request: &FeedRequest,
         carried: &Carried,
     ) -> Result<Checkpoint, FeedError> {
-        let _turn = self.reading.acquire().await;
         let (after, last, pool) = (request.after, request.last, self.shared.pool.now());
+        let _turn = pool.await_turn(self.reading.acquire()).await?;
         // Only its last message says where it is: the watermark it was told.
         let known = Checkpoint { cursor: Cursor { position: after, ..Cursor::default() }, last };
         let mut place = match pool.limit(verify(&pool, carried, after, last, &known)).await? {
@@ -206,7 +206,7 @@ impl<DB: Storage> Feed for LogFeed<DB> {
         loop {
             let upto = *head.borrow_and_update();
             if page.end.cursor.position < upto {
-                let _turn = self.reading.acquire().await;
+                let _turn = self.shared.pool.now().await_turn(self.reading.acquire()).await?;
                 page.fill(upto).await?;
             }
             if page.full || page.shows {

@@ -100,14 +100,14 @@ impl Pages {
             return Ok(page);
         }
         let gate = after.position.0.unsigned_abs() as usize % GATES;
-        let _turn = self.gates[gate].lock().await;
+        let pool = pool.now();
+        let _turn = pool.await_turn(self.gates[gate].lock()).await?;
         if let Some(page) = self.find(life, after.position) {
             return Ok(page);
         }
         let most = self.rows.load(Ordering::Relaxed);
         // What is known to be there; a database may read few rows otherwise than many.
         let limit = PageLimit { rows: most.min((head.0 - after.position.0).max(1)), ..self.limit };
-        let pool = pool.now();
         let rows = pool.limit(DB::read(&pool, after, limit)).await?;
         self.reads.fetch_add(1, Ordering::Relaxed);
         pool.limit(note_set_aside(&pool, &rows)).await?;

@@ -20,6 +20,8 @@ use crate::{Error, Result, cap, error::is_exhausted};
 
 /// How long the connections of a pool that was replaced may take to be closed.
 const CLOSING: Duration = Duration::from_secs(60);
+/// How long somebody waits for a pool to be closed.
+const PARTING: Duration = Duration::from_secs(5);
 /// A limit that is not reached: while user code runs, which has one of its own.
 const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
@@ -162,6 +164,11 @@ impl<DB: Base> Own<DB> {
     }
 }
 
+/// Closes `pool` and waits for that, but not for long: sqlx waits for the answer of each connection.
+pub(crate) async fn close<DB: Base>(pool: &Pool<DB>) {
+    drop(timeout(PARTING, pool.close()).await);
+}
+
 impl<DB: Base> Inner<DB> {
     fn make(&self) -> Pool<DB> {
         (self.make)(&self.service).unwrap_or_else(|| self.service.clone())
@@ -209,6 +216,17 @@ impl<DB: Base> Current<DB> {
             }
         }
         done
+    }
+
+    /// Waits for the turn of somebody whose uses of the pool are limited one by one, as long as for
+    /// one of them. The pool is not blamed.
+    ///
+    /// # Errors
+    /// [`Error::Unanswered`] when the time is up.
+    pub(crate) async fn await_turn<T>(&self, turn: impl Future<Output = T>) -> Result<T> {
+        let limit = self.own.0.limit;
+        let (database, seconds) = (DB::LABEL, limit.as_secs_f64());
+        timeout(limit, turn).await.map_err(|_| Error::Unanswered { database, seconds })
     }
 
     /// How often the pool was replaced: what keeps a connection of it is made anew with it.

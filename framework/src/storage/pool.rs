@@ -18,6 +18,11 @@ const FRESH: Duration = Duration::from_secs(1);
 /// Use this there; it costs a round trip after each use. It takes the place of another
 /// [`PoolOptions::after_release`].
 ///
+/// Over TLS sqlx also waits without a limit when it closes such a connection. Its socket is closed
+/// without a farewell instead, by ending the pool's task; where a panic aborts the process
+/// (`panic = "abort"`), that cannot be done, and the place is lost as before: on MariaDB and MySQL
+/// such a service limits its own work rather than let futures be dropped.
+///
 /// ```
 /// # use std::time::Duration;
 /// use syncline::storage::pool::release_within;
@@ -30,11 +35,25 @@ const FRESH: Duration = Duration::from_secs(1);
 pub fn release_within<DB: Database>(limit: Duration, options: PoolOptions<DB>) -> PoolOptions<DB> {
     options.after_release(move |connection, _| {
         Box::pin(async move {
-            let silent = |_| sqlx::Error::Io(io::ErrorKind::TimedOut.into());
-            tokio::time::timeout(limit, connection.ping()).await.map_err(silent)??;
+            let Ok(answered) = tokio::time::timeout(limit, connection.ping()).await else {
+                tracing::warn!(?limit, "a connection does not answer after its use: it is closed");
+                return Err(abandon());
+            };
+            answered?;
             Ok(true)
         })
     })
+}
+
+/// Ends the task that puts a connection back into its pool; the connection and its place are dropped.
+///
+/// For an error, sqlx would close the connection, and over TLS it flushes it first: rustls, which has
+/// nothing to send, then waits for the other side.
+fn abandon() -> sqlx::Error {
+    if cfg!(panic = "unwind") {
+        std::panic::resume_unwind(Box::new("a connection that does not answer is dropped"));
+    }
+    io::Error::from(io::ErrorKind::TimedOut).into()
 }
 
 /// Asks a connection whether it is alive only when it was unused for a while: the question is a

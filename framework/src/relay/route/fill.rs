@@ -57,7 +57,10 @@ impl<DB: Storage> Run<'_, DB> {
         // that a batch is worth sending.
         let upto = head.min(Position(self.read.cursor.position.0 + self.full()));
         while batch.end.cursor.position < upto {
-            let page = shared.pages.read(&shared.ready, self.life, batch.end.cursor, head).await?;
+            let read = shared.pages.read(&shared.ready, self.life, batch.end.cursor, head);
+            // A database that does not answer does not hold up the stop.
+            let Some(page) = shared.stop.run_until_cancelled(read).await else { return Ok(false) };
+            let page = page?;
             self.sender.work.succeeded();
             let ahead = shared.pages.read_ahead(&shared.ready, self.life, &page, head);
             self.ahead = ahead.or(self.ahead.take());

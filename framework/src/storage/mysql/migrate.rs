@@ -5,8 +5,11 @@
 //! with the note that it is done. So only a DDL statement that was in flight when the run was cut
 //! off is doubtful, and it is run again: that it was done already is then no error.
 
+use std::time::Duration;
+
 use sqlx::{Connection, Executor, MySqlConnection, MySqlPool, migrate::Migrate};
 use syncline_migrations::Migration;
+use tokio::time::timeout;
 
 use super::session;
 use crate::{
@@ -19,6 +22,9 @@ use crate::{
 /// there already, or is not there (1050, 1060, 1061, 1304, MariaDB's 1826, MySQL's 3822; 1051, 1091,
 /// MySQL's 3940).
 const DONE: [u16; 9] = [1050, 1060, 1061, 1304, 1826, 3822, 1051, 1091, 3940];
+
+/// How long a connection's end is waited for.
+const CLOSING: Duration = Duration::from_secs(5);
 
 /// It is refused to whoever has locked tables, as the way back has.
 const DROP_PROCEDURE: &str = "DROP PROCEDURE";
@@ -38,7 +44,7 @@ pub(super) async fn run(pool: &MySqlPool, steps: Steps) -> Result<Vec<i64>> {
     // A connection of its own: its locks and settings go with it, also when the run is cancelled.
     let mut connection = connection.detach();
     let done = run_alone(pool, &mut connection, steps).await;
-    drop(connection.close().await);
+    drop(timeout(CLOSING, connection.close()).await);
     done
 }
 
@@ -182,7 +188,7 @@ async fn elsewhere(pool: &MySqlPool, statement: &'static str) -> sqlx::Result<()
     let mut other = pool.acquire().await?.detach();
     other.execute(sqlx::raw_sql(include_str!("sql/migrate_session.sql"))).await?;
     let done = other.execute(sqlx::raw_sql(statement)).await;
-    drop(other.close().await);
+    drop(timeout(CLOSING, other.close()).await);
     done.map(drop)
 }
 

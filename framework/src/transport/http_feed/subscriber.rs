@@ -180,7 +180,9 @@ impl From<ReceiveError> for Failure {
         let text = error.to_string();
         match error {
             ReceiveError::Refused(_) => Self::lasting(|error| PullState::Refused { error }, text),
-            ReceiveError::Storage(_) => Self::passing(text, Duration::ZERO),
+            ReceiveError::Storage(_) | ReceiveError::Busy { .. } => {
+                Self::passing(text, Duration::ZERO)
+            }
         }
     }
 }

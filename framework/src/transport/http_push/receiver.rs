@@ -310,6 +310,10 @@ impl Shared {
             Ok(Ok(Err(ReceiveError::Refused(reason)))) => {
                 Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, reason))
             }
+            Ok(Ok(Err(error @ ReceiveError::Busy { .. }))) => {
+                let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string());
+                Err(problem.retry_after(1))
+            }
             Ok(Ok(Err(error))) => {
                 tracing::error!(%error, "the consumer could not take a batch in");
                 let detail = "the consumer's database did not answer as it should (its log says \
