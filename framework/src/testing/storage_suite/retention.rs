@@ -115,9 +115,10 @@ fn untouched() -> Retention {
 /// Waits until every route's checkpoint is at the head.
 async fn all_sent<DB: Storage>(pool: &Pool<DB>) {
     let sent = async || {
+        // In this order: what is sealed meanwhile is in the head.
+        let unsealed = DB::unsealed(pool).await.ok()?;
         let head = DB::head(pool).await.ok()?;
         let lags = DB::route_lags(pool).await.ok()?;
-        let unsealed = DB::unsealed(pool).await.ok()?;
         (unsealed == 0 && lags.iter().all(|lag| lag.position == head)).then_some(())
     };
     eventually("every checkpoint is at the head", sent).await;
