@@ -18,9 +18,16 @@ pub(crate) struct Size {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mutant {
     NoLateRows,
+    /// Of the previous seal's list alone: not of those that were too new to be in it.
     NoPreviousBound,
+    /// Only of those that were too new.
+    NoListed,
     NoLows,
+    /// One that is met for the first time is taken to have written nothing before the last seal.
+    LowsTooHigh,
     XidBeforeSnapshot,
+    /// The snapshot is taken in a statement of its own, before the one that looks at the rows.
+    TwoStatements,
     NoFence,
 }
 
@@ -31,7 +38,7 @@ pub(crate) struct Sealing {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Writer {
+pub(crate) enum Writer {
     New,
     /// Has an id; the lock on its key's row, once it has that; and rows still to write.
     Open {
@@ -51,15 +58,17 @@ pub(crate) struct Seal {
     late_lo: Seq,
     snapshot: Snapshot,
     lows: BTreeMap<Xid, Seq>,
-    first_position: usize,
-    members: Vec<Row>,
+    pub(crate) first_position: usize,
+    pub(crate) members: Vec<Row>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Sealer {
+pub(crate) enum Sealer {
     Idle,
     /// The mutant has written before its seal, and so has an id.
     HasXid(Xid),
+    /// The mutant has taken its snapshot.
+    HasSnapshot(Snapshot),
     /// The statement has run: a seal with this number waits for its commit.
     Inserted {
         xid: Xid,
@@ -70,11 +79,11 @@ enum Sealer {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct State {
-    database: Database,
-    writers: Vec<Writer>,
-    sealers: [Sealer; 2],
+    pub(crate) database: Database,
+    pub(crate) writers: Vec<Writer>,
+    pub(crate) sealers: [Sealer; 2],
     /// Committed seals, by number; more than one of a number only without the fence.
-    seals: Vec<Vec<Seal>>,
+    pub(crate) seals: Vec<Vec<Seal>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,8 +93,15 @@ pub(crate) enum Action {
     Insert(usize),
     End(usize, bool),
     SealerXid(usize),
+    Snapshot(usize),
     Statement(usize),
     CommitSeal(usize),
+}
+
+impl Sealer {
+    fn snapshot(&self) -> Option<&Snapshot> {
+        if let Self::HasSnapshot(snapshot) = self { Some(snapshot) } else { None }
+    }
 }
 
 impl State {
@@ -96,11 +112,17 @@ impl State {
     }
 
     /// The sealing statement of `seal.sql`: snapshot and rows at one instant.
-    fn statement(&self, size: &Size, mutant: Option<Mutant>) -> Option<(usize, Seal)> {
+    fn statement(
+        &self,
+        size: &Size,
+        mutant: Option<Mutant>,
+        taken: Option<&Snapshot>,
+    ) -> Option<(usize, Seal)> {
         let prev = self.seals.last()?.first()?;
-        let snapshot = self.database.snapshot();
+        let snapshot = taken.cloned().unwrap_or_else(|| self.database.snapshot());
         let low = |xid: &Xid| match mutant {
             Some(Mutant::NoLows) => prev.prev2_hi,
+            Some(Mutant::LowsTooHigh) => prev.lows.get(xid).copied().unwrap_or(prev.seq_hi),
             _ => prev.lows.get(xid).copied().unwrap_or(prev.prev2_hi),
         };
         let running = |xid: &Xid| snapshot.xip.contains(xid);
@@ -109,9 +131,11 @@ impl State {
         let finished = pending.filter(|xid| !running(xid)).map(|xid| low(&xid)).min();
         let bound = match mutant {
             Some(Mutant::NoPreviousBound) => finished.unwrap_or(prev.seq_hi),
+            Some(Mutant::NoListed) => prev.prev_hi,
             _ => finished.unwrap_or(prev.prev_hi).min(prev.prev_hi),
         };
-        let seen = || self.database.committed().filter(|row| snapshot.sees(row.xid));
+        let seen =
+            || self.database.committed().filter(|row| taken.is_some() || snapshot.sees(row.xid));
         let late: Vec<Row> = seen()
             .filter(|row| row.seq > bound && row.seq <= prev.seq_hi)
             .filter(|row| !prev.snapshot.sees(row.xid))
@@ -142,7 +166,7 @@ impl State {
             .collect()
     }
 
-    fn log(&self) -> impl Iterator<Item = Row> + '_ {
+    pub(crate) fn log(&self) -> impl Iterator<Item = Row> + '_ {
         self.seals.iter().flatten().flat_map(|seal| seal.members.iter().copied())
     }
 
@@ -150,7 +174,7 @@ impl State {
     fn quiet(&self, size: &Size, mutant: Option<Mutant>) -> bool {
         self.writers.iter().all(|writer| *writer == Writer::Ended)
             && !self.sealers.iter().any(|sealer| matches!(sealer, Sealer::Inserted { .. }))
-            && self.statement(size, mutant).is_none()
+            && self.statement(size, mutant, None).is_none()
     }
 }
 
@@ -193,9 +217,14 @@ impl Model for Sealing {
                         actions.push(Action::SealerXid(at));
                     }
                 }
+                Sealer::Idle if self.mutant == Some(Mutant::TwoStatements) => {
+                    if !state.quiet(&self.size, self.mutant) {
+                        actions.push(Action::Snapshot(at));
+                    }
+                }
                 // An empty statement changes nothing: the sealer looks again later.
-                Sealer::Idle | Sealer::HasXid(_) => {
-                    if state.statement(&self.size, self.mutant).is_some() {
+                sealer @ (Sealer::Idle | Sealer::HasXid(_) | Sealer::HasSnapshot(_)) => {
+                    if state.statement(&self.size, self.mutant, sealer.snapshot()).is_some() {
                         actions.push(Action::Statement(at));
                     }
                 }
@@ -227,8 +256,12 @@ impl Model for Sealing {
                 state.writers[at] = Writer::Ended;
             }
             Action::SealerXid(at) => state.sealers[at] = Sealer::HasXid(state.database.assign()),
+            Action::Snapshot(at) => {
+                state.sealers[at] = Sealer::HasSnapshot(state.database.snapshot());
+            }
             Action::Statement(at) => {
-                let (number, seal) = state.statement(&self.size, self.mutant)?;
+                let taken = state.sealers[at].snapshot();
+                let (number, seal) = state.statement(&self.size, self.mutant, taken)?;
                 // The INSERT comes after the snapshot, and so does its id.
                 let xid = match state.sealers[at] {
                     Sealer::HasXid(xid) => xid,
