@@ -2,6 +2,7 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
+pub mod chance;
 pub mod cut;
 pub mod faulty;
 pub mod gate;

@@ -11,9 +11,10 @@ mod real;
 mod sealing;
 
 use stateright::{Checker, HasDiscoveries, Model};
+use syncline_tests::chance::Chance;
 
 use crate::{
-    real::{Chance, Real, Walk},
+    real::{Real, Walk},
     sealing::{Mutant, Sealing, Size},
 };
 
@@ -120,7 +121,7 @@ async fn the_real_statement_seals_what_the_model_seals() {
     let mut steps = 0;
     for seed in 0..schedules {
         let sealing = Sealing { size: MANY[seed % MANY.len()], mutant: None };
-        let mut chance = Chance(seed as u64);
+        let mut chance = Chance::new(seed as u64);
         let mut walk = Walk::begin(&mut real, &sealing, Some(&mut chance)).await;
         walk.wander(&sealing).await;
         steps += walk.steps();

@@ -10,7 +10,7 @@ use syncline::{
     message::Position,
     storage::{Cursor, Lease, LeaseStore, LogStore, PageLimit},
 };
-use syncline_tests::{kit::Kit, own_server::OwnServer};
+use syncline_tests::{chance::Chance, kit::Kit, own_server::OwnServer};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
@@ -35,19 +35,6 @@ enum Stand {
     Sealed(Box<Sealed>),
     /// Another sealer's commit decides.
     Blocked(JoinHandle<Sealed>),
-}
-
-/// A sequence of numbers that is the same for the same seed.
-pub(crate) struct Chance(pub(crate) u64);
-
-impl Chance {
-    pub(crate) fn below(&mut self, limit: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((z ^ (z >> 31)) % limit as u64).expect("small")
-    }
 }
 
 /// A PostgreSQL on which nobody else is.
