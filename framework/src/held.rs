@@ -8,7 +8,7 @@ use sqlx::{Pool, Transaction};
 
 use crate::{
     Error, Result, Storage,
-    message::{DecodeError, Limits, Message, decode_envelope, encode_envelope},
+    message::{DecodeError, JSON, Limits, Message, decode_envelope, encode_envelope},
     storage::{HeldMessage, begin_by_hand},
 };
 
@@ -108,6 +108,10 @@ pub async fn edit<DB: Storage>(
     let bytes = Limits::DEFAULT.max_bytes.max(held.envelope.len());
     let message = Arc::make_mut(&mut envelope.message);
     message.data = payload.into();
+    if message.content_type == JSON {
+        // An editor ends a file with a line end; with it the document would travel as bytes.
+        message.data = message.data.slice_ref(message.data.trim_ascii());
+    }
     let form = Message { headers: Default::default(), ..message.clone() };
     form.validate(&Limits::new(bytes, Limits::DEFAULT.max_json_depth))?;
     let encoded = encode_envelope(&envelope).map_err(broken)?;

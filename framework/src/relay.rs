@@ -40,7 +40,7 @@ use crate::{
     Error, Result, Start, Storage, Stream, backoff, cap,
     message::{Position, check_source, check_stream},
     pulse::Pulse,
-    storage::{Own, check_schema, close},
+    storage::{Own, check_schema, check_writes, close},
     streams::Uncarried,
     transport::Publisher,
 };
@@ -174,8 +174,10 @@ impl<DB: Storage> RelayBuilder<DB> {
         self
     }
 
-    /// Checks what [`RelayBuilder::start`] checks, and that no stored route with messages which
-    /// were not sent is left out ([`RelayBuilder::leaves`]); begins nothing and changes nothing.
+    /// Checks what [`RelayBuilder::start`] checks, that no stored route with messages which were
+    /// not sent is left out ([`RelayBuilder::leaves`]), and that each stream would be carried: that
+    /// no newer definition is in force, nor the stream closed and sent. Begins nothing and changes
+    /// nothing.
     ///
     /// # Errors
     /// As [`RelayBuilder::start`].
@@ -184,6 +186,11 @@ impl<DB: Storage> RelayBuilder<DB> {
         let pool = Own::service(&self.source, &self.pool, self.options.answer_within).now();
         let stored = pool.limit(define::Stored::read(&pool)).await?;
         define::check(&stored, &self.streams, &self.routes)?;
+        for (name, problem, left) in define::not_in_force(&stored, &self.streams) {
+            if !left {
+                return Err(Error::Definition { what: "stream", name, problem });
+            }
+        }
         pool.limit(define::left_behind(&pool, &stored, &self.routes, &self.leaves)).await
     }
 
@@ -194,9 +201,13 @@ impl<DB: Storage> RelayBuilder<DB> {
         pool.limit(check_schema(&pool)).await?;
         // Its own connections have settings that the service's have not, and look whether they hold.
         let own = DB::relay_pool(&self.pool, 1, Arc::new(|_| ()));
-        let head = pool.limit(DB::head(&own)).await;
+        let fit = pool.limit(async {
+            DB::head(&own).await?;
+            check_writes(&own).await
+        });
+        let fit = fit.await;
         close(&own).await;
-        head.map(drop)
+        fit
     }
 
     /// Checks the definitions, the schema and the database's durability, and starts.
@@ -219,6 +230,9 @@ impl<DB: Storage> RelayBuilder<DB> {
         let defining = own(1).now();
         let stored = pool.limit(define::Stored::read(&pool)).await?;
         define::check(&stored, &self.streams, &self.routes)?;
+        for (stream, problem, _) in define::not_in_force(&stored, &self.streams) {
+            tracing::warn!(stream, "the stream is not carried as it is declared: {problem}");
+        }
         let defined = defining.limit(define::define(&defining, &self.streams)).await?;
         let rows = pool.limit(DB::shards(&pool)).await?;
         let (mut lines, mut shards) = (Vec::new(), 0);

@@ -36,7 +36,7 @@ on_each!(
     a_stream_that_was_closed_can_be_taken_up_again,
     a_definition_that_drops_unsent_messages_is_refused_by_check_and_start,
     a_stored_route_that_is_left_out_with_messages_is_refused_by_check,
-    a_late_process_of_an_old_definition_is_outdated_and_not_refused,
+    a_late_process_of_an_old_definition_is_outdated_and_only_check_refuses_it,
 );
 
 /// What `write` writes, and what nobody writes.
@@ -407,7 +407,14 @@ mod case {
         write(&world.source, 24).await;
         check(&world.source, &world.target, &["c"]).await;
         let position = closed(&world, "old").await;
-        let again = relay(&world, [both().replaces(2)], &[("r", "old", "c")]).await;
+        let unchanged = builder(&world, [both()], &[("r", "old", "c")]);
+        eventually("all is sent, and nothing will be", async || unchanged.check().await.err())
+            .await;
+        let problem = refused(unchanged.check().await, "old");
+        says(&problem, &["it was closed at position 24", "`replaces` version 2"]);
+        let replacing = || builder(&world, [both().replaces(2)], &[("r", "old", "c")]);
+        replacing().check().await.expect("it would be carried");
+        let again = replacing().start().await.expect("the relay starts");
         write(&world.source, 24).await;
         check(&world.source, &world.target, &["c"]).await;
         assert_eq!(position, Position(24));
@@ -478,14 +485,17 @@ mod case {
         running.stop().await;
     }
 
-    pub(super) async fn a_late_process_of_an_old_definition_is_outdated_and_not_refused<DB: Kit>(
+    pub(super) async fn a_late_process_of_an_old_definition_is_outdated_and_only_check_refuses_it<
+        DB: Kit,
+    >(
         world: World<DB>,
     ) {
         relay(&world, [both()], &[("r", "old", "c")]).await.stop().await;
         let routes = [("r", "old", "c"), ("n", "new", "c")];
         let after = relay(&world, [other(), new()], &routes).await;
         let old = || builder(&world, [both()], &[("r", "old", "c")]);
-        old().check().await.expect("it is not refused");
+        let problem = refused(old().check().await, "old");
+        says(&problem, &["version 2 of it is in force", "an older one", "replaces"]);
         let late = old().start().await.expect("it is not refused");
         let outdated = |state: &RouteState| matches!(state, RouteState::Outdated { .. });
         eventually("it stands aside", async || {

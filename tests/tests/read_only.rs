@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use demo::Pair;
 use sqlx::{AssertSqlSafe, Executor, MySql, Pool, Postgres};
-use syncline::{Error, Route, Stream, begin};
+use syncline::{Error, Relay, Route, Stream, begin};
 use syncline_tests::{
     kit::Kit,
     own_server::OwnServer,
@@ -103,6 +103,10 @@ async fn goes_on<DB: Fenced>(url: &str) {
         Ok(_) => None,
     })
     .await;
+    let another =
+        Relay::builder("/tests", pool.clone()).stream(Stream::new("all").topic("counter.raised"));
+    let refused = another.check().await.expect_err("a relay could not start");
+    assert!(matches!(refused, Error::ReadOnly { .. }), "{refused}");
     let mut all = Vec::new();
     while all.len() < SESSIONS {
         all.push(pool.acquire().await.expect("a connection"));

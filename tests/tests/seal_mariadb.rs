@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use futures::future::join_all;
 use sqlx::{AssertSqlSafe, Executor, MySql, MySqlPool, Transaction};
 use syncline::{
     Message, begin, enqueue,
@@ -48,6 +49,17 @@ enum Stage {
     Read(Tx, i64, Vec<i64>),
     Placed(Tx, i64),
     Moved(Tx),
+}
+
+impl Stage {
+    async fn leave(self) {
+        let tx = match self {
+            Self::Idle => return,
+            Self::Holds(waiting) => waiting.await.expect("no panic").0,
+            Self::Held(tx, _) | Self::Read(tx, ..) | Self::Placed(tx, _) | Self::Moved(tx) => tx,
+        };
+        tx.rollback().await.expect("roll back");
+    }
 }
 
 struct Writer {
@@ -177,7 +189,10 @@ impl<'a> Walk<'a> {
                 let (tx, head) = waiting.await.expect("no panic");
                 Stage::Held(tx, head)
             }
-            Stage::Held(..) | Stage::Read(..) | Stage::Placed(..) | Stage::Moved(_) if dies => {
+            stage @ (Stage::Held(..) | Stage::Read(..) | Stage::Placed(..) | Stage::Moved(_))
+                if dies =>
+            {
+                stage.leave().await;
                 Stage::Idle
             }
             Stage::Held(tx, head) => self.read(tx, head).await,
@@ -226,11 +241,9 @@ impl<'a> Walk<'a> {
 
     /// Ends what is open, seals what is left, and says which of the promises are broken.
     async fn end(mut self) -> BTreeSet<&'static str> {
-        for at in 0..2 {
-            if let Stage::Holds(waiting) = std::mem::replace(&mut self.sealers[at], Stage::Idle) {
-                waiting.abort();
-            }
-        }
+        // At once: one of them may wait for the other.
+        let sealers = std::mem::replace(&mut self.sealers, [Stage::Idle, Stage::Idle]);
+        join_all(sealers.map(Stage::leave)).await;
         while MySql::seal(self.pool, self.lease, 2).await.expect("seal").count > 0 {}
         let (log, dense) = log(self.pool).await;
         let mut broken = BTreeSet::new();
@@ -290,7 +303,10 @@ async fn place(mut tx: Tx, head: i64, rows: &[i64]) -> Stage {
     // As the real sealer does when it finds other rows than it has read.
     match placed.map(|placed| placed.rows_affected()) {
         Ok(placed) if placed == rows.len() as u64 => Stage::Placed(tx, head + rows.len() as i64),
-        _ => Stage::Idle,
+        _ => {
+            tx.rollback().await.expect("roll back");
+            Stage::Idle
+        }
     }
 }
 

@@ -104,6 +104,11 @@ mod case {
         std::fs::write(file.path(), "{").unwrap();
         let refused = syncline(url, &format!("dead edit {id} --data {path} --by Ada")).expect(1);
         assert!(refused.stderr.contains("not JSON"), "{}", refused.stderr);
+        // Every editor ends a file with a line end.
+        std::fs::write(file.path(), "{\"of\": \"good-1\"}\n").unwrap();
+        syncline(url, &format!("dead edit {id} --data {path} --by Ada")).expect(0);
+        let show = syncline(url, &format!("dead show {id} --json")).expect(0).json();
+        assert_eq!(show["envelope"]["data"], json!({"of": "good-1"}));
         std::fs::write(file.path(), "\"user good-1\"").unwrap();
         let edited = syncline(url, &format!("dead edit {id} --data {path} --by Ada")).expect(0);
         assert_eq!(edited.stdout, format!("edited {id}\n"));

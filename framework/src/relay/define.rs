@@ -9,6 +9,7 @@ use std::{
 
 use sqlx::Pool;
 
+use self::changes::Standing;
 pub(super) use self::changes::{Changes, Stored, left_behind};
 use super::Route;
 use crate::{
@@ -93,6 +94,36 @@ pub(super) fn check(stored: &Stored, streams: &[Stream], routes: &[Route]) -> Re
         }
     }
     changes::changes(stored, streams, &HashSet::new()).map(drop)
+}
+
+/// Why this relay carries nothing, or nothing new, of those of `streams` whose definition is not in
+/// force, and whether anything of theirs is left to be sent.
+pub(super) fn not_in_force(stored: &Stored, streams: &[Stream]) -> Vec<(String, String, bool)> {
+    let told = |stream: &Stream| {
+        let (name, last) = (stream.name(), stored.of(stream.name()).next_back()?);
+        let newest = last.version;
+        let (why, left) = match Standing::of(stored, stream) {
+            Standing::Outdated => (
+                format!(
+                    "version {newest} of it is in force, and this definition is an older one, of \
+                     which nothing is sent: start the newer program, or say that this one takes \
+                     its place (`replaces`)"
+                ),
+                false,
+            ),
+            Standing::Closed => (
+                format!(
+                    "it was closed at position {}: nothing after that is sent; leave it out when \
+                     all is sent, or take it up again (`replaces` version {newest})",
+                    last.after
+                ),
+                stored.rows.iter().any(|row| row.stream == name && !row.closed),
+            ),
+            _ => return None,
+        };
+        Some((name.to_owned(), why, left))
+    };
+    streams.iter().filter_map(told).collect()
 }
 
 /// Makes the rows of `route` that are missing: all of them for a new route, where it is to begin.

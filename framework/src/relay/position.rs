@@ -122,7 +122,8 @@ async fn disagreement<DB: Storage>(
     if watermark > head {
         return Ok(Some(format!(
             "the consumer has applied up to position {watermark}, this log ends at {head}: this \
-             database was restored from a backup, or it is not the one the consumer knows"
+             database was restored from a backup (`syncline stream rebase`), it is not the one the \
+             consumer knows, or `inbox skip` was told a position that this log has not reached"
         )));
     }
     match last.position <= trimmed.position {

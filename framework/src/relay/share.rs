@@ -54,6 +54,8 @@ pub(super) struct Share<DB: Storage> {
     source: String,
     incarnation: Uuid,
     lines: Vec<Line>,
+    /// The routes of which it was said that their definition is outdated.
+    outdated: HashSet<String>,
     running: HashMap<ShardKey, Running>,
     /// The routes that this process can carry.
     routes: Vec<String>,
@@ -73,8 +75,20 @@ impl<DB: Storage> Share<DB> {
         lines: Vec<Line>,
     ) -> Self {
         let (ends, ended) = mpsc::unbounded_channel();
-        let (running, routes, seen, resting) = Default::default();
-        Self { shared, source, incarnation, lines, running, routes, seen, resting, ended, ends }
+        let (outdated, running, routes, seen, resting) = Default::default();
+        Self {
+            shared,
+            source,
+            incarnation,
+            lines,
+            outdated,
+            running,
+            routes,
+            seen,
+            resting,
+            ended,
+            ends,
+        }
     }
 
     /// Works until the relay stops and every sender has come to its end.
@@ -252,6 +266,18 @@ impl<DB: Storage> Share<DB> {
                 of_route.iter().filter(|row| !row.closed).map(|row| row.key.version).collect();
             let oldest = open.iter().min().copied().unwrap_or(0);
             let outdated = outdated(line);
+            let route = &line.route.name;
+            match outdated {
+                None => drop(self.outdated.remove(route)),
+                Some(newest) if self.outdated.insert(route.clone()) => {
+                    tracing::warn!(
+                        route,
+                        "the route is not carried here: {}",
+                        outdated_text(newest)
+                    );
+                }
+                Some(_) => {}
+            }
             for row in of_route {
                 let RouteRow { key, paused, closed, checkpoint, .. } = row;
                 if *closed {

@@ -97,10 +97,11 @@ pub struct MigrationStatus {
 /// # Ok(()) }
 /// ```
 pub async fn migrate<DB: Base>(pool: &Pool<DB>) -> Result<Vec<i64>> {
-    if plan(pool, Steps::Up).await?.is_empty() && DB::interrupted_migration(pool).await?.is_none() {
+    let nothing = plan(pool, Steps::Up).await?.is_empty();
+    DB::check_encoding(pool).await?;
+    if nothing && DB::interrupted_migration(pool).await?.is_none() {
         return Ok(Vec::new());
     }
-    DB::check_encoding(pool).await?;
     DB::run_migrations(pool, Steps::Up).await
 }
 

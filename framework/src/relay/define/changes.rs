@@ -35,7 +35,10 @@ impl Stored {
     }
 
     /// The versions of a stream, the newest last.
-    fn of<'a>(&'a self, name: &'a str) -> impl DoubleEndedIterator<Item = &'a StreamVersion> {
+    pub(super) fn of<'a>(
+        &'a self,
+        name: &'a str,
+    ) -> impl DoubleEndedIterator<Item = &'a StreamVersion> {
         self.versions.iter().filter(move |version| version.name == name)
     }
 }
@@ -55,7 +58,7 @@ pub(crate) struct Changes {
 
 /// How a declared stream stands to what is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Standing {
+pub(super) enum Standing {
     New,
     /// The topics of its only version were not kept.
     Untold,
@@ -68,7 +71,7 @@ enum Standing {
 }
 
 impl Standing {
-    fn of(stored: &Stored, stream: &Stream) -> Self {
+    pub(super) fn of(stored: &Stored, stream: &Stream) -> Self {
         let (topics, shards) = (stream.patterns(), stream.shard_count());
         let same = |version: &StreamVersion| version.topics == topics && version.shards == shards;
         let mut newest_first = stored.of(stream.name()).rev();

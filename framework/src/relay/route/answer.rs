@@ -79,7 +79,7 @@ impl<DB: Storage> Run<'_, DB> {
             let error = format!(
                 "the consumer has applied up to position {}, its last message stands at {}, and \
                  this log holds a message of the stream at {unknown}: this database was restored \
-                 from a backup, or it is not the one the consumer knows",
+                 from a backup (`syncline stream rebase`), or it is not the one the consumer knows",
                 ack.watermark, ack.last.position
             );
             self.diverged(error).await;
