@@ -37,8 +37,6 @@ enum Mutant {
     HeadNotMoved,
     /// They are taken in another order than they were written.
     OtherOrder,
-    /// What others wrote without a commit is read.
-    ReadUncommitted,
 }
 
 /// How far a sealer is.
@@ -279,13 +277,7 @@ fn changed(sql: &str, term: &str, instead: &str) -> String {
 
 async fn hold(pool: MySqlPool, mutant: Option<Mutant>) -> (Tx, i64) {
     let real = include_str!("../../framework/src/storage/mysql/sql/log_hold.sql");
-    let mut tx = match mutant {
-        Some(Mutant::ReadUncommitted) => {
-            let uncommitted = "SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED; START TRANSACTION";
-            pool.begin_with(uncommitted).await.expect("begin")
-        }
-        _ => begin(&pool).await.expect("begin"),
-    };
+    let mut tx = begin(&pool).await.expect("begin");
     let sql = match mutant {
         Some(Mutant::HeadNotLocked) => changed(real, " FOR UPDATE", ""),
         _ => real.to_owned(),
@@ -325,7 +317,9 @@ async fn log(pool: &MySqlPool) -> (Vec<i64>, bool) {
 }
 
 async fn start() -> Option<(OwnServer<MySql>, MySqlPool, Lease)> {
-    let server = OwnServer::start_with("--innodb-flush-log-at-trx-commit=0").await?;
+    let server =
+        OwnServer::start_with("--innodb-flush-log-at-trx-commit=0 --innodb-lock-wait-timeout=1")
+            .await?;
     let pool = MySql::connect(&server.database(None).await, 8).await.expect("connect");
     syncline::migrate(&pool).await.expect("migrate");
     let lease = MySql::acquire(&pool, "seal", Uuid::now_v7(), LONG).await.expect("acquire");
@@ -349,9 +343,7 @@ async fn whatever_the_schedule_the_promises_hold() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_of_the_statements_is_needed() {
-    for mutant in
-        [Mutant::HeadNotLocked, Mutant::HeadNotMoved, Mutant::OtherOrder, Mutant::ReadUncommitted]
-    {
+    for mutant in [Mutant::HeadNotLocked, Mutant::HeadNotMoved, Mutant::OtherOrder] {
         let Some((_server, pool, lease)) = start().await else { return };
         let mut caught = None;
         for seed in 0..300 {
