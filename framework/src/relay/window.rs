@@ -207,7 +207,7 @@ mod tests {
         let publisher = Arc::new(begun) as Arc<dyn Publisher>;
         let mut window = Window::new(LIMIT);
         push(&mut window, &publisher, 1);
-        // What waits for it is given up, and it is not.
+        // The waiting for it is given up, and the batch is not.
         assert!(window.landed().now_or_never().is_none());
         assert_eq!((window.len(), window.under_way()), (1, 1));
         push(&mut window, &publisher, 2);

@@ -1,4 +1,4 @@
-//! How long retention waits for a reader.
+//! Retention waits for a reader for so long, and no longer.
 
 use std::time::Duration;
 
