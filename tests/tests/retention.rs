@@ -442,6 +442,34 @@ async fn rows_that_find_no_partition_are_sent_and_removed_too() {
     panic!("{} rows are left", count(DEFAULT).await);
 }
 
+/// A row that commits late is not removed before it is sealed, where rows go one by one.
+#[tokio::test]
+async fn a_row_that_commits_late_is_not_removed_before_it_is_sealed() {
+    let Some(pool) = postgres().await else { return };
+    // Beyond the partitions that there are.
+    pool.execute("SELECT setval('syncline_outbox_seq', 150000)").await.expect("past the last");
+    let mut late = begin(&pool).await.expect("begin");
+    let message = Message::json("counter.raised", &1).expect("JSON");
+    let _ = enqueue(&mut late, &message).await.expect("enqueue");
+    for n in 2..6 {
+        commit(&pool, n, 1).await;
+        seal(&pool).await;
+    }
+    let mut all = Retention::default();
+    all.keep_for = Duration::ZERO;
+    trim(&pool, &all, false).await.expect("trim");
+    let kept = Postgres::trimmed(&pool).await.expect("trimmed");
+    assert_eq!(kept.position, Position(4));
+    late.commit().await.expect("commit");
+    Postgres::sweep(&pool, 1_000).await.expect("sweep");
+    seal(&pool).await;
+    let page = PageLimit { rows: 100, bytes: usize::MAX };
+    let rows = Postgres::read(&pool, kept, page).await.expect("read");
+    let numbers: Vec<i64> =
+        rows.iter().map(|row| row.message.decode().expect("a number")).collect();
+    assert_eq!(numbers, [1]);
+}
+
 /// A role that may only delete keeps the log short all the same, and is told what it lacks.
 #[tokio::test]
 async fn a_role_without_ownership_deletes_rows() {

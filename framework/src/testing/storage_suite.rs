@@ -133,6 +133,7 @@ where
         trim::an_alarm_by_age_is_heard_before_the_route_is_lost,
         trim::what_is_young_is_kept,
         trim::a_trim_goes_on_until_nothing_is_left_to_remove,
+        trim::keys_and_compensations_are_forgotten_in_time,
         barrier::a_steps_claim_waits_for_the_one_before_it,
         barrier::steps_are_forgotten_in_time_and_not_before_their_deadline,
         participant::each_command_has_one_effect_and_one_answer,

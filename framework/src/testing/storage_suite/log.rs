@@ -9,11 +9,17 @@ use crate::{
     Error, Message, Storage, begin, enqueue,
     message::{Limits, Position},
     outbox::enqueue_all,
-    storage::{LogRow, PageLimit},
+    storage::{Awaited, LogRow, PageLimit},
 };
 
 fn numbers(rows: &[LogRow]) -> Vec<i64> {
     rows.iter().map(|row| number(&row.message)).collect()
+}
+
+/// Whether a relay that rests finds that there is something to seal.
+async fn finds_some<DB: Storage>(pool: &Pool<DB>) -> bool {
+    let awaited = Awaited { log: true, ..Awaited::default() };
+    DB::pulse(pool, &awaited).await.expect("the pulse").unsealed
 }
 
 /// The log is read the same in pages of any size, from any place, and by position. It is short.
@@ -141,23 +147,34 @@ pub(super) async fn a_transaction_that_no_snapshot_has_listed_is_sealed<DB: Stor
         // It has one writer.
         return;
     }
-    let lease = sealer(&pool).await;
-    // It gets its id first, and has nothing in the log yet.
-    let mut first = begin(&pool).await.expect("begin");
-    DB::park(&mut first, "c", "/suite", "k", None).await.expect("park");
-    let mut second = begin(&pool).await.expect("begin");
-    enqueue(&mut second, &message("in", "b", 1)).await.expect("enqueue").committed();
-    enqueue(&mut first, &message("in", "a", 2)).await.expect("enqueue").committed();
-    first.commit().await.expect("commit");
-    // Where nobody else is on the server, the open one's id is higher than all that have ended: this
-    // seal does not list it as running.
-    assert_eq!(DB::seal(&pool, &lease, 10).await.expect("seal").count, 1);
-    second.commit().await.expect("commit");
-    assert_eq!(numbers(&read_all(&pool, PAGE).await), [2], "what is sealed stays as it is");
-    assert_eq!(DB::unsealed(&pool).await.expect("look"), 1);
-    let rows = whole_log(&pool, &lease).await;
-    assert_eq!(numbers(&rows), [2, 1]);
-    reads_alike(&pool, &rows).await;
+    let (lease, mut log) = (sealer(&pool).await, Vec::new());
+    let seal = async || DB::seal(&pool, &lease, 10).await.expect("seal").count;
+    // So many seals list it after that one, before it commits.
+    for listed in 0..3 {
+        let at = log.len() as i64;
+        // It gets its id first, and has nothing in the log yet.
+        let mut first = begin(&pool).await.expect("begin");
+        DB::park(&mut first, "c", "/suite", &format!("k{listed}"), None).await.expect("park");
+        let mut second = begin(&pool).await.expect("begin");
+        enqueue(&mut second, &message("in", "b", at)).await.expect("enqueue").committed();
+        enqueue(&mut first, &message("in", "a", at + 1)).await.expect("enqueue").committed();
+        first.commit().await.expect("commit");
+        log.push(at + 1);
+        // Where nobody else is on the server, the open one's id is higher than all that have ended:
+        // this seal does not list it as running.
+        assert_eq!(seal().await, 1);
+        for n in at + 2..at + 2 + listed {
+            commit(&pool, &[message("in", "a", n)]).await;
+            assert_eq!(seal().await, 1);
+            log.push(n);
+        }
+        second.commit().await.expect("commit");
+        assert_eq!(numbers(&read_all(&pool, PAGE).await), log, "what is sealed stays as it is");
+        assert_eq!((DB::unsealed(&pool).await.expect("look"), finds_some(&pool).await), (1, true));
+        log.push(at);
+        assert_eq!(numbers(&whole_log(&pool, &lease).await), log, "{listed}");
+    }
+    reads_alike(&pool, &read_all(&pool, PAGE).await).await;
 }
 
 pub(super) async fn a_transaction_that_stays_open_over_many_seals_is_sealed<DB: Storage>(
@@ -175,6 +192,7 @@ pub(super) async fn a_transaction_that_stays_open_over_many_seals_is_sealed<DB: 
     }
     enqueue(&mut open, &message("in", "a", 5)).await.expect("enqueue").committed();
     open.commit().await.expect("commit");
+    assert_eq!((DB::unsealed(&pool).await.expect("look"), finds_some(&pool).await), (2, true));
     let rows = whole_log(&pool, &lease).await;
     assert_eq!(numbers(&rows), [1, 2, 3, 4, 0, 5]);
     reads_alike(&pool, &rows).await;

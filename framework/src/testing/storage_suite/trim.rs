@@ -10,10 +10,10 @@ use super::{
     support::{LEASE, PAGE, commit, message, open, read_all, save, sealer, whole_log},
 };
 use crate::{
-    Storage,
+    Storage, begin, enqueue,
     message::{Link, Position},
     relay::{Retention, trim},
-    storage::{Checkpoint, Cursor, Lease, LogRow, Patience, Save, ShardKey},
+    storage::{Aged, Checkpoint, Cursor, Lease, LogRow, Patience, Save, ShardKey},
 };
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -161,4 +161,33 @@ pub(super) async fn a_trim_goes_on_until_nothing_is_left_to_remove<DB: Storage>(
     let late = DB::trim(&pool, Cursor::default(), log[9].cursor, &[]).await;
     assert!(!late.expect("trim"), "the log does not begin there any more");
     assert_eq!(trimmed(&pool).await, Position(30));
+}
+
+pub(super) async fn keys_and_compensations_are_forgotten_in_time<DB: Storage>(pool: Pool<DB>) {
+    // Says of each whether it was new.
+    let remember = async || {
+        let (mut tx, mut new) = (begin(&pool).await.expect("begin"), Vec::new());
+        for n in 1..=3 {
+            let message = message("in", "a", n).idempotency_key(format!("key {n}"));
+            new.push(!enqueue(&mut tx, &message).await.expect("enqueue").repeated);
+            let rejected = Uuid::from_u128(n as u128);
+            let marked = DB::mark_compensated(&mut tx, rejected, "c", "it was rejected").await;
+            new.push(marked.expect("mark"));
+        }
+        tx.commit().await.expect("commit");
+        new
+    };
+    let purge = async |what, age| DB::purge(&pool, what, age, 2).await.expect("purge");
+    assert_eq!(remember().await, [true; 6]);
+    for what in [Aged::IdempotencyKeys, Aged::Compensations] {
+        assert_eq!(purge(what, HOUR).await, 0, "they are young: {what:?}");
+    }
+    assert_eq!(remember().await, [false; 6]);
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let old = Duration::from_millis(5);
+    for what in [Aged::IdempotencyKeys, Aged::Compensations] {
+        let gone = [purge(what, old).await, purge(what, old).await, purge(what, old).await];
+        assert_eq!(gone, [2, 1, 0], "{what:?}");
+    }
+    assert_eq!(remember().await, [true; 6]);
 }
