@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
-use sqlx::{PgPool, Postgres};
+use sqlx::{Executor, PgPool, Postgres};
 use syncline::{
     Message, begin, enqueue, enqueue_all,
+    message::Position,
     storage::{Cursor, LeaseStore, LogRow, LogStore, PageLimit, Sealed},
 };
 use syncline_tests::{kit::Kit, servers::postgres_database};
@@ -80,4 +81,28 @@ async fn few_rows_come_with_their_seal_as_they_are_read() {
     assert_eq!(came, rows);
     commit(&pool, [text(1), vec![b'x'; large + 1]]).await;
     assert!(comes(seal().await, 2).await.0.is_empty(), "one is too large");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wide_scan_that_found_nothing_is_remembered_by_an_empty_seal() {
+    let Some(url) = postgres_database().await else { return };
+    let pool = Postgres::connect(&url, 4).await.expect("connect");
+    syncline::migrate(&pool).await.expect("migrate");
+    let lease = Postgres::acquire(&pool, "seal", Uuid::now_v7(), Duration::from_mins(10)).await;
+    let lease = lease.expect("acquire").expect("free");
+    let seal = async || Postgres::seal(&pool, &lease, 1_000).await.expect("seal");
+    let seals = async || {
+        Postgres::count(&pool, "SELECT max(seal) FROM syncline_seal").await.expect("count")
+    };
+    // More values than are looked through each time, of transactions that were rolled back.
+    pool.execute("SELECT setval('syncline_outbox_seq', 20000)").await.expect("far on");
+    commit(&pool, [b"1".to_vec()]).await;
+    assert_eq!((seal().await.count, seals().await), (1, 1));
+    let empty = seal().await;
+    assert_eq!((empty.count, empty.head), (0, Some(Position(1))));
+    assert_eq!(seals().await, 2, "the next one does not look there again");
+    commit(&pool, [b"2".to_vec()]).await;
+    assert_eq!(seal().await.count, 1);
+    let data: Vec<_> = read(&pool, Cursor::default()).await;
+    assert!(data.iter().map(|row| &row.message.data[..]).eq([b"1", b"2"]), "{data:?}");
 }

@@ -1,6 +1,7 @@
 //! Retention: one process of a service trims the log, by a lease, and removes what is no longer
 //! kept. It never waits for a lock, and works in small steps.
 
+mod patience;
 mod say;
 
 use std::{cell::OnceCell, collections::HashSet, sync::Arc, time::Duration};
@@ -9,6 +10,7 @@ use sqlx::Pool;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
+use self::patience::{before, patience};
 use super::{
     Shared,
     carried::Carried,
@@ -17,7 +19,7 @@ use super::{
 use crate::{
     Result, Storage,
     message::{Link, Position, key_hash},
-    storage::{Aged, Anchor, Current, Cursor, Lease, Own, PageLimit, Patience, RouteRow},
+    storage::{Aged, Anchor, Current, Cursor, Lease, Own, PageLimit, RouteRow},
 };
 
 /// The lease of the process that trims.
@@ -27,8 +29,6 @@ const PAGE: PageLimit = PageLimit { rows: 2_000, bytes: 4 << 20 };
 /// So many steps are taken before it is looked at the whole again, with a pause after each.
 const STEPS: usize = 64;
 const PAUSE: Duration = Duration::from_millis(5);
-/// An alarm by size is heard for at least so long before the reader is lost.
-const HEARD: Duration = Duration::from_secs(60);
 /// Limit on the database's answer to a step, where no relay sets one.
 const ANSWER: Duration = Duration::from_secs(60);
 /// How long a lease may take to be given back when the relay stops.
@@ -156,12 +156,6 @@ async fn plan<DB: Storage>(pool: &Current<DB>, retention: &Retention) -> Result<
     let slowest = pool.limit(DB::slowest(pool)).await?;
     let goal = slowest.map_or(keep, |slowest| slowest.min(keep)).max(trimmed);
     Ok(Plan { trimmed, head, keep, slowest, goal })
-}
-
-/// The position so many messages before the head; the beginning when that is not limited.
-fn before(head: Position, messages: Option<u64>) -> Position {
-    let most = messages.and_then(|most| i64::try_from(most).ok()).unwrap_or(i64::MAX);
-    Position(head.0.saturating_sub(most).max(0))
 }
 
 /// Moves the trim point by one step; true when there may be another.
@@ -357,18 +351,10 @@ impl<DB: Storage> Task<DB> {
     /// Raises alarm about readers that stand still, and goes on without those that are lost.
     async fn judge(&self) -> Result<()> {
         let (pool, retention) = (&self.shared.pool.now(), &self.shared.options.retention);
-        let (head, half) = (pool.limit(DB::head(pool)).await?, retention.lost_after / 2);
-        let behind = retention.lost_behind;
-        let patience = Patience {
-            alarm_before: pool.limit(DB::aged(pool, half)).await?,
-            alarm_age: half,
-            alarm_far: before(head, behind.map(|behind| behind / 2)),
-            lost_before: pool.limit(DB::aged(pool, retention.lost_after)).await?,
-            lost_age: retention.lost_after,
-            heard: retention.lost_after - half,
-            lost_far: before(head, behind),
-            heard_far: HEARD.min(half),
-        };
+        let head = pool.limit(DB::head(pool)).await?;
+        let half_ago = pool.limit(DB::aged(pool, retention.lost_after / 2)).await?;
+        let all_ago = pool.limit(DB::aged(pool, retention.lost_after)).await?;
+        let patience = patience(retention, head, half_ago, all_ago);
         if pool.limit(DB::judge(pool, patience)).await? == 0 {
             return Ok(());
         }

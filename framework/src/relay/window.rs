@@ -130,6 +130,7 @@ mod tests {
     use std::sync::{Mutex, PoisonError};
 
     use async_trait::async_trait;
+    use tokio::sync::Notify;
     use uuid::Uuid;
 
     use super::*;
@@ -138,22 +139,40 @@ mod tests {
         transport::Outcome,
     };
 
-    /// Notes in which order batches begin.
+    const LIMIT: Duration = Duration::from_secs(60);
+
+    /// Notes in which order batches begin; the first one waits for another, if it is told so.
     #[derive(Default)]
-    struct Begun(Mutex<Vec<Position>>);
+    struct Begun {
+        order: Mutex<Vec<Position>>,
+        first_waits: Option<Notify>,
+    }
 
     #[async_trait]
     impl Publisher for Begun {
         async fn publish(&self, batch: &Batch) -> Result<Ack, PublishError> {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).push(batch.through);
+            self.order.lock().unwrap_or_else(PoisonError::into_inner).push(batch.through);
+            match &self.first_waits {
+                Some(other) if batch.through == Position(1) => other.notified().await,
+                Some(other) => other.notify_one(),
+                None => {}
+            }
             Ok(Ack { watermark: batch.through, last: Link::START, outcome: Outcome::Complete })
         }
     }
 
-    #[tokio::test]
-    async fn batches_begin_in_the_order_in_which_they_are_pushed() {
-        let begun = Arc::new(Begun::default());
-        let publisher = Arc::clone(&begun) as Arc<dyn Publisher>;
+    /// Panics at batch 1, and never answers to another.
+    struct Broken;
+
+    #[async_trait]
+    impl Publisher for Broken {
+        async fn publish(&self, batch: &Batch) -> Result<Ack, PublishError> {
+            assert_ne!(batch.through, Position(1), "it panics as it was told to");
+            std::future::pending().await
+        }
+    }
+
+    fn push(window: &mut Window, publisher: &Arc<dyn Publisher>, through: i64) {
         let origin = Arc::new(Origin {
             source: "/a".to_owned(),
             incarnation: Uuid::nil(),
@@ -161,16 +180,76 @@ mod tests {
             version: 1,
             shard: 0,
         });
-        let mut window = Window::new(Duration::from_secs(60));
-        for through in [1, 2, 3].map(Position) {
-            let (origin, last) = (Arc::clone(&origin), Link::START);
-            let (messages, handover, continues) = Default::default();
-            let batch = Batch { origin, messages, through, last, handover, continues };
-            window.push(Checkpoint::default(), Position::START, &publisher, Some(batch));
+        let (messages, handover, continues) = Default::default();
+        let (through, last) = (Position(through), Link::START);
+        let batch = Batch { origin, messages, through, last, handover, continues };
+        window.push(Checkpoint::default(), Position::START, publisher, Some(batch));
+    }
+
+    #[tokio::test]
+    async fn batches_begin_in_the_order_in_which_they_are_pushed() {
+        let begun = Arc::new(Begun::default());
+        let publisher = Arc::clone(&begun) as Arc<dyn Publisher>;
+        let mut window = Window::new(LIMIT);
+        for through in [1, 2, 3] {
+            push(&mut window, &publisher, through);
         }
         // No task has run yet.
-        let all = begun.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let all = begun.order.lock().unwrap_or_else(PoisonError::into_inner).clone();
         assert_eq!(all, [1, 2, 3].map(Position));
         window.drain().await;
+        assert!(window.is_empty());
+    }
+
+    #[tokio::test]
+    async fn batches_land_in_the_order_in_which_they_were_pushed() {
+        let begun = Begun { first_waits: Some(Notify::new()), ..Begun::default() };
+        let publisher = Arc::new(begun) as Arc<dyn Publisher>;
+        let mut window = Window::new(LIMIT);
+        push(&mut window, &publisher, 1);
+        // The waiting for it is given up, and the batch is not.
+        assert!(window.landed().now_or_never().is_none());
+        assert_eq!((window.len(), window.under_way()), (1, 1));
+        push(&mut window, &publisher, 2);
+        for through in [1, 2].map(Position) {
+            let landed = window.landed().await;
+            assert_eq!(landed.sent.map(|batch| batch.through), Some(through));
+            let answer = landed.answer.expect("it was sent").expect("an answer");
+            assert_eq!(answer.watermark, through);
+        }
+        assert!(window.is_empty());
+    }
+
+    #[tokio::test]
+    async fn where_there_is_nothing_to_send_nothing_is_under_way() {
+        let publisher = Arc::new(Broken) as Arc<dyn Publisher>;
+        let mut window = Window::new(LIMIT);
+        let end = Checkpoint {
+            last: Link { position: Position(7), id: Uuid::nil() },
+            ..Checkpoint::default()
+        };
+        window.push(end, Position(3), &publisher, None);
+        assert_eq!((window.len(), window.under_way()), (1, 0));
+        let landed = window.landed().await;
+        assert_eq!((landed.end, landed.acked), (end, Position(3)));
+        assert!(landed.sent.is_none() && landed.answer.is_none() && window.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_publisher_that_panics_or_never_answers_has_failed() {
+        let publisher = Arc::new(Broken) as Arc<dyn Publisher>;
+        let limit = Duration::from_millis(1);
+        let mut window = Window::new(limit);
+        for through in [1, 2] {
+            push(&mut window, &publisher, through);
+        }
+        let panicked = window.landed().await.answer.expect("it was sent");
+        assert!(matches!(panicked, Err(PublishError::Unavailable { .. })), "{panicked:?}");
+        let late = tokio::time::timeout(LIMIT / 3, window.landed()).await.expect("it is given up");
+        let late = late.answer.expect("it was sent");
+        assert!(
+            matches!(&late, Err(PublishError::Timeout { limit: after, .. }) if *after == limit),
+            "{late:?}"
+        );
     }
 }

@@ -30,6 +30,7 @@ mod saga;
 mod shards;
 mod source;
 mod support;
+mod trim;
 mod unknown;
 mod way;
 
@@ -63,10 +64,16 @@ where
         log::pages_are_the_same_whatever_their_size,
         log::a_page_is_cut_at_its_bytes_and_never_empty,
         log::bad_messages_are_refused_and_the_transaction_goes_on,
+        log::a_transaction_that_no_snapshot_has_listed_is_sealed,
+        log::a_transaction_that_stays_open_over_many_seals_is_sealed,
         log::concurrent_writers_lose_nothing_and_keep_their_keys_order,
         leases::a_lease_has_one_holder_and_a_new_epoch_for_each,
         leases::a_lease_of_a_clock_that_was_set_back_is_not_waited_for,
         leases::a_checkpoint_of_an_older_epoch_is_refused,
+        leases::a_late_checkpoint_of_a_holder_that_has_it_again_is_refused,
+        leases::who_has_lost_the_lease_seals_nothing,
+        leases::a_relay_that_stops_leaves_no_lease_behind,
+        leases::a_sender_whose_lease_cannot_be_renewed_stops,
         leases::a_relay_that_is_frozen_in_the_middle_of_a_step_holds_up_no_other,
         leases::a_route_keeps_its_stream,
         shards::shards_are_made_once_and_listed_in_order,
@@ -121,6 +128,12 @@ where
         retention::a_quiet_shard_goes_on_where_its_last_message_is_gone,
         retention::a_reader_that_never_comes_back_is_lost_and_told,
         retention::writers_go_on_while_the_log_is_trimmed,
+        trim::a_paused_route_keeps_what_it_needs,
+        trim::an_alarm_by_size_is_heard_before_the_route_is_lost,
+        trim::an_alarm_by_age_is_heard_before_the_route_is_lost,
+        trim::what_is_young_is_kept,
+        trim::a_trim_goes_on_until_nothing_is_left_to_remove,
+        trim::keys_and_compensations_are_forgotten_in_time,
         barrier::a_steps_claim_waits_for_the_one_before_it,
         barrier::steps_are_forgotten_in_time_and_not_before_their_deadline,
         participant::each_command_has_one_effect_and_one_answer,

@@ -3,23 +3,35 @@
 use std::{
     future::{Future, poll_fn},
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::Poll,
     time::{Duration, Instant},
 };
 
+use async_trait::async_trait;
 use sqlx::Pool;
 use uuid::Uuid;
 
-use super::support::{LEASE, open, save};
+use super::{
+    support::{
+        Behaviour, Direct, LEASE, commit, effects, eventually, message, open, save, sealer,
+        whole_log,
+    },
+    way::{consumer, effect, relay_with},
+};
 use crate::{
-    Error, Relay, Route, Storage, Stream,
-    message::{Link, Position},
-    storage::{Checkpoint, Cursor, Lease, NewShard, Save, ShardKey},
-    transport::in_process,
+    Error, Relay, Route, Storage, Stream, begin,
+    message::{Batch, Link, Position},
+    relay::RouteState,
+    storage::{Checkpoint, Cursor, FoundProblem, Lease, NewShard, Save, ShardKey},
+    transport::{Ack, PublishError, Publisher, in_process},
 };
 
 const SHORT: Duration = Duration::from_millis(150);
+const HOUR: Duration = Duration::from_secs(3_600);
 
 fn checkpoint(position: i64) -> Checkpoint {
     Checkpoint {
@@ -78,6 +90,171 @@ pub(super) async fn a_checkpoint_of_an_older_epoch_is_refused<DB: Storage>(pool:
     assert_eq!(open().await, checkpoint(6));
     assert!(save(&second, 7).await);
     assert_eq!(open().await, checkpoint(7));
+}
+
+pub(super) async fn a_late_checkpoint_of_a_holder_that_has_it_again_is_refused<DB: Storage>(
+    pool: Pool<DB>,
+) {
+    open(&pool).await;
+    let key = ShardKey::new("r", 1, 0);
+    let (one, two) = (Uuid::now_v7(), Uuid::now_v7());
+    let acquire = async |holder| {
+        let lease = DB::acquire(&pool, &key.lease_name(), holder, LEASE).await.expect("acquire");
+        lease.expect("it is free")
+    };
+    let first = acquire(one).await;
+    DB::release(&pool, &first).await.expect("release");
+    let second = acquire(two).await;
+    DB::release(&pool, &second).await.expect("release");
+    let third = acquire(one).await;
+    assert!(third.epoch > second.epoch && second.epoch > first.epoch);
+    assert!(save(&pool, &third, checkpoint(9)).await);
+    for late in [&first, &second] {
+        assert!(!save(&pool, late, checkpoint(5)).await, "{late:?}");
+        let row = DB::shard(&pool, &key).await.expect("read").expect("it is there");
+        assert_eq!(row.checkpoint, checkpoint(9), "{late:?}");
+
+        // Nor does it say why the shard stands, or give the lease away.
+        let found =
+            FoundProblem { kind: "backoff", text: "late", age: Duration::ZERO, known: false };
+        DB::note_problem(&pool, &key, late, Some(&found)).await.expect("nothing is noted");
+        let row = DB::shard(&pool, &key).await.expect("read").expect("it is there");
+        assert_eq!(row.problem, None, "{late:?}");
+        DB::release(&pool, late).await.expect("nothing is released");
+        let taken = DB::acquire(&pool, &key.lease_name(), two, LEASE).await.expect("acquire");
+        assert_eq!(taken, None, "{late:?}");
+    }
+    assert!(save(&pool, &third, checkpoint(10)).await);
+}
+
+pub(super) async fn who_has_lost_the_lease_seals_nothing<DB: Storage>(pool: Pool<DB>) {
+    if DB::LABEL == "SQLite" {
+        // It has nothing to seal.
+        return;
+    }
+    let (one, two) = (Uuid::now_v7(), Uuid::now_v7());
+    let acquire = async |name: &str, holder| {
+        let lease = DB::acquire(&pool, name, holder, LEASE).await.expect("acquire");
+        lease.expect("it is free")
+    };
+    let seal = async |lease: &Lease| DB::seal(&pool, lease, 10).await.expect("seal").count;
+    // Of the same holder and epoch, and for something else.
+    acquire("sealed", one).await;
+    let first = acquire("seal", one).await;
+    DB::release(&pool, &first).await.expect("release");
+    commit(&pool, &[message("in", "a", 1)]).await;
+    assert_eq!(seal(&first).await, 0, "it was given back");
+    let second = acquire("seal", two).await;
+    let forged = Lease { holder: one, ..second.clone() };
+    assert_eq!([seal(&first).await, seal(&forged).await], [0, 0], "it is another's");
+    assert_eq!(DB::unsealed(&pool).await.expect("look"), 1);
+    assert_eq!(seal(&second).await, 1);
+    DB::release(&pool, &second).await.expect("release");
+    let third = acquire("seal", one).await;
+    commit(&pool, &[message("in", "a", 2)]).await;
+    assert_eq!([seal(&first).await, seal(&second).await], [0, 0], "their epochs are over");
+    assert_eq!(DB::unsealed(&pool).await.expect("look"), 1);
+    assert_eq!(seal(&third).await, 1);
+    assert_eq!(DB::head(&pool).await.expect("head"), Position(2));
+}
+
+pub(super) async fn a_relay_that_stops_leaves_no_lease_behind<DB: Storage>(pool: Pool<DB>) {
+    let lease = sealer(&pool).await;
+    commit(&pool, &[message("in", "a", 1)]).await;
+    whole_log(&pool, &lease).await;
+    DB::release(&pool, &lease).await.expect("release");
+    let consumer = consumer(&pool, |_| Behaviour::Done).build().expect("a consumer");
+    let relay = relay_with(&pool, Direct(consumer), |options| {
+        options.lease = LEASE;
+        // It is looked once what can be trimmed, and the end of the log is noted meanwhile.
+        options.retention.every = LEASE;
+    })
+    .await;
+    eventually("it has sent the message, and looked what can be trimmed", async || {
+        let noted = DB::aged(&pool, Duration::ZERO).await.ok()?;
+        let sent = relay.status().first()?.position;
+        (noted >= Position(1) && sent >= Position(1)).then_some(())
+    })
+    .await;
+    let (other, route) = (Uuid::now_v7(), ShardKey::new("r", 1, 0).lease_name());
+    let names = ["seal", "delayed", "retain", &route];
+    for name in names {
+        let taken = DB::acquire(&pool, name, other, SHORT).await.expect("acquire");
+        assert_eq!(taken, None, "{name} is the relay's");
+    }
+    relay.stop().await;
+    for name in names {
+        let taken = DB::acquire(&pool, name, other, LEASE).await.expect("acquire");
+        assert!(taken.is_some(), "{name} was not given back");
+    }
+    let members = DB::announce(&pool, other, &["r".to_owned()], LEASE).await.expect("announce");
+    assert_eq!(members, [("r".to_owned(), other)], "nor is it one of those that share the work");
+}
+
+/// Counts what is published, also what only asks.
+struct Counting<DB: Storage>(Direct<DB>, Arc<AtomicUsize>);
+
+#[async_trait]
+impl<DB: Storage> Publisher for Counting<DB> {
+    async fn publish(&self, batch: &Batch) -> Result<Ack, PublishError> {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        self.0.publish(batch).await
+    }
+}
+
+pub(super) async fn a_sender_whose_lease_cannot_be_renewed_stops<DB: Storage>(pool: Pool<DB>) {
+    let published = Arc::new(AtomicUsize::new(0));
+    let consumer = consumer(&pool, |_| Behaviour::Done).build().expect("a consumer");
+    let counting = Counting(Direct(consumer), Arc::clone(&published));
+    let relay = relay_with(&pool, counting, |options| {
+        options.lease = Duration::from_millis(600);
+        // Only a sender that begins has something to say.
+        (options.ask_every, options.progress_every) = (HOUR, HOUR);
+        options.retention.enabled = false;
+    })
+    .await;
+    commit(&pool, &[message("in", "a", 1)]).await;
+    let sent = async || {
+        let head = DB::head(&pool).await.ok()?;
+        let lags = DB::route_lags(&pool).await.ok()?;
+        // The effect is in the log, too.
+        let idle = relay.status().first()?.state == RouteState::Idle;
+        (idle && head >= Position(2) && lags.first()?.position == head).then_some(())
+    };
+    eventually("all is sent", sent).await;
+    // It locks every lease, unless it meets a renewal half way.
+    let tx = eventually("the leases are locked", async || {
+        let mut tx = begin(&pool).await.ok()?;
+        DB::begin_incarnation(&mut tx, Position(2), &[]).await.ok()?;
+        Some(tx)
+    })
+    .await;
+    eventually("its leases are not renewed", async || {
+        let problems = relay.problems();
+        problems.iter().any(|problem| problem.starts_with("leases are not renewed")).then_some(())
+    })
+    .await;
+    let before = published.load(Ordering::Relaxed);
+    // A server that ends what rests has done so already.
+    drop(tx.rollback().await);
+    // The one that went on would have nothing to ask.
+    eventually("another sender begins", async || {
+        (published.load(Ordering::Relaxed) > before).then_some(())
+    })
+    .await;
+    commit(&pool, &[message("in", "a", 2)]).await;
+    eventually("it goes on", async || {
+        let head = DB::head(&pool).await.ok()?;
+        (head >= Position(4)).then_some(())
+    })
+    .await;
+    relay.stop().await;
+    // A renewal that the database was asked for meanwhile may have come after that.
+    let lease = eventually("the lease to seal is free", async || {
+        DB::acquire(&pool, "seal", Uuid::nil(), LEASE).await.ok()?
+    })
+    .await;
+    assert_eq!(effects(&pool, &lease).await, [effect("a", 1), effect("a", 2)]);
 }
 
 pub(super) async fn a_route_keeps_its_stream<DB: Storage>(pool: Pool<DB>) {

@@ -9,8 +9,38 @@ use crate::{
     Error, Message, Storage, begin, enqueue,
     message::{Limits, Position},
     outbox::enqueue_all,
-    storage::PageLimit,
+    storage::{Awaited, LogRow, PageLimit},
 };
+
+fn numbers(rows: &[LogRow]) -> Vec<i64> {
+    rows.iter().map(|row| number(&row.message)).collect()
+}
+
+/// Whether a relay that rests finds that there is something to seal.
+async fn finds_some<DB: Storage>(pool: &Pool<DB>) -> bool {
+    let awaited = Awaited { log: true, ..Awaited::default() };
+    DB::pulse(pool, &awaited).await.expect("the pulse").unsealed
+}
+
+/// The log is read the same in pages of any size, from any place, and by position. It is short.
+async fn reads_alike<DB: Storage>(pool: &Pool<DB>, rows: &[LogRow]) {
+    let (one, few, bytes) = (
+        PageLimit { rows: 1, ..PAGE },
+        PageLimit { rows: 100, ..PAGE },
+        PageLimit { bytes: 1, ..PAGE },
+    );
+    for page in [one, PageLimit { rows: 2, ..PAGE }, few, bytes] {
+        assert_eq!(read_all(pool, page).await, rows, "{page:?}");
+    }
+    for (row, rest) in rows.iter().zip(1..).map(|(row, n)| (row, &rows[n..])) {
+        let found = DB::locate(pool, row.cursor.position).await.expect("locate");
+        assert_eq!(found, row.cursor);
+        for page in [few, PAGE] {
+            let read = DB::read(pool, row.cursor, page).await.expect("read");
+            assert_eq!(read, rest, "{page:?} after {:?}", row.cursor);
+        }
+    }
+}
 
 pub(super) async fn messages_of_a_rolled_back_transaction_are_not_in_the_log<DB: Storage>(
     pool: Pool<DB>,
@@ -21,7 +51,7 @@ pub(super) async fn messages_of_a_rolled_back_transaction_are_not_in_the_log<DB:
     tx.rollback().await.expect("roll back");
     commit(&pool, &[message("in", "k", 2)]).await;
     let rows = whole_log(&pool, &lease).await;
-    assert_eq!(rows.iter().map(|row| number(&row.message)).collect::<Vec<_>>(), [2]);
+    assert_eq!(numbers(&rows), [2]);
     assert_eq!(rows[0].cursor.position, Position(1));
 }
 
@@ -74,11 +104,15 @@ pub(super) async fn a_page_is_cut_at_its_bytes_and_never_empty<DB: Storage>(pool
         (0..10).map(|_| Message::new("in", "text/plain", vec![b'x'; 1_000])).collect();
     commit(&pool, &sent).await;
     assert_eq!(whole_log(&pool, &lease).await.len(), 10);
+    let all = read_all(&pool, PAGE).await;
     for (bytes, first) in [(1, 1), (1_000, 1), (2_500, 2), (10_000, 10)] {
-        let page = PageLimit { rows: 100, bytes };
-        let rows = DB::read(&pool, Default::default(), page).await.expect("read");
-        assert_eq!(rows.len(), first, "{bytes} bytes");
-        assert_eq!(read_all(&pool, page).await.len(), 10);
+        // So few rows that they are read at once with where they stand, and more than that.
+        for rows in [100, 1_000] {
+            let page = PageLimit { rows, bytes };
+            let rows = DB::read(&pool, Default::default(), page).await.expect("read");
+            assert_eq!(rows.len(), first, "{page:?}");
+            assert_eq!(read_all(&pool, page).await, all, "{page:?}");
+        }
     }
 }
 
@@ -103,7 +137,65 @@ pub(super) async fn bad_messages_are_refused_and_the_transaction_goes_on<DB: Sto
     enqueue(&mut tx, &message("in", "k", 9)).await.expect("enqueue").committed();
     tx.commit().await.expect("commit");
     let rows = whole_log(&pool, &lease).await;
-    assert_eq!(rows.iter().map(|row| number(&row.message)).collect::<Vec<_>>(), [9]);
+    assert_eq!(numbers(&rows), [9]);
+}
+
+pub(super) async fn a_transaction_that_no_snapshot_has_listed_is_sealed<DB: Storage>(
+    pool: Pool<DB>,
+) {
+    if DB::LABEL == "SQLite" {
+        // It has one writer.
+        return;
+    }
+    let (lease, mut log) = (sealer(&pool).await, Vec::new());
+    let seal = async || DB::seal(&pool, &lease, 10).await.expect("seal").count;
+    // So many seals list it after that one, before it commits.
+    for listed in 0..3 {
+        let at = log.len() as i64;
+        // It gets its id first, and has nothing in the log yet.
+        let mut first = begin(&pool).await.expect("begin");
+        DB::park(&mut first, "c", "/suite", &format!("k{listed}"), None).await.expect("park");
+        let mut second = begin(&pool).await.expect("begin");
+        enqueue(&mut second, &message("in", "b", at)).await.expect("enqueue").committed();
+        enqueue(&mut first, &message("in", "a", at + 1)).await.expect("enqueue").committed();
+        first.commit().await.expect("commit");
+        log.push(at + 1);
+        // Where nobody else is on the server, the open one's id is higher than all that have ended:
+        // this seal does not list it as running.
+        assert_eq!(seal().await, 1);
+        for n in at + 2..at + 2 + listed {
+            commit(&pool, &[message("in", "a", n)]).await;
+            assert_eq!(seal().await, 1);
+            log.push(n);
+        }
+        second.commit().await.expect("commit");
+        assert_eq!(numbers(&read_all(&pool, PAGE).await), log, "what is sealed stays as it is");
+        assert_eq!((DB::unsealed(&pool).await.expect("look"), finds_some(&pool).await), (1, true));
+        log.push(at);
+        assert_eq!(numbers(&whole_log(&pool, &lease).await), log, "{listed}");
+    }
+    reads_alike(&pool, &read_all(&pool, PAGE).await).await;
+}
+
+pub(super) async fn a_transaction_that_stays_open_over_many_seals_is_sealed<DB: Storage>(
+    pool: Pool<DB>,
+) {
+    if DB::LABEL == "SQLite" {
+        return;
+    }
+    let lease = sealer(&pool).await;
+    let mut open = begin(&pool).await.expect("begin");
+    enqueue(&mut open, &message("in", "a", 0)).await.expect("enqueue").committed();
+    for n in 1..=4 {
+        commit(&pool, &[message("in", "b", n)]).await;
+        assert_eq!(DB::seal(&pool, &lease, 10).await.expect("seal").count, 1, "{n}");
+    }
+    enqueue(&mut open, &message("in", "a", 5)).await.expect("enqueue").committed();
+    open.commit().await.expect("commit");
+    assert_eq!((DB::unsealed(&pool).await.expect("look"), finds_some(&pool).await), (2, true));
+    let rows = whole_log(&pool, &lease).await;
+    assert_eq!(numbers(&rows), [1, 2, 3, 4, 0, 5]);
+    reads_alike(&pool, &rows).await;
 }
 
 pub(super) async fn concurrent_writers_lose_nothing_and_keep_their_keys_order<DB: Storage>(

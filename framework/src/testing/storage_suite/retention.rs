@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Nothing is kept that every route has sent.
-fn nothing_more() -> Retention {
+pub(super) fn nothing_more() -> Retention {
     Retention { keep_for: Duration::ZERO, ..Retention::default() }
 }
 
@@ -203,8 +203,23 @@ pub(super) async fn a_quiet_shard_goes_on_where_its_last_message_is_gone<DB: Sto
     assert!(last.position > Position::START);
     first.stop().await;
     trim(&pool, &nothing_more(), false).await.expect("trim");
+    let before = DB::trimmed(&pool).await.expect("trimmed").position;
+    assert!(before > last.position, "{before} {last:?}");
+
+    // Trimmed again while it is quiet, what is known of its last message stays.
+    let second = relay(&pool, &targets, untouched()).await;
+    for n in 30..40 {
+        commit(&pool, &[message("in", "a", n)]).await;
+    }
+    all_sent(&pool).await;
+    second.stop().await;
+    trim(&pool, &nothing_more(), false).await.expect("trim");
     let kept = DB::trimmed(&pool).await.expect("trimmed").position;
-    assert!(kept > last.position, "{kept} {last:?}");
+    assert_eq!((kept, kept > before), (DB::head(&pool).await.expect("head"), true));
+    let anchors = DB::anchors(&pool).await.expect("anchors");
+    let of = |stream: &str| anchors.iter().find(|anchor| anchor.stream == stream);
+    assert_eq!(of("q").map(|anchor| anchor.last), Some(last));
+    assert_eq!(of("s").map(|anchor| anchor.last), Some(busy.reached().1));
 
     let again = relay(&pool, &targets, untouched()).await;
     commit(&pool, &[message("quiet", "k", 2)]).await;
