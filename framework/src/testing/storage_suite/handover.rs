@@ -15,7 +15,7 @@ use crate::{
     transport::{Outcome, Receive},
 };
 
-/// What follows `through` of `all`, as the second version of the stream.
+/// The messages of `all` past `through`, as the second version of the stream sends them.
 fn second(all: &Batch, through: Position) -> Batch {
     let origin = Arc::new(Origin { version: 2, ..Origin::clone(&all.origin) });
     let old = all.messages.partition_point(|message| message.position <= through);

@@ -1,4 +1,4 @@
-//! What is kept for one consumer, source, stream, version, shard or key is that one's alone.
+//! The rows of one consumer, source, stream, version, shard or key are that one's alone.
 
 use std::{sync::Arc, time::Duration};
 
@@ -60,7 +60,7 @@ pub(super) async fn what_is_ahead_belongs_to_one_shard_of_one_consumer<DB: Stora
         let own = own.expect("it is there");
         assert_eq!((own.row, own.waiting), (row_of(n), i64::from(n > 10)), "{n}");
     }
-    // What is removed there, or forgotten, is there alone.
+    // Removing and forgetting in the first place touches no other.
     for forget in [false, true] {
         let mut tx = begin(&pool).await.expect("begin");
         let origin = &first.origin;
@@ -136,7 +136,7 @@ pub(super) async fn what_is_held_belongs_to_one_key_of_one_consumer<DB: Storage>
     };
     assert_eq!((due("c").await, due("other").await), (of("c"), of("other")));
 
-    // What is taken there, or freed, is there alone.
+    // Taking and freeing the first key touches no other.
     let mut rest = of("c");
     rest.retain(|key| *key != ("/suite".to_owned(), "k".to_owned()));
     let mut tx = begin(&pool).await.expect("begin");

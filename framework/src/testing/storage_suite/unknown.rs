@@ -160,7 +160,7 @@ pub(super) async fn many_held_at_once_do_not_pass_the_bound<DB: Storage>(pool: P
         assert_eq!(ack.watermark, all.messages[count - 1].position);
         assert_eq!(held("c").await, count);
     }
-    // Those that fail themselves count as well, and what others hold does not.
+    // Messages that fail themselves count as well, and ones of other consumers do not.
     let behave = |message: &Envelope| match number(message) {
         6.. => Behaviour::Fail,
         _ => Behaviour::Done,

@@ -109,7 +109,7 @@ pub(super) async fn a_duplicate_batch_has_no_effect_and_a_gap_is_answered<DB: St
     let lease = sealer(&pool).await;
     let consumer = consumer(&pool, |_| Behaviour::Done).build().expect("a consumer");
     let all = sent(&pool, &lease, &[("a", 1), ("a", 2), ("b", 3)]).await;
-    // Whoever reads the log has seen that nothing follows.
+    // The log was read further, and nothing followed.
     let all = Batch { through: Position(all.through.0 + 5), ..all };
     let gap = receive(&consumer, &tail(&all, 1)).await;
     assert_eq!((gap.outcome, gap.watermark), (Outcome::Gap, Position::START));
