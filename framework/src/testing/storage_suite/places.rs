@@ -145,6 +145,7 @@ pub(super) async fn what_is_held_belongs_to_one_key_of_one_consumer<DB: Storage>
     assert_eq!((due("c").await, due("other").await), (rest.clone(), of("other")));
     let mut tx = begin(&pool).await.expect("begin");
     DB::unpark(&mut tx, "c", "/suite", "k").await.expect("unpark");
+    assert!(!DB::lock_parked(&mut tx, "c", "/suite", "k").await.expect("lock"), "it is free");
     for (consumer, source, keys) in
         [("c", "/suite", vec!["l"]), ("c", "/far", vec!["k"]), ("other", "/suite", vec!["k"])]
     {
