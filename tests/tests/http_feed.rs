@@ -1,10 +1,15 @@
 //! Pulling: a consumer reads the source's feed over HTTP. Nothing is lost or twice, readers see
 //! what their token may read, and a place that is not in the log is refused.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
+use async_trait::async_trait;
 use axum::Router;
-use reqwest::{Response, StatusCode};
+use reqwest::{RequestBuilder, Response, StatusCode};
 use sqlx::{MySql, Pool, Postgres, Sqlite};
 use syncline::{
     Message, RelayHandle, Stream, begin, enqueue,
@@ -13,7 +18,7 @@ use syncline::{
     message::{Batch, Position, decode_batch},
     relay::{Retention, trim},
     transport::{
-        Subscriber,
+        Feed, FeedError, FeedPage, FeedRequest, Subscriber,
         http_feed::{
             CLOSED, DIVERGED, FeedServer, FeedSubscriber, PullState, Reader, TRIMMED, Token,
         },
@@ -25,7 +30,7 @@ use syncline_tests::{
     relays::{check, eventually, noting, start, write},
     servers::{mariadb_database, postgres_database, sqlite_database},
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 const TOKEN: &str = "synf_reads-everything-0123456789";
@@ -426,4 +431,144 @@ async fn a_feed_whose_connections_died_goes_on_with_new_ones_on_mariadb() {
     if let (Some(a), Some(b)) = (mariadb_database().await, mariadb_database().await) {
         a_feed_goes_on::<MySql>([a, b]).await;
     }
+}
+
+/// A feed that answers when it may, and has nothing.
+struct Slow {
+    asked: Mutex<Vec<FeedRequest>>,
+    begun: Semaphore,
+    may: Semaphore,
+}
+
+#[async_trait]
+impl Feed for Slow {
+    async fn page(&self, request: FeedRequest) -> Result<FeedPage, FeedError> {
+        let FeedRequest { stream, version, shard, .. } = request.clone();
+        self.asked.lock().expect("no panic").push(request);
+        self.begun.add_permits(1);
+        self.may.acquire().await.expect("it is open").forget();
+        Err(FeedError::Unknown { stream, version, shard })
+    }
+}
+
+/// A server of a [`Slow`] feed: one token reads the streams `s` and `t`, the other one `s`.
+struct Slowly {
+    feed: Arc<Slow>,
+    address: SocketAddr,
+    served: tokio::task::JoinHandle<()>,
+}
+
+/// Longer than a slow machine needs, and than a request that waits in vain takes.
+const AMPLE: Duration = Duration::from_secs(20);
+
+impl Slowly {
+    async fn serve(limits: impl FnOnce(FeedServer) -> FeedServer) -> Self {
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let (asked, begun, may) = (Mutex::default(), Semaphore::new(0), Semaphore::new(0));
+        let feed = Arc::new(Slow { asked, begun, may });
+        let reader = |token: &str, stream: &str| {
+            let token = Token::parse(token).expect("a token");
+            Reader::new(&token, stream, ["counter.*"]).expect("a reader")
+        };
+        let server = FeedServer::new(feed.clone())
+            .reader(reader(TOKEN, "s"))
+            .reader(reader(TOKEN, "t"))
+            .reader(reader(NARROW, "s"));
+        let router = limits(server).router();
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("listens");
+        let address = listener.local_addr().expect("an address");
+        let served = tokio::spawn(async { axum::serve(listener, router).await.expect("serves") });
+        Self { feed, address, served }
+    }
+
+    fn request(&self, token: &str, what: &str) -> RequestBuilder {
+        let url = format!("http://{}/{what}", self.address);
+        reqwest::Client::new().get(url).bearer_auth(token).timeout(AMPLE)
+    }
+
+    /// Begins a request, which waits for its answer.
+    async fn begin(&self, token: &str, what: &str) -> tokio::task::JoinHandle<StatusCode> {
+        let request = self.request(token, what);
+        let waiting =
+            tokio::spawn(async move { request.send().await.expect("an answer").status() });
+        timeout(AMPLE, self.feed.begun.acquire())
+            .await
+            .expect("it is served")
+            .expect("open")
+            .forget();
+        waiting
+    }
+
+    async fn refused(&self, token: &str, what: &str) -> (u16, Option<String>) {
+        let answer = self.request(token, what).send().await.expect("an answer at once");
+        assert_eq!(answer.headers()["cache-control"], "no-store", "{what}");
+        let after = answer.headers().get("retry-after");
+        let after = after.map(|after| after.to_str().expect("a number").to_owned());
+        (answer.status().as_u16(), after)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_asks_too_much_at_once_is_told_so() {
+    let later = |status| (status, Some("1".to_owned()));
+    let slowly = Slowly::serve(|server| server.max_concurrency(3, 1)).await;
+    // Requests that are refused take nobody's place.
+    for (token, what, status) in [
+        ("synf_unknown-unknown-unknown-12", "s/0", 401),
+        (TOKEN, "u/0", 403),
+        (NARROW, "t/0", 403),
+        (TOKEN, "s/0?after=-1", 400),
+        (TOKEN, "s/0?after=3&last=5", 400),
+        (TOKEN, "s/0?lastid=0199c0de-0000-7000-8000-000000000001", 400),
+    ] {
+        assert_eq!(slowly.refused(token, what).await, (status, None), "{what}");
+    }
+    let twice = slowly.request(TOKEN, "s/0").bearer_auth(TOKEN).send().await.expect("an answer");
+    assert_eq!(twice.status(), StatusCode::UNAUTHORIZED);
+
+    let first = slowly.begin(TOKEN, "s/0").await;
+    for what in ["s/0", "t/0"] {
+        assert_eq!(slowly.refused(TOKEN, what).await, later(429), "{what}");
+    }
+    // The other token's reader hangs up, and comes again.
+    slowly.begin(NARROW, "s/0").await.abort();
+    eventually("its place is free again", async || {
+        let request = slowly.request(NARROW, "s/0");
+        let waiting = tokio::spawn(async move { request.send().await.expect("an answer") });
+        let begun = async { slowly.feed.begun.acquire().await.expect("open").forget() };
+        tokio::select! {
+            () = begun => Some(()),
+            answer = waiting => {
+                assert_eq!(answer.expect("no panic").status(), StatusCode::TOO_MANY_REQUESTS);
+                None
+            }
+        }
+    })
+    .await;
+    slowly.feed.may.add_permits(9);
+    assert_eq!(first.await.expect("no panic"), StatusCode::NOT_FOUND);
+    assert_eq!(slowly.refused(TOKEN, "t/0").await, (404, None), "its place is free again");
+    slowly.served.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_feed_that_serves_as_many_as_it_may_says_so_and_bounds_what_is_asked() {
+    let slowly = Slowly::serve(|server| {
+        server.max_concurrency(2, 2).max_wait(Duration::from_secs(2)).max_page(7, 1 << 10)
+    })
+    .await;
+    let greedy = slowly.begin(TOKEN, "s/0?wait=3600&messages=9999").await;
+    let modest = slowly.begin(TOKEN, "t/0?wait=1&messages=3&topics=counter.a,counter.b").await;
+    assert_eq!(slowly.refused(NARROW, "s/0").await, (503, Some("1".to_owned())));
+    assert_eq!(slowly.refused(TOKEN, "s/0").await.0, 429, "its own limit comes first");
+    slowly.feed.may.add_permits(2);
+    for waiting in [greedy, modest] {
+        assert_eq!(waiting.await.expect("no panic"), StatusCode::NOT_FOUND);
+    }
+    let asked = slowly.feed.asked.lock().expect("no panic").clone();
+    let bounds: Vec<_> = asked.iter().map(|a| (a.wait.as_secs(), a.most.messages)).collect();
+    assert_eq!(bounds, [(2, 7), (1, 3)]);
+    let topics: Vec<_> = asked.iter().map(|a| (a.allowed.len(), a.wanted.len())).collect();
+    assert_eq!(topics, [(1, 0), (1, 2)]);
+    slowly.served.abort();
 }

@@ -87,8 +87,11 @@ async fn foreign_events_are_applied_once_and_only_in_their_own_name() {
     let batch = encode_batch(&batch.next(1)).expect("encodes");
     let batch =
         Request::signed(&batch, SECRET, 0).set(SOURCE_HEADER, "/pay").set(STREAM_HEADER, "foreign");
+    let [wrong, short] = good.nearly_signed();
     let refused = [
         (tampered, 401),
+        (wrong, 401),
+        (short, 401),
         (good.clone().without("webhook-signature"), 401),
         (foreign(STRUCTURED, &four, OLD_SECRET), 401),
         (foreign(STRUCTURED, &event("/ours", "evt 4", 4), SECRET), 403),

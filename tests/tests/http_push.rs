@@ -58,6 +58,9 @@ async fn unsigned_forged_and_tampered_pushes_get_401_and_apply_nothing() {
     );
     expect(&target.post(&good.clone().set(TIMESTAMP_HEADER, "soon")).await, 401, TIMESTAMP_HEADER);
     expect(&target.post(&good.clone().set(SIGNATURE_HEADER, "v1,AAAA")).await, 401, "none of");
+    for nearly in good.nearly_signed() {
+        expect(&target.post(&nearly).await, 401, "none of");
+    }
     expect(
         &target.post(&good.clone().set(SIGNATURE_HEADER, "v2,AAAA")).await,
         401,

@@ -11,10 +11,11 @@ use crate::{Result, Storage};
 const PAUSE: Duration = Duration::from_secs(300);
 const CHUNK: i64 = 1_000;
 
-/// Forgets ids of foreign messages, and steps of sagas that this consumer took part in.
+/// Forgets ids of foreign messages, and steps of sagas that this consumer took part in: at once, so
+/// that a service which is started anew more often than the pause is long forgets as well.
 pub(super) async fn run<DB: Storage>(consumer: Arc<Inner<DB>>, stop: CancellationToken) {
     let Inner { name, pool, foreign_retention, barriers, .. } = &*consumer;
-    while stop.run_until_cancelled(tokio::time::sleep(PAUSE)).await.is_some() {
+    loop {
         let seen = || async {
             let pool = pool.now();
             pool.limit(DB::purge_seen(&pool, name, *foreign_retention, CHUNK)).await
@@ -26,6 +27,9 @@ pub(super) async fn run<DB: Storage>(consumer: Arc<Inner<DB>>, stop: Cancellatio
                 pool.limit(DB::purge_barriers(&pool, retention, CHUNK)).await
             };
             report(name, "steps of sagas", all(&stop, steps).await);
+        }
+        if stop.run_until_cancelled(tokio::time::sleep(PAUSE)).await.is_none() {
+            return;
         }
     }
 }

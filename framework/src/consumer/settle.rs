@@ -6,7 +6,7 @@ use std::{collections::HashSet, time::Duration};
 use sqlx::Transaction;
 
 use super::{
-    Inner, OnDead,
+    Inner, OnDead, RetryPolicy,
     apply::Part,
     compensation::rejection,
     stop::{Failure, Stop},
@@ -29,6 +29,14 @@ pub(super) struct NextTry {
     pub(super) after: Option<Duration>,
     pub(super) dead: bool,
     pub(super) error: String,
+}
+
+impl RetryPolicy {
+    /// The pause after the try number `attempts` (from 1).
+    fn pause(&self, attempts: i32) -> Duration {
+        let doubled = 2_u32.saturating_pow(attempts.saturating_sub(1).max(0).unsigned_abs());
+        self.base.saturating_mul(doubled).min(self.max)
+    }
 }
 
 impl<DB: Storage> Inner<DB> {
@@ -121,11 +129,7 @@ impl<DB: Storage> Inner<DB> {
         let (reason, pause) = match failure {
             Failure::Unknown(_) => (HeldReason::Unknown, UNKNOWN),
             Failure::Retry(after) => (HeldReason::Retry, *after),
-            _ => {
-                let doubled = 2_u32.saturating_pow(attempts.saturating_sub(1).unsigned_abs());
-                let pause = self.retry.base.saturating_mul(doubled);
-                (HeldReason::Failed, pause.min(self.retry.max))
-            }
+            _ => (HeldReason::Failed, self.retry.pause(attempts)),
         };
         let after = match (dead, self.on_dead) {
             (false, _) => Some(pause),
@@ -133,5 +137,29 @@ impl<DB: Storage> Inner<DB> {
             (true, OnDead::Skip) => Some(Duration::ZERO),
         };
         NextTry { reason, after, dead, error: cap::text(&failure.to_string()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pause_between_tries_doubles_and_never_exceeds_its_maximum() {
+        let (base, max) = (Duration::from_secs(1), Duration::from_secs(300));
+        let retry = RetryPolicy { max_attempts: i32::MAX, base, max };
+        let pauses: Vec<_> = (1..=11).map(|attempts| retry.pause(attempts).as_secs()).collect();
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
+        for attempts in [12, 32, 33, 34, 1_000, i32::MAX] {
+            assert_eq!(retry.pause(attempts), max, "{attempts} tries");
+        }
+        // A count that no try has made.
+        for attempts in [0, -1, i32::MIN] {
+            assert_eq!(retry.pause(attempts), base, "{attempts} tries");
+        }
+        let hasty = RetryPolicy { base: max * 2, ..retry };
+        assert_eq!(hasty.pause(1), max);
+        let patient = RetryPolicy { base: Duration::MAX, max: Duration::MAX, ..retry };
+        assert_eq!(patient.pause(9), Duration::MAX);
     }
 }

@@ -17,12 +17,15 @@ mod barrier;
 mod flow;
 mod foreign;
 mod gaps;
+mod handover;
 mod held;
+mod incarnation;
 mod lanes;
 mod leases;
 mod log;
 mod members;
 mod participant;
+mod places;
 mod pulse;
 mod reapply;
 mod retention;
@@ -31,6 +34,7 @@ mod shards;
 mod source;
 mod support;
 mod trim;
+mod tries;
 mod unknown;
 mod way;
 
@@ -98,25 +102,41 @@ where
         held::held_messages_of_a_key_come_in_order_and_leave_one_by_one,
         held::a_due_key_is_taken_by_one,
         held::a_dead_letter_is_revived_once,
+        held::a_try_is_counted_and_what_is_unknown_is_no_try,
+        held::of_two_dead_letters_one_is_dropped,
+        held::who_frees_a_key_is_waited_for,
+        places::what_is_ahead_belongs_to_one_shard_of_one_consumer,
+        places::what_is_held_belongs_to_one_key_of_one_consumer,
+        tries::a_failed_key_rests_for_the_longest_pause_at_most,
+        tries::a_rejection_at_a_later_try_is_told_once_and_frees_the_key,
         gaps::early_messages_are_held_and_applied_in_order,
         gaps::held_early_messages_outlive_the_process,
+        gaps::held_messages_are_applied_up_to_the_next_gap,
+        gaps::where_the_logs_differ_nothing_is_held,
         gaps::what_is_held_early_is_bounded,
         gaps::what_is_missing_is_fetched_from_the_feed,
+        gaps::a_page_of_another_stream_is_refused,
         gaps::a_loss_that_only_progress_shows_is_fetched,
         gaps::two_processes_of_one_consumer_apply_once_and_in_order,
         lanes::lanes_apply_once_and_keep_the_order_of_a_key,
         lanes::lanes_wait_for_the_batch_before,
         lanes::unordered_batches_are_applied_once_in_any_order,
         lanes::an_unordered_consumer_says_what_is_missing,
+        lanes::an_unordered_consumer_far_ahead_pauses,
         lanes::an_unordered_consumer_does_not_forget_what_it_skipped,
         lanes::what_failed_holds_up_no_other_without_an_order,
         lanes::a_message_past_the_watermark_is_noted_once,
+        incarnation::what_a_source_has_lost_is_applied_as_it_is_now,
+        incarnation::what_a_lost_incarnation_had_ahead_is_not_taken_for_applied,
+        handover::a_new_version_waits_for_the_old_one_and_applies_nothing_again,
         foreign::a_foreign_message_is_applied_once_by_its_id,
         foreign::a_foreign_message_that_fails_parks_its_key,
         foreign::foreign_ids_are_forgotten_in_time,
+        foreign::a_running_consumer_forgets_ids_by_its_retention,
         unknown::what_nobody_handles_waits_for_a_consumer_that_does,
         unknown::what_is_unknown_can_be_given_up,
         unknown::the_stream_pauses_when_too_much_is_held,
+        unknown::many_held_at_once_do_not_pass_the_bound,
         unknown::an_edited_message_is_applied_as_edited,
         reapply::a_running_consumer_applies_again_from_a_position,
         reapply::lanes_apply_again_from_a_position,
@@ -136,6 +156,7 @@ where
         trim::keys_and_compensations_are_forgotten_in_time,
         barrier::a_steps_claim_waits_for_the_one_before_it,
         barrier::steps_are_forgotten_in_time_and_not_before_their_deadline,
+        barrier::a_running_participant_forgets_steps_by_its_retention,
         participant::each_command_has_one_effect_and_one_answer,
         participant::what_is_confirmed_cannot_be_cancelled,
         participant::a_technical_failure_leaves_no_trace_and_is_answered,

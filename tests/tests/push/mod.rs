@@ -117,6 +117,17 @@ impl Request {
         self
     }
 
+    /// With a signature that is wrong in its last byte alone, and with one that is cut short.
+    pub(crate) fn nearly_signed(&self) -> [Self; 2] {
+        let signature = self.headers.iter().find(|(name, _)| *name == SIGNATURE_HEADER);
+        let signature = &signature.expect("it is signed").1;
+        let (rest, last) = signature.split_at(signature.len() - 2);
+        let wrong = format!("{rest}{}", if last == "A=" { "Q=" } else { "A=" });
+        // Forty characters hold the first thirty bytes.
+        [wrong, signature[.."v1,".len() + 40].to_owned()]
+            .map(|wrong| self.clone().set(SIGNATURE_HEADER, wrong))
+    }
+
     pub(crate) fn without(mut self, name: &str) -> Self {
         self.headers.retain(|(present, _)| *present != name);
         self

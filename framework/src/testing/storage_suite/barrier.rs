@@ -6,6 +6,7 @@ use chrono::TimeDelta;
 use sqlx::Pool;
 use uuid::Uuid;
 
+use super::{participant::participant, support::Behaviour, way::consumer};
 use crate::{
     Storage, begin,
     storage::{BarrierKey, BarrierRow},
@@ -68,4 +69,25 @@ pub(super) async fn steps_are_forgotten_in_time_and_not_before_their_deadline<DB
     assert_eq!([purge(old).await, purge(old).await, purge(old).await], [3, 1, 0]);
     assert_eq!(claim(&pool, key("a")).await.record, "");
     assert_eq!(claim(&pool, key("d")).await.record, "1", "its action may still come");
+}
+
+pub(super) async fn a_running_participant_forgets_steps_by_its_retention<DB: Storage>(
+    pool: Pool<DB>,
+) {
+    let key = BarrierKey { source: "/suite", saga: Uuid::now_v7(), step: "s" };
+    let mut tx = begin(&pool).await.expect("begin");
+    DB::claim_barrier(&mut tx, key).await.expect("claim");
+    DB::record_barrier(&mut tx, key, "1", false, None).await.expect("record");
+    tx.commit().await.expect("commit");
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let short = Duration::from_millis(1);
+    let none = consumer(&pool, |_| Behaviour::Done).barrier_retention(short);
+    let patient = participant(&pool).barrier_retention(Duration::from_secs(3_600));
+    let hasty = participant(&pool).barrier_retention(short);
+    // A start looks for what is old, and a stop waits for that.
+    for (consumer, left) in [(none, "1"), (patient, "1"), (hasty, "")] {
+        let consumer = consumer.build().expect("a consumer");
+        consumer.start().await.expect("starts").stop().await;
+        assert_eq!(claim(&pool, key).await.record, left);
+    }
 }

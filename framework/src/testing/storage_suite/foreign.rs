@@ -78,6 +78,27 @@ pub(super) async fn a_foreign_message_that_fails_parks_its_key<DB: Storage>(pool
     assert_eq!(rest, [effect("a", 2), effect("a", 4), effect("a", 6)]);
 }
 
+pub(super) async fn a_running_consumer_forgets_ids_by_its_retention<DB: Storage>(pool: Pool<DB>) {
+    let build = |retention| {
+        let consumer = consumer(&pool, |_| Behaviour::Done).foreign_retention(retention);
+        consumer.build().expect("a consumer")
+    };
+    let (patient, hasty) = (build(Duration::from_secs(3_600)), build(Duration::from_millis(1)));
+    patient.receive_foreign("/pay", vec![foreign("evt 1", "a", 1)]).await.expect("taken in");
+    let is_forgotten = async || {
+        let mut tx = begin(&pool).await.expect("begin");
+        let new = DB::mark_seen(&mut tx, "c", "/pay", "evt 1").await.expect("mark");
+        tx.rollback().await.expect("roll back");
+        new
+    };
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    // A start looks for what is old, and a stop waits for that.
+    patient.start().await.expect("starts").stop().await;
+    assert!(!is_forgotten().await, "it is young");
+    hasty.start().await.expect("starts").stop().await;
+    assert!(is_forgotten().await);
+}
+
 pub(super) async fn foreign_ids_are_forgotten_in_time<DB: Storage>(pool: Pool<DB>) {
     let mut tx = begin(&pool).await.expect("begin");
     for n in 0..5 {

@@ -1,16 +1,20 @@
 //! Messages that come before the ones they follow, or not at all.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use sqlx::Pool;
+use uuid::Uuid;
 
 use super::{
     support::{Behaviour, batch, commit, effects, eventually, message, sealer, tail, whole_log},
     way::{consumer, effect, receive, sent},
 };
 use crate::{
-    Consumer, OnGap, Storage,
+    Consumer, Envelope, OnGap, Storage,
     message::{Batch, Link, Origin, Position},
     transport::{FetchMissing, Outcome},
 };
@@ -63,6 +67,56 @@ pub(super) async fn early_messages_are_held_and_applied_in_order<DB: Storage>(po
     }
     running.stop().await;
     assert_eq!(effects(&pool, &lease).await, all_effects());
+}
+
+pub(super) async fn held_messages_are_applied_up_to_the_next_gap<DB: Storage>(pool: Pool<DB>) {
+    let lease = sealer(&pool).await;
+    let consumer = consumer(&pool, |_| Behaviour::Done).hold_early(100, 1 << 20);
+    let consumer = consumer.build().expect("a consumer");
+    let all = sent(&pool, &lease, &NUMBERS).await;
+    receive(&consumer, &cut(&all, 0, 1)).await;
+    // The second and the fourth are missing.
+    let mut early = cut(&all, 2, 6);
+    early.messages.remove(1);
+    let ack = receive(&consumer, &early).await;
+    assert_eq!((ack.outcome, ack.last), (Outcome::Complete, all.messages[0].link()));
+    let running = consumer.start().await.expect("starts");
+    receive(&consumer, &cut(&all, 1, 2)).await;
+    let applied = async || {
+        let row = DB::inbox(&pool, "c", &all.origin).await.expect("inbox")?;
+        (row.last.position >= all.messages[2].position).then_some(())
+    };
+    eventually("what follows is applied", applied).await;
+    assert_eq!(effects(&pool, &lease).await, all_effects()[..3]);
+    let next = async || {
+        let gaps = consumer.gaps();
+        gaps.iter().any(|gap| gap.missing == all.messages[3].link()).then_some(())
+    };
+    eventually("the next gap is known", next).await;
+    receive(&consumer, &cut(&all, 3, 4)).await;
+    nothing_ahead(&pool, &consumer).await;
+    running.stop().await;
+    assert_eq!(effects(&pool, &lease).await, all_effects());
+}
+
+pub(super) async fn where_the_logs_differ_nothing_is_held<DB: Storage>(pool: Pool<DB>) {
+    let lease = sealer(&pool).await;
+    let consumer = consumer(&pool, |_| Behaviour::Done).hold_early(100, 1 << 20);
+    let consumer = consumer.build().expect("a consumer");
+    let all = sent(&pool, &lease, &NUMBERS[..4]).await;
+    receive(&consumer, &cut(&all, 0, 2)).await;
+    let here = all.messages[1].link();
+    // Another message stood where ours is, or somewhere before it.
+    for position in [here.position, all.messages[0].position] {
+        let mut differs = cut(&all, 2, 4);
+        differs.messages[0].prev = Link { position, id: Uuid::max() };
+        let ack = receive(&consumer, &differs).await;
+        assert_eq!((ack.outcome, ack.last), (Outcome::Gap, here), "{position}");
+        assert!(DB::ahead(&pool, None).await.expect("ahead").is_empty());
+        assert!(consumer.gaps().is_empty());
+    }
+    assert_eq!(receive(&consumer, &cut(&all, 2, 4)).await.last, all.last);
+    assert_eq!(effects(&pool, &lease).await, all_effects()[..4]);
 }
 
 pub(super) async fn held_early_messages_outlive_the_process<DB: Storage>(pool: Pool<DB>) {
@@ -131,6 +185,78 @@ pub(super) async fn what_is_missing_is_fetched_from_the_feed<DB: Storage>(pool: 
     nothing_ahead(&pool, &consumer).await;
     assert_eq!(effects(&pool, &lease).await, all_effects());
     running.stop().await;
+}
+
+/// A feed that answers with one page, whatever it is asked for, and what it has answered with.
+#[derive(Clone)]
+struct Page(Arc<Mutex<(Batch, Vec<Origin>)>>);
+
+impl Page {
+    fn set(&self, page: &Batch) {
+        self.0.lock().expect("no panic").0 = page.clone();
+    }
+
+    fn was_given(&self, page: &Batch) -> bool {
+        self.0.lock().expect("no panic").1.contains(&page.origin)
+    }
+}
+
+#[async_trait]
+impl FetchMissing for Page {
+    async fn fetch(
+        &self,
+        _origin: &Origin,
+        _watermark: Position,
+        _last: Link,
+    ) -> Result<Batch, Box<dyn std::error::Error + Send + Sync>> {
+        let mut state = self.0.lock().expect("no panic");
+        let page = state.0.clone();
+        state.1.push(Origin::clone(&page.origin));
+        Ok(page)
+    }
+}
+
+pub(super) async fn a_page_of_another_stream_is_refused<DB: Storage>(pool: Pool<DB>) {
+    let lease = sealer(&pool).await;
+    let all = sent(&pool, &lease, &NUMBERS).await;
+    let changes: [fn(&mut Origin); 5] = [
+        |origin| origin.source = "/other".into(),
+        |origin| origin.stream = "t".into(),
+        |origin| origin.version = 2,
+        |origin| origin.shard = 1,
+        |origin| origin.incarnation = Uuid::max(),
+    ];
+    let foreign = changes.map(|change| {
+        let mut origin = Origin::clone(&all.origin);
+        change(&mut origin);
+        let origin = Arc::new(origin);
+        let of = |message: &Envelope| Envelope { origin: Arc::clone(&origin), ..message.clone() };
+        let messages = all.messages.iter().map(of).collect();
+        Batch { origin: Arc::clone(&origin), messages, ..all.clone() }
+    });
+    let feed = Page(Arc::new(Mutex::new((all.clone(), Vec::new()))));
+    let consumer = consumer(&pool, |_| Behaviour::Done).repair_from("/suite", feed.clone());
+    let consumer = consumer.build().expect("a consumer");
+    // The transport has lost the first five.
+    receive(&consumer, &tail(&all, 5)).await;
+    let before = DB::inboxes(&pool, None).await.expect("inboxes");
+    for page in &foreign {
+        feed.set(page);
+        // A start asks for a page, and a stop waits for what becomes of it.
+        let running = consumer.start().await.expect("starts");
+        let given = async || feed.was_given(page).then_some(());
+        eventually("the page is fetched", given).await;
+        running.stop().await;
+        assert!(effects(&pool, &lease).await.is_empty(), "{:?}", page.origin);
+        let now = DB::inboxes(&pool, None).await.expect("inboxes");
+        assert_eq!(now, before, "{:?}", page.origin);
+        assert_eq!(consumer.gaps().len(), 1);
+    }
+    feed.set(&all);
+    let running = consumer.start().await.expect("starts");
+    nothing_ahead(&pool, &consumer).await;
+    running.stop().await;
+    assert_eq!(effects(&pool, &lease).await, all_effects());
 }
 
 pub(super) async fn a_loss_that_only_progress_shows_is_fetched<DB: Storage>(pool: Pool<DB>) {

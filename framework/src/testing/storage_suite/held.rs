@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
-use sqlx::Pool;
+use sqlx::{Pool, Transaction};
 
 use super::support::{batch, commit, message, sealer, whole_log};
 use crate::{
     Envelope, Storage, begin,
+    held::drop_dead,
     message::{Position, decode_envelope},
     storage::{DueKey, HeldReason, Holding},
 };
 
+const HOUR: Duration = Duration::from_secs(3_600);
 const FAILED: Holding<'static> =
     Holding { reason: HeldReason::Failed, error: Some("e"), dead: false };
 
@@ -94,7 +96,99 @@ pub(super) async fn a_dead_letter_is_revived_once<DB: Storage>(pool: Pool<DB>) {
         DB::due_keys(&pool, "c", Duration::ZERO, 9).await.expect("due").is_empty(),
         "a dead key rests"
     );
+    let [first, second] = [held[0].id, held[1].id];
+    let pages = [(0, 1, first), (first, 9, second)];
+    for (after, limit, id) in pages {
+        let page = DB::held(&pool, true, after, limit).await.expect("list");
+        assert_eq!(page.iter().map(|h| h.id).collect::<Vec<_>>(), [id]);
+    }
+    let mut tx = begin(&pool).await.expect("begin");
+    assert!(!DB::revive(&mut tx, second).await.expect("revive"), "it is not dead");
+    tx.rollback().await.expect("roll back");
     assert!(crate::held::redrive(&pool, held[0].id).await.expect("redrive"));
+    let now = DB::held(&pool, true, 0, 1).await.expect("list");
+    assert_eq!((now[0].dead, now[0].attempts), (false, 0), "its attempts count from nought");
     assert!(!crate::held::redrive(&pool, held[0].id).await.expect("redrive"), "it lives");
     assert_eq!(DB::due_keys(&pool, "c", Duration::ZERO, 9).await.expect("due").len(), 1);
+}
+
+pub(super) async fn a_try_is_counted_and_what_is_unknown_is_no_try<DB: Storage>(pool: Pool<DB>) {
+    let sent = three(&pool).await;
+    let mut tx = begin(&pool).await.expect("begin");
+    DB::park(&mut tx, "c", "/suite", "k", Some(HOUR)).await.expect("park");
+    for message in &sent {
+        DB::hold(&mut tx, "c", "k", message, FAILED).await.expect("hold");
+    }
+    let held = async |tx: &mut Transaction<'static, DB>| {
+        let mut held = DB::held_of_key(tx, "c", "/suite", "k", true, 9).await.expect("held");
+        for other in held.drain(1..) {
+            let text = other.error.as_deref();
+            assert_eq!(
+                (&*other.reason, other.attempts, text, other.dead),
+                ("failed", 1, Some("e"), false)
+            );
+        }
+        held.remove(0)
+    };
+    let id = held(&mut tx).await.id;
+    DB::mark_unknown(&mut tx, id, "nobody").await.expect("note");
+    let now = held(&mut tx).await;
+    assert_eq!((&*now.reason, now.attempts, now.error.as_deref()), ("unknown", 1, Some("nobody")));
+    for (attempts, error, dead) in [(2, "again", false), (3, "for good", true)] {
+        DB::tried(&mut tx, id, error, dead).await.expect("count");
+        let now = held(&mut tx).await;
+        let found = (&*now.reason, now.attempts, now.error.as_deref(), now.dead);
+        assert_eq!(found, ("failed", attempts, Some(error), dead));
+    }
+    tx.commit().await.expect("commit");
+    assert!(DB::unknown_keys(&pool, "c").await.expect("keys").is_empty());
+}
+
+pub(super) async fn of_two_dead_letters_one_is_dropped<DB: Storage>(pool: Pool<DB>) {
+    let sent = three(&pool).await;
+    let behind = Holding { reason: HeldReason::Behind, error: None, dead: false };
+    let dead = Holding { dead: true, ..FAILED };
+    // One key rests until an operator comes; the other one has a timer all the same.
+    for (key, timer) in [("k", None), ("l", Some(HOUR))] {
+        let mut tx = begin(&pool).await.expect("begin");
+        DB::park(&mut tx, "c", "/suite", key, timer).await.expect("park");
+        for (message, holding) in sent.iter().zip([dead, dead, behind]) {
+            DB::hold(&mut tx, "c", key, message, holding).await.expect("hold");
+        }
+        let held = DB::held_of_key(&mut tx, "c", "/suite", key, true, 9).await.expect("held");
+        tx.commit().await.expect("commit");
+        let due = async || {
+            let due = DB::due_keys(&pool, "c", HOUR * 9, 9).await.expect("due");
+            due.into_iter().find(|due| due.key == key).map(|due| due.due_in)
+        };
+        assert!(drop_dead(&pool, held[0].id).await.expect("drop"));
+        let left = due().await;
+        assert_eq!(left.is_some(), timer.is_some(), "{left:?}");
+        assert!(left.is_none_or(|left| left > HOUR / 2), "its timer is as it was: {left:?}");
+        let mut tx = begin(&pool).await.expect("begin");
+        assert!(DB::lock_parked(&mut tx, "c", "/suite", key).await.expect("lock"), "it is blocked");
+        tx.rollback().await.expect("roll back");
+        assert!(drop_dead(&pool, held[1].id).await.expect("drop"));
+        assert_eq!(due().await, Some(Duration::ZERO), "what is behind them goes on");
+        assert!(!drop_dead(&pool, held[2].id).await.expect("it is no dead letter"));
+    }
+}
+
+pub(super) async fn who_frees_a_key_is_waited_for<DB: Storage>(pool: Pool<DB>) {
+    if DB::LABEL == "SQLite" {
+        return; // It has one writer.
+    }
+    let mut tx = begin(&pool).await.expect("begin");
+    DB::park(&mut tx, "c", "/suite", "k", None).await.expect("park");
+    tx.commit().await.expect("commit");
+    let mut first = begin(&pool).await.expect("begin");
+    DB::unpark(&mut first, "c", "/suite", "k").await.expect("unpark");
+    let other = pool.clone();
+    let second = tokio::spawn(async move {
+        let mut tx = begin(&other).await.expect("begin");
+        DB::lock_parked(&mut tx, "c", "/suite", "k").await.expect("lock")
+    });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    first.commit().await.expect("commit");
+    assert!(!second.await.expect("no panic"), "what is held behind a free key is never tried");
 }

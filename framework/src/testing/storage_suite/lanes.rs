@@ -23,7 +23,7 @@ use crate::{
 
 const KEYS: [&str; 5] = ["a", "b", "c", "d", "e"];
 
-async fn many<DB: Storage>(pool: &Pool<DB>, count: usize) -> Batch {
+pub(super) async fn many<DB: Storage>(pool: &Pool<DB>, count: usize) -> Batch {
     let lease = sealer(pool).await;
     let messages: Vec<_> =
         (0..count).map(|n| message("in", KEYS[n % KEYS.len()], n as i64)).collect();
@@ -113,7 +113,7 @@ pub(super) async fn unordered_batches_are_applied_once_in_any_order<DB: Storage>
 
 pub(super) async fn an_unordered_consumer_says_what_is_missing<DB: Storage>(pool: Pool<DB>) {
     let all = many(&pool, 20).await;
-    let unordered = consumer(&pool, |_| Behaviour::Done).unordered();
+    let unordered = consumer(&pool, |_| Behaviour::Done).unordered().max_held(10);
     let unordered = unordered.build().expect("a consumer");
     receive(&unordered, &cut(&all, 0, 5)).await;
     let ack = receive(&unordered, &cut(&all, 10, 20)).await;
@@ -126,6 +126,20 @@ pub(super) async fn an_unordered_consumer_says_what_is_missing<DB: Storage>(pool
     assert_eq!(receive(&unordered, &cut(&all, 5, 10)).await.last, all.last);
     assert!(unordered.gaps().is_empty());
     check(&pool, 20, false).await;
+}
+
+pub(super) async fn an_unordered_consumer_far_ahead_pauses<DB: Storage>(pool: Pool<DB>) {
+    let all = many(&pool, 4).await;
+    let unordered = consumer(&pool, |_| Behaviour::Done).unordered().max_held(1);
+    let unordered = unordered.build().expect("a consumer");
+    receive(&unordered, &cut(&all, 0, 1)).await;
+    // Two are ahead of the missing one.
+    let ack = receive(&unordered, &cut(&all, 2, 4)).await;
+    assert!(matches!(ack.outcome, Outcome::Paused { .. }), "{ack:?}");
+    assert_eq!((ack.last, unordered.gaps().len()), (all.messages[0].link(), 1));
+    let ack = receive(&unordered, &cut(&all, 1, 2)).await;
+    assert_eq!((ack.outcome, ack.last), (Outcome::Complete, all.last));
+    check(&pool, 4, false).await;
 }
 
 pub(super) async fn an_unordered_consumer_does_not_forget_what_it_skipped<DB: Storage>(
@@ -183,6 +197,10 @@ pub(super) async fn a_message_past_the_watermark_is_noted_once<DB: Storage>(pool
     let links: Vec<_> = rows.iter().map(|row| (row.prev, row.link)).collect();
     assert_eq!(links, [(one.link(), two.link()), (two.link(), three.link())]);
     assert_eq!(rows.iter().map(|row| row.envelope.is_some()).collect::<Vec<_>>(), [false, true]);
+    for (after, limit, expected) in [(Position::START, 1, two), (two.position, 9, three)] {
+        let rows = DB::next_ahead(&mut tx, "c", &all.origin, after, limit).await.expect("next");
+        assert_eq!(rows.iter().map(|row| row.link).collect::<Vec<_>>(), [expected.link()]);
+    }
     assert!(DB::claim_ahead(&mut tx, "c", three).await.expect("claim"));
     assert!(!DB::claim_ahead(&mut tx, "c", three).await.expect("claim"), "it is applied now");
     let first = InboxRow {

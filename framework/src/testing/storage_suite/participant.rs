@@ -82,7 +82,7 @@ impl<DB: Storage> TccHandler<DB> for Counted {
     }
 }
 
-fn participant<DB: Storage>(pool: &Pool<DB>) -> ConsumerBuilder<DB> {
+pub(super) fn participant<DB: Storage>(pool: &Pool<DB>) -> ConsumerBuilder<DB> {
     Consumer::builder("c", pool.clone()).participant("in", tcc(Counted)).retry(super::way::FAST)
 }
 

@@ -1,17 +1,20 @@
 //! What processes ask again and again while they have nothing to do.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::Pool;
 use uuid::Uuid;
 
 use super::{
-    support::{Behaviour, Direct, LEASE, PAGE, eventually, message, number, read_all, sealer},
+    support::{
+        Behaviour, Direct, LEASE, PAGE, commit, eventually, message, number, read_all, sealer,
+    },
     way::{consumer, relay_with},
 };
 use crate::{
     Storage, begin,
     message::{Due, Position},
+    relay::RouteState,
     storage::{Awaited, Beating, Found, ShardKey},
 };
 
@@ -100,12 +103,42 @@ async fn applied<DB: Storage>(pool: &Pool<DB>) -> Vec<i64> {
 
 pub(super) async fn a_delayed_message_of_this_process_needs_no_poll<DB: Storage>(pool: Pool<DB>) {
     let consumer = consumer(&pool, |_| Behaviour::Done).build().expect("a consumer");
-    let relay = relay_with(&pool, Direct(consumer), |options| options.idle = HOUR).await;
-    // The mover has looked, and would look again in an hour.
-    tokio::time::sleep(SHORT).await;
-    super::support::commit(&pool, &[message("in", "k", 1).delay(SHORT)]).await;
-    let come = async || (applied(&pool).await == [1]).then_some(());
-    eventually("it is applied", come).await;
+    // Of the first one the mover learns from the database, when it starts.
+    let mut tx = begin(&pool).await.expect("begin");
+    DB::delay(&mut tx, &message("in", "k", 1), Due::After(SHORT * 2)).await.expect("delay");
+    tx.commit().await.expect("commit");
+    // It would look again in an hour, and a renewal of its leases would in a hundred seconds.
+    let relay = relay_with(&pool, Direct(consumer), |options| {
+        (options.idle, options.lease) = (HOUR, Duration::from_secs(300));
+    })
+    .await;
+    let idle = async || (relay.status()[0].state == RouteState::Idle).then_some(());
+    eventually("it rests", idle).await;
+    let is_far = || message("in", "k", 0).delay(HOUR);
+    let come = async |n: i64| {
+        let come = async || (applied(&pool).await.last() == Some(&n)).then_some(());
+        let come = eventually("it is applied", come);
+        tokio::time::timeout(Duration::from_secs(20), come).await.expect("on time");
+    };
+    // One that is due later puts none off, whether it is set before or after.
+    commit(&pool, &[is_far()]).await;
+    come(1).await;
+    let mut n = 1;
+    for far_after in [true, false] {
+        loop {
+            n += 1;
+            let began = Instant::now();
+            commit(&pool, &[message("in", "k", n).delay(SHORT)]).await;
+            // One that is committed too late is found by a later look: the next one brings it.
+            if began.elapsed() < SHORT {
+                break;
+            }
+        }
+        if far_after {
+            commit(&pool, &[is_far()]).await;
+        }
+        come(n).await;
+    }
     relay.stop().await;
 }
 

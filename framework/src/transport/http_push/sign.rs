@@ -281,6 +281,42 @@ mod tests {
     }
 
     #[test]
+    fn a_signature_that_is_wrong_in_any_one_byte_is_refused() {
+        let (secrets, id, timestamp, body) = ([secret(1)], "msg_1", "1700000000", b"[1,2]");
+        let good = secrets[0].sign(id, 1_700_000_000, body);
+        let tag = BASE64.decode(&good[3..]).expect("base64");
+        let signed = |tag: &[u8]| headers(id, timestamp, &format!("v1,{}", BASE64.encode(tag)));
+        assert!(tag.len() == 32 && accepted(&signed(&tag), &secrets, body));
+        for at in 0..tag.len() {
+            for bit in 0..8 {
+                let mut wrong = tag.clone();
+                wrong[at] ^= 1 << bit;
+                assert!(!accepted(&signed(&wrong), &secrets, body), "byte {at}, bit {bit}");
+            }
+            assert!(!accepted(&signed(&tag[..at]), &secrets, body), "its first {at} bytes");
+            assert!(!accepted(&signed(&tag[at + 1..]), &secrets, body), "without the first ones");
+        }
+        assert!(!accepted(&signed(&[&tag[..], &[0]].concat()), &secrets, body), "one byte more");
+        // Each byte of what is signed counts as well.
+        let others = |text: &str| -> Vec<String> {
+            let other = |at: usize| {
+                let byte = (text.as_bytes()[at] ^ 1) as char;
+                format!("{}{byte}{}", &text[..at], &text[at + 1..])
+            };
+            (0..text.len()).map(other).collect()
+        };
+        for other in others(id) {
+            assert!(!accepted(&headers(&other, timestamp, &good), &secrets, body), "{other}");
+        }
+        for other in others(timestamp) {
+            assert!(!accepted(&headers(id, &other, &good), &secrets, body), "{other}");
+        }
+        for other in others("[1,2]") {
+            assert!(!accepted(&signed(&tag), &secrets, other.as_bytes()), "{other}");
+        }
+    }
+
+    #[test]
     fn headers_that_could_be_read_in_two_ways_are_refused() {
         let secret = secret(1);
         let signature = secret.sign("a.17", 18, b"[1]");
