@@ -405,9 +405,12 @@ fn any_order_of_events_ends_with_all_applied_or_all_compensated() {
     hold("saga-states.md", &taken.drawn());
 }
 
+/// An instance: a step, its phase, the plan, and the state.
+type Row = (&'static str, Phase, Plan, State);
+
 /// The instances that the table shows: a step of each role in each phase, the others as they can
 /// be then.
-fn instances() -> Vec<(&'static str, Phase, Plan, State)> {
+fn instances() -> Vec<Row> {
     let plans = plans();
     let rows = [
         ("credit", &plans[0]),
@@ -484,6 +487,77 @@ fn events(step: &str) -> Vec<(&'static str, Event)> {
         ("skip", Event::Skipped { step: step.clone(), reason: "why".into() }),
         ("resolve", Event::Resolved { reason: "why".into() }),
     ]
+}
+
+/// Checks that `event` changes an instance if it is `expected` to, and nothing of it otherwise.
+fn changes(expected: bool, (step, phase, plan, state): &Row, event: &Event) {
+    let decision = decide(plan, state, event).expect("it fits");
+    assert_eq!(decision.ignored().is_none(), expected, "{step} is {phase:?}: {event:?}");
+    if !expected {
+        assert_eq!(decision.state, *state, "{step} is {phase:?}: {event:?}");
+        assert_eq!(decision.effects.len(), 1, "{step} is {phase:?}: {event:?}");
+    }
+}
+
+#[test]
+fn only_a_step_that_has_failed_can_be_skipped_or_retried() {
+    for row in instances() {
+        let (step, phase) = (row.0.to_owned(), row.1);
+        let failed = matches!(phase, Phase::Failed | Phase::UndoFailed);
+        let local = row.2.steps()[row.2.place(&step).expect("known")].local;
+        changes(failed, &row, &Event::Skipped { step: step.clone(), reason: "why".into() });
+        changes(failed, &row, &Event::Retried { step: step.clone() });
+        changes(phase.is_under_way() && !local, &row, &Event::Resent { step });
+    }
+}
+
+#[test]
+fn an_answer_is_taken_only_while_it_is_awaited() {
+    use Phase::{Acting, Barring, Failed, Resting, UndoFailed, UndoResting, Undoing};
+    for mut row in instances() {
+        let (step, phase) = (row.0.to_owned(), row.1);
+        if phase == Phase::Done {
+            row.3.steps.get_mut(&step).expect("known").output = Some(json!("first"));
+        }
+        for attempt in [1, 9] {
+            let answered = |answer| Event::Answered { step: step.clone(), attempt, answer };
+            let acts = matches!(phase, Acting | Resting | Barring);
+            // One that was given up after the pivot may be applied all the same.
+            let applied = answered(Answer::Applied(json!("other")));
+            changes(acts || phase == Failed, &row, &applied);
+            changes(acts, &row, &answered(Answer::Refused("no".into())));
+            changes(acts, &row, &answered(Answer::Barred));
+            // A failure is that of one attempt.
+            let failed = answered(Answer::Failed("away".into()));
+            changes(phase == Acting && attempt == 1, &row, &failed);
+            let undone = |answer| Event::UndoAnswered { step: step.clone(), attempt, answer };
+            let undoes = matches!(phase, Undoing | UndoResting | UndoFailed);
+            changes(undoes, &row, &undone(UndoAnswer::Undone));
+            let failed = undone(UndoAnswer::Failed("away".into()));
+            changes(phase == Undoing && attempt == 1, &row, &failed);
+        }
+        for answer in
+            [Answer::Applied(json!("other")), Answer::Refused("no".into()), Answer::Barred]
+        {
+            changes(phase == Barring, &row, &Event::BarAnswered { step: step.clone(), answer });
+        }
+        let answer = Answer::Failed("away".into());
+        changes(false, &row, &Event::BarAnswered { step: step.clone(), answer });
+    }
+}
+
+#[test]
+fn only_a_stuck_saga_is_resolved_and_only_before_its_pivot_is_one_taken_back() {
+    for row in instances() {
+        let (step, phase) = (row.0, row.1);
+        changes(row.3.status == Status::Stuck, &row, &Event::Resolved { reason: "why".into() });
+        let pivot = row.2.pivot().expect("each has one");
+        let passed = row.3.phase(&row.2.steps()[pivot].name) == Some(Phase::Done);
+        let asked = matches!(step, "approve" | "confirm") && phase == Phase::Barring;
+        let forth = !row.3.back && !passed && !asked;
+        changes(forth, &row, &Event::Cancelled { reason: "why".into() });
+        changes(forth, &row, &Event::Due(Timer::Saga));
+    }
 }
 
 fn table() -> String {
