@@ -230,6 +230,8 @@ pub(super) async fn what_is_confirmed_cannot_be_cancelled<DB: Storage>(pool: Poo
     send(&consumer, &confirm("t"), DONE).await;
     send(&consumer, &confirm("u"), DONE).await;
     send(&consumer, &command(saga, Ask::Compensate, 1), DONE).await;
+    let itself = Command { confirms: Some("v".to_owned()), ..confirm("v") };
+    send(&consumer, &itself, DONE).await;
     let told = &told(&pool).await[&saga];
     assert_eq!(told.effects, [1, 100]);
     let failed = |said: &Said, why: &str| match said {
@@ -242,6 +244,7 @@ pub(super) async fn what_is_confirmed_cannot_be_cancelled<DB: Storage>(pool: Poo
     assert_eq!(told.said[2], told.said[0], "`s` repeats its answer");
     failed(&told.said[4], "confirmed by step \"t\" already");
     failed(&told.said[5], "step \"t\" has confirmed it");
+    failed(&told.said[6], "cannot confirm itself");
 }
 
 pub(super) async fn a_technical_failure_leaves_no_trace_and_is_answered<DB: Storage>(
@@ -332,6 +335,24 @@ pub(super) async fn another_source_cannot_touch_a_saga<DB: Storage>(pool: Pool<D
     let replies = rows.iter().filter(|row| row.message.topic == REPLY);
     let replies: Vec<Reply> = replies.map(|row| row.message.decode().expect("a reply")).collect();
     assert_eq!((replies.len(), &replies[0].said), (1, &Said::Applied(applied())));
+    DB::release(&pool, &lease).await.expect("release");
+
+    // Nor is what was applied taken back for another one.
+    let other = Uuid::now_v7();
+    send(&consumer, &command(other, Ask::Apply, 1), DONE).await;
+    let forged =
+        command(other, Ask::Compensate, 1).address(Message::json("in", DONE).expect("JSON"));
+    deliver(&consumer, alone("/forger", [forged])).await;
+    send(&consumer, &command(other, Ask::Apply, 2), DONE).await;
+    let lease = sealer(&pool).await;
+    let rows = whole_log(&pool, &lease).await;
+    let replies = rows.iter().filter(|row| row.message.topic == REPLY);
+    let replies = replies.map(|row| row.message.decode::<Reply>().expect("a reply"));
+    let own: Vec<Said> = replies
+        .filter(|reply| reply.saga == other && reply.to == "/orders")
+        .map(|reply| reply.said)
+        .collect();
+    assert_eq!(own, [Said::Applied(applied()), Said::Applied(applied())]);
 }
 
 pub(super) async fn a_handler_serves_messages_without_a_saga<DB: Storage>(pool: Pool<DB>) {

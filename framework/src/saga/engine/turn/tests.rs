@@ -22,6 +22,8 @@ fn order() -> Saga<Sqlite> {
         .pivot()
         .deadline(Duration::from_secs(20))
         .add();
+    let tell = saga.remote::<_, Value>("tell", (), |_| Ok(Message::json("cmd.tell", &1)?));
+    tell.retriable().deadline(Duration::from_secs(10)).add();
     saga.build().expect("a sound definition")
 }
 
@@ -97,12 +99,52 @@ fn what_a_step_waited_for_is_cleared_when_it_is_done() {
     assert_eq!(timers(&changes.cleared), all[..2]);
     assert_eq!(timers(&changes.armed), [("deadline approve", Some(20_000))]);
 
-    // The end takes all of them.
     let row = SagaRow { state: changes.saves[0].state.clone(), ..row };
     let mut turn = Turn::new(&saga, &row, None);
     decided(&mut turn, [answered("approve", Answer::Applied(json!(1)))]);
     let changes = written(turn);
+    // Past the pivot the saga's own deadline is gone.
     let all = [("deadline approve", None), ("retry approve", None), ("saga", None)];
     assert_eq!(timers(&changes.cleared), all);
-    assert_eq!((changes.saves[0].status, changes.saves[0].ended), ("completed", true));
+    assert_eq!((changes.saves[0].status, changes.saves[0].ended), ("running", false));
+}
+
+#[test]
+fn the_end_takes_all_timers_away() {
+    let saga = order();
+    // The participant of the pivot does not say whether it is applied.
+    let mut state = State::new(&saga.plan);
+    state.status = Status::Stuck;
+    for (step, phase) in [("credit", Phase::Done), ("approve", Phase::Barring)] {
+        state.steps.get_mut(step).expect("known").phase = phase;
+    }
+    let row = row(serde_json::to_string(&state).expect("JSON"));
+    let mut turn = Turn::new(&saga, &row, None);
+    turn.is_due(&format!("{} retry approve", row.id.simple()));
+    decided(&mut turn, [Event::Resolved { reason: "by phone".to_owned() }]);
+    assert!(turn.due.is_empty(), "nothing is decided after the end");
+    let changes = written(turn);
+    let all = [("deadline approve", None), ("retry approve", None), ("saga", None)];
+    assert_eq!(timers(&changes.cleared), all);
+    assert_eq!((changes.saves[0].status, changes.saves[0].ended), ("resolved", true));
+}
+
+#[test]
+fn a_command_that_is_sent_again_waits_behind_no_other_and_one_after_the_pivot_has_no_end() {
+    let saga = order();
+    let row = new(&saga);
+    let mut turn = Turn::new(&saga, &row, None);
+    let silent = Event::Due(Timer::Retry("credit".to_owned()));
+    decided(&mut turn, [Event::Started, silent.clone(), silent]);
+    let keys: Vec<_> = turn.commands.iter().filter_map(|command| command.key.clone()).collect();
+    let first = format!("{}/credit/apply/1", row.id);
+    assert_eq!(keys, [first.clone(), format!("{first}/1"), format!("{first}/2")]);
+    let all = [("credit", Answer::Applied(json!(1))), ("approve", Answer::Applied(json!(1)))];
+    decided(&mut turn, all.map(|(step, answer)| answered(step, answer)));
+    let timed: Vec<_> =
+        turn.commands.iter().map(|c| c.headers.contains_key("saganotafter")).collect();
+    assert_eq!(timed, [true, true, true, true, false]);
+    // What is sent again asks for the same.
+    let asks: Vec<_> = turn.commands.iter().map(|c| c.headers["sagaask"].as_str()).collect();
+    assert_eq!(asks, ["apply"; 5]);
 }
