@@ -4,7 +4,7 @@
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc,
     },
     time::Duration,
@@ -191,6 +191,82 @@ async fn decides_several_at_once<DB: Kit>(url: String) {
 async fn an_engine_decides_in_several_transactions_at_once_on_postgres() {
     let Some(url) = postgres_database().await else { return };
     decides_several_at_once::<Postgres>(url).await;
+}
+
+/// What the first instance of all meets: a deadlock in its step, or at its commit.
+const DEADLOCK: &str = "DO $$ BEGIN RAISE EXCEPTION 'deadlock' USING ERRCODE = '40P01'; END $$";
+const AT_COMMIT: &str = "
+    CREATE TABLE once (n bigint);
+    CREATE FUNCTION meet() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN RAISE EXCEPTION 'deadlock' USING ERRCODE = '40P01'; END $$;
+    CREATE CONSTRAINT TRIGGER meet AFTER INSERT ON once DEFERRABLE INITIALLY DEFERRED
+        FOR EACH ROW EXECUTE FUNCTION meet()";
+
+/// The first instance meets a deadlock; how many of the steps of twelve others ran at once then.
+async fn most_after_a_deadlock(url: &str, trouble: &'static str) -> usize {
+    let pool = Postgres::connect(url, 8).await.expect("connect");
+    syncline::migrate(&pool).await.expect("migrate");
+    sqlx::raw_sql(AT_COMMIT).execute(&pool).await.expect("prepare");
+    let (first, met) = (AtomicBool::new(true), Arc::new(AtomicBool::new(false)));
+    let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let first = Arc::new(first);
+    let mut saga = SagaBuilder::<Postgres, i64>::new(SAGA, 1);
+    let (meets, counts, peak) = (Arc::clone(&met), Arc::clone(&running), Arc::clone(&most));
+    saga.local("note", (), move |tx, _| {
+        let (first, meets) = (Arc::clone(&first), Arc::clone(&meets));
+        let (running, most) = (Arc::clone(&counts), Arc::clone(&peak));
+        async move {
+            if first.swap(false, Ordering::SeqCst) {
+                meets.store(true, Ordering::SeqCst);
+                sqlx::raw_sql(trouble).execute(&mut **tx).await?;
+                return Ok(Outcome::Done(()));
+            }
+            let now = running.fetch_add(1, Ordering::SeqCst) + 1;
+            most.fetch_max(now, Ordering::SeqCst);
+            // Long enough for another one to be claimed meanwhile, if that were allowed.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            running.fetch_sub(1, Ordering::SeqCst);
+            Ok(Outcome::Done(()))
+        }
+        .boxed()
+    })
+    .pivot()
+    .add();
+    let saga = saga.build().expect("a sound definition");
+    let sagas = Sagas::builder("/one", pool.clone()).saga(saga).at_once(3).batch(1);
+    let sagas = sagas.build().expect("an engine");
+    let engine = sagas.run().await.expect("it starts");
+    let started = start(&pool, &sagas, 0).await;
+    let id = started.id;
+    started.committed();
+    // The transaction that met it is over, and the instance was decided in another one.
+    completed(&pool, id).await;
+    assert!(met.load(Ordering::SeqCst), "it met a deadlock");
+    let mut tx = begin(&pool).await.expect("begin");
+    let mut all = Vec::new();
+    for n in 1..=12 {
+        all.push(sagas.start(&mut tx, SAGA, &format!("{n}"), &n).await.expect("start"));
+    }
+    tx.commit().await.expect("commit");
+    for started in all {
+        let id = started.id;
+        started.committed();
+        completed(&pool, id).await;
+    }
+    engine.stop().await;
+    most.load(Ordering::SeqCst)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_deadlock_one_transaction_decides_at_a_time_on_postgres() {
+    let Some(url) = postgres_database().await else { return };
+    assert_eq!(most_after_a_deadlock(&url, DEADLOCK).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_deadlock_at_a_commit_one_transaction_decides_at_a_time_on_postgres() {
+    let Some(url) = postgres_database().await else { return };
+    assert_eq!(most_after_a_deadlock(&url, "INSERT INTO once VALUES (1)").await, 1);
 }
 
 /// One that would not find it by polling for an hour.

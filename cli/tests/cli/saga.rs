@@ -189,6 +189,11 @@ mod case {
         saga(format!("retry {back} --why so")).expect(1);
         saga(format!("retry {back} open")).expect(2);
         saga(format!("skip {forth} tell --why so")).expect(2);
+        let skip = saga(format!("skip {back} approve --why so --yes")).expect(1).stderr;
+        assert!(skip.contains("has not failed"), "{skip}");
+        // All of that was refused here: the engine was not asked.
+        let log = shown(url, back)["log"].clone();
+        assert!(log.as_array().unwrap().iter().all(|line| line["what"] != "operator"), "{log}");
         world.broken.store(false, Ordering::Relaxed);
         saga(format!("retry {back} open --why mended")).expect(0);
         until(url, back, "compensated").await;

@@ -209,3 +209,33 @@ impl Step {
         self
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_the_longest() {
+        let (base, longest) = (Duration::from_secs(1), Duration::from_secs(60));
+        let retry = Retry { attempts: 8, base, longest };
+        let seconds: Vec<u64> = (1..=8).map(|attempt| retry.pause(attempt).as_secs()).collect();
+        assert_eq!(seconds, [1, 2, 4, 8, 16, 32, 60, 60]);
+        for attempt in [0, 31, 32, 33, u32::MAX] {
+            assert!(retry.pause(attempt) <= longest, "{attempt}");
+        }
+        let odd = Retry { base: longest, longest: base, ..retry };
+        assert_eq!(odd.pause(1), base, "never longer than the longest");
+    }
+
+    #[test]
+    fn a_silence_doubles_up_to_ten_minutes_or_what_the_step_asks_for() {
+        let after = |silence, resent| {
+            let step = Step::remote("s").silence(Duration::from_secs(silence));
+            step.silence_after(resent).as_secs()
+        };
+        assert_eq!([after(30, 0), after(30, 1), after(30, 4), after(30, 5)], [30, 60, 480, 600]);
+        assert_eq!([after(3_600, 0), after(3_600, u32::MAX)], [3_600, 3_600]);
+        let none = Step::remote("s").silence(Duration::ZERO).silence_after(0);
+        assert_eq!(none, SHORTEST_SILENCE, "commands are not sent without end");
+    }
+}

@@ -1,6 +1,7 @@
 //! The invariants of ARCHITECTURE.md, held against the source tree.
 
 mod lexer;
+mod mutants;
 mod rules;
 #[cfg(test)]
 mod samples;
@@ -160,5 +161,17 @@ fn every_fault_names_tests_that_exist() {
         let text = fs::read_to_string(root().join(path)).unwrap_or_default();
         rules::has_function(&text, name)
     });
+    assert!(problems.is_empty(), "\n{}", problems.join("\n"));
+}
+
+#[test]
+fn every_deliberate_fault_can_be_put_in() {
+    let read = |path: &str| fs::read_to_string(root().join(path)).ok();
+    let programs: Vec<String> = ["tests/tests", "cli/tests"]
+        .into_iter()
+        .flat_map(|folder| files(folder, ".rs"))
+        .filter_map(|(path, _)| mutants::program(&path).map(str::to_owned))
+        .collect();
+    let problems = mutants::fit(&files("tests/mutants", ".toml"), &programs, read);
     assert!(problems.is_empty(), "\n{}", problems.join("\n"));
 }

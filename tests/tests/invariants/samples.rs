@@ -1,8 +1,11 @@
 //! Every rule finds a violation, and leaves what only looks like one.
 
-use crate::rules::{
-    faults_name_tests, has_function, holds_no_sql, imports_only_message, is_short, links,
-    migrations_match, never_names, never_panics, texts_name_their_characters,
+use crate::{
+    mutants,
+    rules::{
+        faults_name_tests, has_function, holds_no_sql, imports_only_message, is_short, links,
+        migrations_match, never_names, never_panics, texts_name_their_characters,
+    },
 };
 
 #[test]
@@ -137,4 +140,37 @@ fn a_fault_without_a_row_or_with_a_test_that_is_not_there_is_found() {
     one("| 1 | x | y | `z.rs::b` | all |", &[1]);
     one("| 1 | x | y | `a.rs::b` |", &[1]);
     one("| 1 | x | y | `a.rs::b` | all |", &[1, 2]);
+}
+
+#[test]
+fn a_deliberate_fault_that_fits_no_more_is_found() {
+    let programs = ["suite".to_owned()];
+    let fit = |rows: &str| {
+        let read = |path: &str| (path == "a.rs").then(|| "one two two".to_owned());
+        mutants::fit(&[("t.toml".to_owned(), rows.to_owned())], &programs, read)
+    };
+    let row = |name: &str, file: &str, old: &str, tests: &str| {
+        format!(
+            "[[mutant]]\nname = '{name}'\nfile = '{file}'\nold = '{old}'\nnew = 'x'\ntests = '{tests}'\n"
+        )
+    };
+    let good = row("a", "a.rs", "one", "binary(suite) and test(=x) or binary(/any.*/)");
+    assert!(fit(&good).is_empty(), "{:?}", fit(&good));
+    for bad in [
+        row("a", "a.rs", "two", "test(x)"),
+        row("a", "a.rs", "three", "test(x)"),
+        row("a", "b.rs", "one", "test(x)"),
+        row("a", "a.rs", "one", " "),
+        row("a", "a.rs", "one", "binary(=other)"),
+        row("a", "a.rs", "", "test(x)"),
+        row("a", "a.rs", "one", "test(x)") + "binaries = ['other']",
+        row("a", "a.rs", "one", "test(x)") + "equivalent = ''",
+        row("a", "a.rs", "one", "test(x)") + "unknown = 1",
+        format!("{good}{good}"),
+    ] {
+        assert_eq!(fit(&bad).len(), 1, "{bad}");
+    }
+    assert_eq!(mutants::program("tests/tests/suite.rs"), Some("suite"));
+    assert_eq!(mutants::program("cli/tests/cli/main.rs"), Some("cli"));
+    assert_eq!(mutants::program("cli/tests/cli/saga.rs"), None);
 }

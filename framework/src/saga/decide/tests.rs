@@ -405,9 +405,12 @@ fn any_order_of_events_ends_with_all_applied_or_all_compensated() {
     hold("saga-states.md", &taken.drawn());
 }
 
+/// An instance: a step, its phase, the plan, and the state.
+type Row = (&'static str, Phase, Plan, State);
+
 /// The instances that the table shows: a step of each role in each phase, the others as they can
 /// be then.
-fn instances() -> Vec<(&'static str, Phase, Plan, State)> {
+fn instances() -> Vec<Row> {
     let plans = plans();
     let rows = [
         ("credit", &plans[0]),
@@ -484,6 +487,236 @@ fn events(step: &str) -> Vec<(&'static str, Event)> {
         ("skip", Event::Skipped { step: step.clone(), reason: "why".into() }),
         ("resolve", Event::Resolved { reason: "why".into() }),
     ]
+}
+
+/// Checks that `event` changes an instance if it is `expected` to, and nothing of it otherwise.
+fn changes(expected: bool, (step, phase, plan, state): &Row, event: &Event) {
+    let decision = decide(plan, state, event).expect("it fits");
+    assert_eq!(decision.ignored().is_none(), expected, "{step} is {phase:?}: {event:?}");
+    if !expected {
+        assert_eq!(decision.state, *state, "{step} is {phase:?}: {event:?}");
+        assert_eq!(decision.effects.len(), 1, "{step} is {phase:?}: {event:?}");
+    }
+}
+
+#[test]
+fn only_a_step_that_has_failed_can_be_skipped_or_retried() {
+    for row in instances() {
+        let (step, phase) = (row.0.to_owned(), row.1);
+        let failed = matches!(phase, Phase::Failed | Phase::UndoFailed);
+        let local = row.2.steps()[row.2.place(&step).expect("known")].local;
+        changes(failed, &row, &Event::Skipped { step: step.clone(), reason: "why".into() });
+        changes(failed, &row, &Event::Retried { step: step.clone() });
+        changes(phase.is_under_way() && !local, &row, &Event::Resent { step });
+    }
+}
+
+#[test]
+fn an_answer_is_taken_only_while_it_is_awaited() {
+    use Phase::{Acting, Barring, Failed, Resting, UndoFailed, UndoResting, Undoing};
+    for mut row in instances() {
+        let (step, phase) = (row.0.to_owned(), row.1);
+        if phase == Phase::Done {
+            row.3.steps.get_mut(&step).expect("known").output = Some(json!("first"));
+        }
+        for attempt in [1, 9] {
+            let answered = |answer| Event::Answered { step: step.clone(), attempt, answer };
+            let acts = matches!(phase, Acting | Resting | Barring);
+            // One that was given up after the pivot may be applied all the same.
+            let applied = answered(Answer::Applied(json!("other")));
+            changes(acts || phase == Failed, &row, &applied);
+            changes(acts, &row, &answered(Answer::Refused("no".into())));
+            changes(acts, &row, &answered(Answer::Barred));
+            // A failure is that of one attempt.
+            let failed = answered(Answer::Failed("away".into()));
+            changes(phase == Acting && attempt == 1, &row, &failed);
+            let undone = |answer| Event::UndoAnswered { step: step.clone(), attempt, answer };
+            let undoes = matches!(phase, Undoing | UndoResting | UndoFailed);
+            changes(undoes, &row, &undone(UndoAnswer::Undone));
+            let failed = undone(UndoAnswer::Failed("away".into()));
+            changes(phase == Undoing && attempt == 1, &row, &failed);
+        }
+        for answer in
+            [Answer::Applied(json!("other")), Answer::Refused("no".into()), Answer::Barred]
+        {
+            changes(phase == Barring, &row, &Event::BarAnswered { step: step.clone(), answer });
+        }
+        let answer = Answer::Failed("away".into());
+        changes(false, &row, &Event::BarAnswered { step: step.clone(), answer });
+    }
+}
+
+#[test]
+fn only_a_stuck_saga_is_resolved_and_only_before_its_pivot_is_one_taken_back() {
+    for row in instances() {
+        let (step, phase) = (row.0, row.1);
+        changes(row.3.status == Status::Stuck, &row, &Event::Resolved { reason: "why".into() });
+        let pivot = row.2.pivot().expect("each has one");
+        let passed = row.3.phase(&row.2.steps()[pivot].name) == Some(Phase::Done);
+        let asked = matches!(step, "approve" | "confirm") && phase == Phase::Barring;
+        let forth = !row.3.back && !passed && !asked;
+        changes(forth, &row, &Event::Cancelled { reason: "why".into() });
+        changes(forth, &row, &Event::Due(Timer::Saga));
+    }
+}
+
+/// A step before the pivot, the pivot and one after it, all of other services.
+fn three() -> Plan {
+    let plan = Plan::builder("three", 1)
+        .step(Step::remote("credit").compensated().retry(RETRY))
+        .step(Step::remote("pay").pivot().retry(RETRY))
+        .step(Step::remote("tell").retriable().retry(RETRY));
+    plan.build().expect("a good plan")
+}
+
+/// What follows from the last of `events`, none of which is ignored.
+fn told(plan: &Plan, events: &[Event]) -> Decision {
+    let start = Decision { state: State::new(plan), effects: Vec::new() };
+    events.iter().fold(start, |before, event| {
+        let decision = decide(plan, &before.state, event).expect("it fits");
+        assert_eq!(decision.ignored(), None, "{event:?}");
+        decision
+    })
+}
+
+fn done(step: &str) -> Event {
+    Event::Answered { step: step.into(), attempt: 1, answer: Answer::Applied(json!(step)) }
+}
+
+fn failed(step: &str, attempt: u32) -> Event {
+    Event::Answered { step: step.into(), attempt, answer: Answer::Failed("away".into()) }
+}
+
+fn retry_due(step: &str) -> Event {
+    Event::Due(Timer::Retry(step.into()))
+}
+
+fn overdue(step: &str) -> Event {
+    Event::Due(Timer::Deadline(step.into()))
+}
+
+fn arms(decision: &Decision, timer: &Timer) -> Option<Duration> {
+    decision.effects.iter().find_map(|effect| match effect {
+        Effect::Arm { timer: armed, after } if armed == timer => Some(*after),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_step_is_tried_as_often_as_it_says_and_an_operators_retry_begins_anew() {
+    let plan = three();
+    let mut events = vec![Event::Started, done("credit"), done("pay"), failed("tell", 1)];
+    for (event, phase, status, attempts) in [
+        (None, Phase::Resting, Status::Running, 1),
+        (Some(retry_due("tell")), Phase::Acting, Status::Running, 2),
+        (Some(failed("tell", 2)), Phase::Failed, Status::Stuck, 2),
+        (Some(Event::Retried { step: "tell".into() }), Phase::Acting, Status::Running, 3),
+        (Some(failed("tell", 3)), Phase::Resting, Status::Running, 3),
+        (Some(retry_due("tell")), Phase::Acting, Status::Running, 4),
+        (Some(failed("tell", 4)), Phase::Failed, Status::Stuck, 4),
+    ] {
+        events.extend(event);
+        let decision = told(&plan, &events);
+        let own = &decision.state.steps["tell"];
+        let found = (own.phase, decision.state.status, own.attempts);
+        assert_eq!(found, (phase, status, attempts), "{events:#?}");
+        if phase == Phase::Resting {
+            let pause = arms(&decision, &Timer::Retry("tell".into()));
+            assert_eq!(pause, Some(Duration::from_secs(1)), "as after the first attempt");
+        }
+    }
+}
+
+#[test]
+fn up_to_the_pivot_a_deadline_is_one_for_all_attempts_and_after_it_each_has_its_own() {
+    let plan = three();
+    let deadline = |step: &str| Timer::Deadline(step.into());
+    let mut events = vec![Event::Started];
+    assert!(arms(&told(&plan, &events), &deadline("credit")).is_some());
+    events.extend([failed("credit", 1), retry_due("credit")]);
+    let again = told(&plan, &events);
+    assert_eq!(arms(&again, &deadline("credit")), None);
+    assert!(again.effects.contains(&Effect::Act { step: "credit".into(), attempt: 2 }));
+    events.extend([done("credit"), done("pay")]);
+    assert!(arms(&told(&plan, &events), &deadline("tell")).is_some());
+    events.push(failed("tell", 1));
+    assert!(told(&plan, &events).effects.contains(&Effect::Disarm { timer: deadline("tell") }));
+    events.push(retry_due("tell"));
+    assert!(arms(&told(&plan, &events), &deadline("tell")).is_some());
+    // Nobody answers: the next attempt is made at once, and the last one has failed.
+    events.pop();
+    events.pop();
+    events.push(overdue("tell"));
+    assert_eq!(told(&plan, &events).state.steps["tell"].attempts, 2);
+    events.push(overdue("tell"));
+    assert_eq!(told(&plan, &events).state.status, Status::Stuck);
+}
+
+#[test]
+fn a_compensation_has_attempts_of_its_own_and_silence_is_a_failure_of_it() {
+    let plan = three();
+    let mut events = vec![Event::Started, failed("credit", 1), retry_due("credit"), done("credit")];
+    let refused = Answer::Refused("no".into());
+    events.push(Event::Answered { step: "pay".into(), attempt: 1, answer: refused });
+    let back = told(&plan, &events);
+    assert!(back.effects.contains(&Effect::Undo { step: "credit".into(), attempt: 1 }));
+    assert!(arms(&back, &Timer::Deadline("credit".into())).is_some());
+    events.push(overdue("credit"));
+    let resting = told(&plan, &events);
+    assert_eq!(resting.state.phase("credit"), Some(Phase::UndoResting));
+    assert!(resting.effects.contains(&Effect::Disarm { timer: Timer::Deadline("credit".into()) }));
+    assert_eq!(arms(&resting, &Timer::Retry("credit".into())), Some(Duration::from_secs(1)));
+    events.push(retry_due("credit"));
+    let again = told(&plan, &events);
+    assert!(again.effects.contains(&Effect::Undo { step: "credit".into(), attempt: 2 }));
+    events.push(overdue("credit"));
+    let stuck = told(&plan, &events);
+    assert_eq!(stuck.state.phase("credit"), Some(Phase::UndoFailed));
+    assert!(stuck.effects.contains(&Effect::Stuck));
+}
+
+#[test]
+fn whether_the_pivot_is_applied_is_asked_until_it_is_known_and_an_operator_hears_of_it() {
+    let plan = three();
+    let mut events = vec![Event::Started, done("credit"), overdue("pay")];
+    for (attempt, pause, status, told_now) in
+        [(1, 1, Status::Running, false), (2, 2, Status::Stuck, true), (3, 4, Status::Stuck, false)]
+    {
+        let asked = told(&plan, &events);
+        assert!(asked.effects.contains(&Effect::Bar { step: "pay".into(), attempt }));
+        let after = arms(&asked, &Timer::Retry("pay".into()));
+        assert_eq!((after, asked.state.status), (Some(Duration::from_secs(pause)), status));
+        assert_eq!(asked.effects.contains(&Effect::Stuck), told_now, "attempt {attempt}");
+        events.push(retry_due("pay"));
+    }
+    let answer = Answer::Applied(json!(1));
+    events.push(Event::BarAnswered { step: "pay".into(), answer });
+    let known = told(&plan, &events);
+    assert_eq!(known.state.status, Status::Running);
+    assert!(known.effects.contains(&Effect::Act { step: "tell".into(), attempt: 1 }));
+}
+
+#[test]
+fn a_step_whose_result_is_read_later_cannot_be_skipped() {
+    let plan = |reads: bool| {
+        let mail = Step::remote("mail").retriable();
+        let plan = Plan::builder("read", 1)
+            .step(Step::remote("pay").pivot())
+            .step(Step::remote("count").retriable().retry(RETRY))
+            .step(if reads { mail.reads("count") } else { mail });
+        plan.build().expect("a good plan")
+    };
+    let failed =
+        [Event::Started, done("pay"), failed("count", 1), retry_due("count"), failed("count", 2)];
+    let skip = Event::Skipped { step: "count".into(), reason: "why".into() };
+    let read = plan(true);
+    let refused = decide(&read, &told(&read, &failed).state, &skip).expect("it fits");
+    let why = refused.ignored().expect("it is refused");
+    assert!(why.contains("\"mail\" reads what step \"count\" returns"), "{why}");
+    let free = plan(false);
+    let skipped = decide(&free, &told(&free, &failed).state, &skip).expect("it fits");
+    assert_eq!(skipped.state.phase("count"), Some(Phase::Skipped));
+    assert!(skipped.effects.contains(&Effect::Act { step: "mail".into(), attempt: 1 }));
 }
 
 fn table() -> String {

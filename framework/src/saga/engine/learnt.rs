@@ -140,3 +140,80 @@ impl Learnt {
         self.rounds.retain(|(id, ..), _| !decided.contains(id));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key() -> Key {
+        (Uuid::nil(), "step".to_owned(), false, 1)
+    }
+
+    #[test]
+    fn after_a_deadlock_one_transaction_decides_at_a_time_for_a_minute() {
+        let at_once = |contended: Option<u64>, alone| {
+            let ago = |ago| Instant::now().checked_sub(Duration::from_secs(ago));
+            let contended = contended.map(|seconds| ago(seconds).expect("a time"));
+            Learnt { contended, alone, ..Learnt::default() }.at_once(4)
+        };
+        assert_eq!(at_once(None, 0), 4);
+        assert_eq!(at_once(Some(0), 0), 1);
+        assert_eq!(at_once(Some(30), 0), 1);
+        assert_eq!(at_once(Some(61), 0), 4);
+        assert_eq!(at_once(None, 2), 1, "these are decided one by one");
+    }
+
+    #[test]
+    fn an_error_that_should_pass_is_the_steps_own_after_ten_rounds() {
+        let mut learnt = Learnt::default();
+        for round in 1..ROUNDS {
+            assert!(!learnt.disturbed(key(), Class::Passing, &Error::TransactionLost), "{round}");
+            assert!(learnt.excused.is_empty(), "{round}");
+        }
+        assert!(learnt.disturbed(key(), Class::Passing, &Error::TransactionLost));
+        assert!(learnt.excused.contains_key(&key()));
+        assert!(!learnt.take_fresh(), "the connection was not to blame");
+        // Once it is decided, nothing of it is left.
+        learnt.forget(&[key().0]);
+        assert!(learnt.excused.is_empty() && learnt.rounds.is_empty());
+    }
+
+    #[test]
+    fn a_stale_connection_is_replaced_once_and_then_it_is_the_step() {
+        let mut learnt = Learnt::default();
+        assert!(learnt.disturbed(key(), Class::Stale, &Error::TransactionLost));
+        assert!(learnt.excused.is_empty());
+        assert_eq!([learnt.take_fresh(), learnt.take_fresh()], [true, false]);
+        assert!(learnt.disturbed(key(), Class::Stale, &Error::TransactionLost));
+        assert!(learnt.excused.contains_key(&key()) && !learnt.take_fresh());
+    }
+
+    #[test]
+    fn what_cannot_be_committed_is_found_one_by_one() {
+        let mut learnt = Learnt::default();
+        let blame = |learnt: &mut Learnt, instances: &[Uuid], last: Option<Key>| {
+            let blame = Blame { instances: instances.to_vec(), last };
+            learnt.blame(Error::TransactionLost, blame)
+        };
+        let three = [1, 2, 3].map(Uuid::from_u128);
+        assert!(blame(&mut learnt, &three, None).is_ok());
+        assert_eq!((learnt.alone, learnt.at_once(4)), (3, 1));
+        // First the step that ran last, then the instance, and then nobody.
+        let one = [key().0];
+        assert!(blame(&mut learnt, &one, Some(key())).is_ok());
+        assert!(learnt.excused.contains_key(&key()) && learnt.broken.is_empty());
+        assert!(blame(&mut learnt, &one, Some(key())).is_ok());
+        assert!(learnt.broken.contains_key(&key().0));
+        assert!(blame(&mut learnt, &one, Some(key())).is_err());
+        assert!(blame(&mut learnt, &[], None).is_err());
+    }
+
+    #[test]
+    fn each_definition_comes_first_in_its_turn() {
+        let owners = ["a/1", "b/1", "c/1"].map(str::to_owned);
+        let mut learnt = Learnt::default();
+        let first = |learnt: &mut Learnt| learnt.owners(&owners)[0].clone();
+        let turns: Vec<_> = (0..4).map(|_| first(&mut learnt)).collect();
+        assert_eq!(turns, ["a/1", "b/1", "c/1", "a/1"]);
+    }
+}

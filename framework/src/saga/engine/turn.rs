@@ -1,6 +1,9 @@
 //! One instance's turn: its events are decided one after the other, and what follows is done at
 //! once (local steps) or gathered (all the rest).
 
+#[cfg(all(test, feature = "sqlite"))]
+mod tests;
+
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,

@@ -1,6 +1,6 @@
 //! Participants: every command against everything that can have become of its step.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use chrono::TimeDelta;
@@ -230,6 +230,8 @@ pub(super) async fn what_is_confirmed_cannot_be_cancelled<DB: Storage>(pool: Poo
     send(&consumer, &confirm("t"), DONE).await;
     send(&consumer, &confirm("u"), DONE).await;
     send(&consumer, &command(saga, Ask::Compensate, 1), DONE).await;
+    let itself = Command { confirms: Some("v".to_owned()), ..confirm("v") };
+    send(&consumer, &itself, DONE).await;
     let told = &told(&pool).await[&saga];
     assert_eq!(told.effects, [1, 100]);
     let failed = |said: &Said, why: &str| match said {
@@ -242,6 +244,7 @@ pub(super) async fn what_is_confirmed_cannot_be_cancelled<DB: Storage>(pool: Poo
     assert_eq!(told.said[2], told.said[0], "`s` repeats its answer");
     failed(&told.said[4], "confirmed by step \"t\" already");
     failed(&told.said[5], "step \"t\" has confirmed it");
+    failed(&told.said[6], "cannot confirm itself");
 }
 
 pub(super) async fn a_technical_failure_leaves_no_trace_and_is_answered<DB: Storage>(
@@ -303,6 +306,11 @@ pub(super) async fn an_action_after_its_time_is_barred_by_the_databases_clock<DB
     send(&consumer, &until(early, 600), DONE).await;
     // Once it is applied, late repeats get the same answer.
     send(&consumer, &until(early, -1), DONE).await;
+    // What may come until then is remembered, whatever the retention is.
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let age = Duration::from_millis(1);
+    assert_eq!(DB::purge_barriers(&pool, age, 9).await.expect("purge"), 1, "the other one");
+    send(&consumer, &until(early, 600), DONE).await;
     let told = told(&pool).await;
     let barred = Said::Applied(Answer::Barred);
     assert_eq!(
@@ -312,7 +320,7 @@ pub(super) async fn an_action_after_its_time_is_barred_by_the_databases_clock<DB
     let done = Said::Applied(applied());
     assert_eq!(
         (&told[&early].said[..], &told[&early].effects[..]),
-        (&[done.clone(), done][..], &[1][..])
+        (&[done.clone(), done.clone(), done][..], &[1][..])
     );
 }
 
@@ -332,6 +340,24 @@ pub(super) async fn another_source_cannot_touch_a_saga<DB: Storage>(pool: Pool<D
     let replies = rows.iter().filter(|row| row.message.topic == REPLY);
     let replies: Vec<Reply> = replies.map(|row| row.message.decode().expect("a reply")).collect();
     assert_eq!((replies.len(), &replies[0].said), (1, &Said::Applied(applied())));
+    DB::release(&pool, &lease).await.expect("release");
+
+    // Nor is what was applied taken back for another one.
+    let other = Uuid::now_v7();
+    send(&consumer, &command(other, Ask::Apply, 1), DONE).await;
+    let forged =
+        command(other, Ask::Compensate, 1).address(Message::json("in", DONE).expect("JSON"));
+    deliver(&consumer, alone("/forger", [forged])).await;
+    send(&consumer, &command(other, Ask::Apply, 2), DONE).await;
+    let lease = sealer(&pool).await;
+    let rows = whole_log(&pool, &lease).await;
+    let replies = rows.iter().filter(|row| row.message.topic == REPLY);
+    let replies = replies.map(|row| row.message.decode::<Reply>().expect("a reply"));
+    let own: Vec<Said> = replies
+        .filter(|reply| reply.saga == other && reply.to == "/orders")
+        .map(|reply| reply.said)
+        .collect();
+    assert_eq!(own, [Said::Applied(applied()), Said::Applied(applied())]);
 }
 
 pub(super) async fn a_handler_serves_messages_without_a_saga<DB: Storage>(pool: Pool<DB>) {

@@ -6,6 +6,7 @@ mod world;
 use std::time::Duration;
 
 use futures::future::join_all;
+use serde_json::json;
 use sqlx::Pool;
 use uuid::Uuid;
 
@@ -17,7 +18,7 @@ use crate::{
         operate::{self, Act, By},
         wire::{Reply, Said},
     },
-    storage::{Awaited, SagaTimer},
+    storage::{Awaited, SagaChanges, SagaTimer},
 };
 use world::{Does, SOURCE, World, engine};
 
@@ -107,11 +108,36 @@ pub(super) async fn a_locked_entity_is_free_when_its_saga_has_ended<DB: Storage>
         }
         other => panic!("a locked entity was locked again: {other:?}"),
     }
+    // The transaction of a start that was refused can go on, and has nothing of it.
+    let mut tx = begin(&world.pool).await.expect("begin");
+    let refused = world.sagas.start(&mut tx, "order", "second", &("customer/1", 1)).await;
+    assert!(matches!(refused, Err(StartError::Locked { .. })), "{refused:?}");
+    tx.commit().await.expect("commit");
+    assert_eq!(operate::locks(&world.pool, 9).await.expect("locks").len(), 1);
     let handle = world.sagas.run().await.expect("run");
     world.until(first, &["completed"]).await;
     let second = start("second").await.expect("started");
     assert!(!second.repeated, "nothing was left of the refused start");
     world.until(second.id, &["completed"]).await;
+    assert!(operate::locks(&world.pool, 9).await.expect("locks").is_empty());
+
+    // However it ends; but not while it goes back, or waits for an operator.
+    world.script.when("claim", [Does::Refuse]);
+    let third = start("third").await.expect("started").id;
+    world.until(third, &["compensated"]).await;
+    assert!(operate::locks(&world.pool, 9).await.expect("locks").is_empty());
+    world.script.when("claim", [Does::Refuse]);
+    world.script.when("-credit", [Does::Fail; 3]);
+    let fourth = start("fourth").await.expect("started").id;
+    world.until(fourth, &["stuck"]).await;
+    match start("fifth").await {
+        Err(StartError::Locked { by, .. }) => assert_eq!(by, fourth),
+        other => panic!("the entity of a stuck saga was locked again: {other:?}"),
+    }
+    let by = By { who: "ada".to_owned(), why: "settled by phone".to_owned() };
+    assert!(operate::act(&world.pool, fourth, Act::Resolve, &by).await.expect("act"));
+    world.until(fourth, &["resolved"]).await;
+    assert!(operate::locks(&world.pool, 9).await.expect("locks").is_empty());
     handle.stop().await;
 }
 
@@ -152,6 +178,119 @@ pub(super) async fn replies_twice_late_or_of_nobody_change_nothing<DB: Storage>(
     assert_eq!(world.status(id).await, "completed");
     assert!(world.has_logged(id, "late").await && world.has_logged(running, "ignored").await);
     handle.stop().await;
+}
+
+/// An instance of `order` whose first remote step was just sent; no engine runs.
+async fn ordered<DB: Storage>(world: &World<DB>, key: &str) -> Uuid {
+    let id = world.start(key).await;
+    assert!(world.sagas.work_off().await.expect("it begins"));
+    id
+}
+
+pub(super) async fn neither_a_reply_nor_an_operators_skip_touches_what_is_done<DB: Storage>(
+    pool: Pool<DB>,
+) {
+    let world = World::idle(pool).await;
+    let id = ordered(&world, "a").await;
+    world.pump_commands().await;
+    world.pump_replies().await;
+    assert!(world.sagas.work_off().await.expect("`credit` is done, `claim` is sent"));
+    let before = operate::show(&world.pool, id).await.expect("show").expect("it is there");
+    let reply = |attempt, answer| {
+        let (to, step, said) = (SOURCE.to_owned(), "credit".to_owned(), Said::Applied(answer));
+        Reply { to, saga: id, step, attempt, said }.message().expect("a reply")
+    };
+    let late = [
+        reply(1, Answer::Applied(json!("other"))),
+        reply(2, Answer::Applied(json!("other"))),
+        reply(1, Answer::Refused("too late".to_owned())),
+        reply(1, Answer::Barred),
+    ];
+    // Nor does a reply to somebody else touch what is under way.
+    let said = Said::Applied(Answer::Refused("not yours".to_owned()));
+    let (to, step) = ("/somebody-else".to_owned(), "claim".to_owned());
+    let foreign = Reply { to, saga: id, step, attempt: 1, said }.message().expect("a reply");
+    commit(&world.pool, &late).await;
+    commit(&world.pool, &[foreign]).await;
+    world.pump_replies().await;
+    let by = By { who: "ada".to_owned(), why: "by mistake".to_owned() };
+    for step in ["credit", "claim", "approve"] {
+        let skip = Act::Skip(step.to_owned());
+        assert!(operate::act(&world.pool, id, skip, &by).await.expect("act"));
+    }
+    assert!(world.sagas.work_off().await.expect("decide"));
+    let after = operate::show(&world.pool, id).await.expect("show").expect("it is there");
+    assert_eq!(after.state, before.state);
+    let ignored = after.log.iter().filter(|line| line.what == "ignored");
+    let ignored: Vec<_> = ignored.filter_map(|line| line.detail.as_deref()).collect();
+    let count = |what: &str| ignored.iter().filter(|line| line.starts_with(what)).count();
+    let counts = [count("applied:"), count("refused:"), count("barred:"), count("skipped:")];
+    assert_eq!(counts, [2, 1, 1, 3], "{ignored:#?}");
+    world.drive(id, "completed").await;
+    assert_eq!(world.effects(id).await, HAPPY);
+}
+
+pub(super) async fn a_timer_that_is_set_again_is_due_at_its_new_time<DB: Storage>(pool: Pool<DB>) {
+    let world = World::idle(pool).await;
+    let id = ordered(&world, "a").await;
+    let owners = ["order/1".to_owned()];
+    let timer = |after| {
+        let subject = format!("{} retry open", id.simple());
+        SagaTimer { owner: owners[0].clone(), subject, after }
+    };
+    let set = async |after: Option<i64>| {
+        let mut changes = SagaChanges::default();
+        match after {
+            Some(_) => changes.armed.push(timer(after)),
+            None => changes.cleared.push(timer(None)),
+        }
+        let mut tx = begin(&world.pool).await.expect("begin");
+        DB::save_sagas(&mut tx, &changes).await.expect("save");
+        tx.commit().await.expect("commit");
+    };
+    let due = async || {
+        let mut tx = begin(&world.pool).await.expect("begin");
+        let pending = DB::pending(&mut tx, &[], &[timer(None)]).await.expect("pending").len();
+        tx.rollback().await.expect("roll back");
+        let soon = DB::saga_due(&world.pool, &owners, Duration::from_secs(1)).await;
+        (pending, soon.expect("due"))
+    };
+    assert_eq!(due().await, (0, None), "those that it has set are due later");
+    for _ in 0..2 {
+        set(Some(0)).await;
+        assert_eq!(due().await, (1, Some(Duration::ZERO)));
+        set(Some(3_600_000)).await;
+        assert_eq!(due().await, (0, None));
+    }
+    set(Some(0)).await;
+    set(None).await;
+    assert_eq!(due().await, (0, None));
+}
+
+pub(super) async fn an_operator_is_heard_before_replies_that_wait<DB: Storage>(pool: Pool<DB>) {
+    let world = World::idle(pool).await;
+    let by = By { who: "ada".to_owned(), why: "rain".to_owned() };
+    let cancel = async |id| {
+        assert!(operate::act(&world.pool, id, Act::Cancel, &by).await.expect("act"));
+    };
+    let id = ordered(&world, "a").await;
+    world.pump_commands().await;
+    // The reply is stored first, and nobody has decided it.
+    world.pump_replies().await;
+    cancel(id).await;
+    assert!(world.sagas.work_off().await.expect("decide"));
+    let shown = operate::show(&world.pool, id).await.expect("show").expect("it is there");
+    let heard: Vec<_> = shown.log.iter().map(|line| line.what.as_str()).collect();
+    let heard: Vec<_> = heard.into_iter().skip_while(|what| *what != "operator").collect();
+    assert_eq!(heard, ["operator", "cancelled", "compensating", "ignored"], "{shown:#?}");
+    world.drive(id, "compensated").await;
+    assert_eq!(world.effects(id).await, BACK);
+
+    // One that has not begun: it begins, and goes back.
+    let early = world.start("b").await;
+    cancel(early).await;
+    world.drive(early, "compensated").await;
+    assert_eq!(world.effects(early).await, BACK);
 }
 
 pub(super) async fn a_compensation_that_fails_waits_for_an_operator<DB: Storage>(pool: Pool<DB>) {

@@ -241,6 +241,20 @@ impl<DB: Storage> World<DB> {
         panic!("waited in vain for {states:?}: {shown:#?}")
     }
 
+    /// Carries messages and has them decided, one after the other, without a running engine.
+    pub(super) async fn drive(&self, id: Uuid, end: &str) {
+        for _ in 0..40 {
+            self.pump_commands().await;
+            self.pump_replies().await;
+            self.sagas.work_off().await.expect("decide");
+            if self.status(id).await == end {
+                return;
+            }
+        }
+        let shown = operate::show(&self.pool, id).await.expect("show");
+        panic!("it does not come to be {end}: {shown:#?}")
+    }
+
     /// What the steps of an instance have done, in commit order.
     pub(super) async fn effects(&self, id: Uuid) -> Vec<String> {
         let key = id.to_string();
