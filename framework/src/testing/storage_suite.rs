@@ -33,8 +33,8 @@ mod saga;
 mod shards;
 mod source;
 mod support;
-mod trim;
 mod tries;
+mod trim;
 mod unknown;
 mod way;
 
