@@ -13,6 +13,13 @@ use syncline_tests::{
     servers::{mariadb_database, postgres_database, sqlite_database},
 };
 
+/// How many cases run at once: one unless `SYNCLINE_SUITE_AT_ONCE` says otherwise, as a run with many
+/// deliberate faults does.
+fn at_once() -> usize {
+    let set = std::env::var("SYNCLINE_SUITE_AT_ONCE").ok();
+    set.and_then(|set| set.parse().ok()).unwrap_or(1)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn sqlite_passes_the_suite() {
     let directories = std::sync::Mutex::new(Vec::new());
@@ -23,7 +30,7 @@ async fn sqlite_passes_the_suite() {
         syncline::migrate(&pool).await.expect("migrate");
         pool
     };
-    assert!(storage_suite::run::<Sqlite, _, _>(fresh).await > 20);
+    assert!(storage_suite::run_at_once::<Sqlite, _, _>(at_once(), fresh).await > 20);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -37,7 +44,7 @@ async fn postgres_passes_the_suite() {
         syncline::migrate(&pool).await.expect("migrate");
         pool
     };
-    assert!(storage_suite::run::<Postgres, _, _>(fresh).await > 20);
+    assert!(storage_suite::run_at_once::<Postgres, _, _>(at_once(), fresh).await > 20);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -53,7 +60,7 @@ async fn mariadb_passes_the_suite() {
         syncline::migrate(&pool).await.expect("migrate");
         pool
     };
-    assert!(storage_suite::run::<MySql, _, _>(fresh).await > 20);
+    assert!(storage_suite::run_at_once::<MySql, _, _>(at_once(), fresh).await > 20);
 }
 
 async fn postgres_passes_at(level: &str) {
@@ -66,7 +73,7 @@ async fn postgres_passes_at(level: &str) {
         syncline::migrate(&pool).await.expect("migrate");
         pool
     };
-    assert!(storage_suite::run::<Postgres, _, _>(fresh).await > 20);
+    assert!(storage_suite::run_at_once::<Postgres, _, _>(at_once(), fresh).await > 20);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -89,7 +96,7 @@ async fn mariadb_passes_at(level: &str) {
         syncline::migrate(&pool).await.expect("migrate");
         pool
     };
-    assert!(storage_suite::run::<MySql, _, _>(fresh).await > 20);
+    assert!(storage_suite::run_at_once::<MySql, _, _>(at_once(), fresh).await > 20);
 }
 
 // Of what READ UNCOMMITTED shows, the framework uses only hints: see `isolation`.

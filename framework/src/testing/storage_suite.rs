@@ -40,6 +40,7 @@ mod way;
 
 use std::{future::Future, pin::Pin};
 
+use futures::{StreamExt, stream};
 use sqlx::Pool;
 
 use crate::Storage;
@@ -57,6 +58,19 @@ macro_rules! cases {
 /// # Panics
 /// When a case fails.
 pub async fn run<DB, F, Fut>(fresh: F) -> usize
+where
+    DB: Storage,
+    F: Fn() -> Fut,
+    Fut: Future<Output = Pool<DB>>,
+{
+    run_at_once(1, fresh).await
+}
+
+/// As [`run`], with up to so many cases at once: most of the time a case waits.
+///
+/// # Panics
+/// When a case fails; the last line that is printed names it.
+pub async fn run_at_once<DB, F, Fut>(at_once: usize, fresh: F) -> usize
 where
     DB: Storage,
     F: Fn() -> Fut,
@@ -201,9 +215,14 @@ where
         way::a_consumer_restored_from_a_backup_is_sent_what_it_lacks,
         way::a_source_restored_from_a_backup_stops_its_route,
     );
-    for (name, case) in &cases {
+    let fresh = &fresh;
+    let run = stream::iter(&cases).for_each_concurrent(at_once, async |(name, case)| {
         println!("{}: {name}", DB::LABEL);
-        case(fresh().await).await;
-    }
+        if let Err(failed) = tokio::spawn(case(fresh().await)).await {
+            println!("{}: {name}", DB::LABEL);
+            std::panic::resume_unwind(failed.into_panic());
+        }
+    });
+    run.await;
     cases.len()
 }
