@@ -136,7 +136,7 @@ pub enum ReceiveError {
          handlers wait for"
     )]
     Busy {
-        /// How long the batch waited for its turn.
+        /// Seconds that the batch waited for its turn.
         seconds: f64,
     },
 }

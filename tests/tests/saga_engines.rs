@@ -193,7 +193,7 @@ async fn an_engine_decides_in_several_transactions_at_once_on_postgres() {
     decides_several_at_once::<Postgres>(url).await;
 }
 
-/// What the first instance of all meets: a deadlock in its step, or at its commit.
+/// The trouble that the first instance meets: a deadlock in its step, or at its commit.
 const DEADLOCK: &str = "DO $$ BEGIN RAISE EXCEPTION 'deadlock' USING ERRCODE = '40P01'; END $$";
 const AT_COMMIT: &str = "
     CREATE TABLE once (n bigint);

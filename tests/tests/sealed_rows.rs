@@ -7,7 +7,7 @@ use sqlx::{Executor, PgPool, Postgres};
 use syncline::{
     Message, begin, enqueue, enqueue_all,
     message::Position,
-    storage::{Cursor, LeaseStore, LogRow, LogStore, PageLimit, Sealed},
+    storage::{Cursor, Lease, LeaseStore, LogRow, LogStore, PageLimit, Sealed},
 };
 use syncline_tests::{kit::Kit, servers::postgres_database};
 use uuid::Uuid;
@@ -22,6 +22,14 @@ async fn commit(pool: &PgPool, data: impl IntoIterator<Item = Vec<u8>>) {
     tx.commit().await.expect("commit");
 }
 
+/// A new database, and the lease to seal its log.
+async fn sealer() -> Option<(PgPool, Lease)> {
+    let pool = Postgres::connect(&postgres_database().await?, 4).await.expect("connect");
+    syncline::migrate(&pool).await.expect("migrate");
+    let lease = Postgres::acquire(&pool, "seal", Uuid::now_v7(), Duration::from_mins(10)).await;
+    Some((pool, lease.expect("acquire").expect("free")))
+}
+
 /// What is read after `after`.
 async fn read(pool: &PgPool, after: Cursor) -> Vec<LogRow> {
     let all = PageLimit { rows: 1_000, bytes: usize::MAX };
@@ -30,11 +38,7 @@ async fn read(pool: &PgPool, after: Cursor) -> Vec<LogRow> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn few_rows_come_with_their_seal_as_they_are_read() {
-    let Some(url) = postgres_database().await else { return };
-    let pool = Postgres::connect(&url, 4).await.expect("connect");
-    syncline::migrate(&pool).await.expect("migrate");
-    let lease = Postgres::acquire(&pool, "seal", Uuid::now_v7(), Duration::from_mins(10)).await;
-    let lease = lease.expect("acquire").expect("free");
+    let Some((pool, lease)) = sealer().await else { return };
     let seal = async || Postgres::seal(&pool, &lease, 1_000).await.expect("seal");
     assert_eq!(seal().await, Sealed::default(), "there is nothing");
 
@@ -85,11 +89,7 @@ async fn few_rows_come_with_their_seal_as_they_are_read() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wide_scan_that_found_nothing_is_remembered_by_an_empty_seal() {
-    let Some(url) = postgres_database().await else { return };
-    let pool = Postgres::connect(&url, 4).await.expect("connect");
-    syncline::migrate(&pool).await.expect("migrate");
-    let lease = Postgres::acquire(&pool, "seal", Uuid::now_v7(), Duration::from_mins(10)).await;
-    let lease = lease.expect("acquire").expect("free");
+    let Some((pool, lease)) = sealer().await else { return };
     let seal = async || Postgres::seal(&pool, &lease, 1_000).await.expect("seal");
     let seals = async || {
         Postgres::count(&pool, "SELECT max(seal) FROM syncline_seal").await.expect("count")

@@ -12,8 +12,8 @@ on_each!(
 
 on_servers!(an_open_transaction_holds_up_no_other_and_lag_names_it);
 
-/// Nobody else's: MariaDB does not tell of which database a prepared transaction is, so `lag` names it
-/// on every database of its server, and so does that of other tests.
+/// On a server of the test's own: MariaDB does not tell of which database a prepared transaction is, so
+/// `lag` names it on every database of its server, and so does that of other tests.
 mod a_prepared_transaction_holds_up_no_other_and_lag_names_it {
     use syncline_tests::own_server::{OwnServer, Served};
 

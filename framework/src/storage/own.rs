@@ -20,7 +20,7 @@ use crate::{Error, Result, cap, error::is_exhausted};
 
 /// How long the connections of a pool that was replaced may take to be closed.
 const CLOSING: Duration = Duration::from_secs(60);
-/// How long somebody waits for a pool to be closed.
+/// Time limit on waiting for a pool to be closed.
 const PARTING: Duration = Duration::from_secs(5);
 /// A limit that is not reached: while user code runs, which has one of its own.
 const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);

@@ -36,7 +36,7 @@ pub(crate) fn program(path: &str) -> Option<&str> {
     (!name.contains('/')).then_some(name)
 }
 
-/// What is wrong with the rows of `tables` (path and text): a name that is there twice, a text that
+/// The problems of the rows of `tables` (path and text): a name that is there twice, a text that
 /// is not there once, a test program that is not one of `programs`.
 pub(crate) fn fit(
     tables: &[(String, String)],

@@ -569,7 +569,7 @@ fn three() -> Plan {
     plan.build().expect("a good plan")
 }
 
-/// What follows from the last of `events`, none of which is ignored.
+/// The effects of the last of `events`, none of which is ignored.
 fn told(plan: &Plan, events: &[Event]) -> Decision {
     let start = Decision { state: State::new(plan), effects: Vec::new() };
     events.iter().fold(start, |before, event| {
@@ -643,7 +643,7 @@ fn up_to_the_pivot_a_deadline_is_one_for_all_attempts_and_after_it_each_has_its_
     assert!(told(&plan, &events).effects.contains(&Effect::Disarm { timer: deadline("tell") }));
     events.push(retry_due("tell"));
     assert!(arms(&told(&plan, &events), &deadline("tell")).is_some());
-    // Nobody answers: the next attempt is made at once, and the last one has failed.
+    // No answer comes: the next attempt is made at once, and the last one has failed.
     events.pop();
     events.pop();
     events.push(overdue("tell"));

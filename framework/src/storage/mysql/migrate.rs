@@ -23,7 +23,7 @@ use crate::{
 /// MySQL's 3940).
 const DONE: [u16; 9] = [1050, 1060, 1061, 1304, 1826, 3822, 1051, 1091, 3940];
 
-/// How long a connection's end is waited for.
+/// Time limit on closing a connection.
 const CLOSING: Duration = Duration::from_secs(5);
 
 /// It is refused to whoever has locked tables, as the way back has.

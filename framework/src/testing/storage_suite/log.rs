@@ -149,7 +149,7 @@ pub(super) async fn a_transaction_that_no_snapshot_has_listed_is_sealed<DB: Stor
     }
     let (lease, mut log) = (sealer(&pool).await, Vec::new());
     let seal = async || DB::seal(&pool, &lease, 10).await.expect("seal").count;
-    // So many seals list it after that one, before it commits.
+    // The number of later seals that list it before it commits.
     for listed in 0..3 {
         let at = log.len() as i64;
         // It gets its id first, and has nothing in the log yet.

@@ -306,7 +306,7 @@ pub(super) async fn an_action_after_its_time_is_barred_by_the_databases_clock<DB
     send(&consumer, &until(early, 600), DONE).await;
     // Once it is applied, late repeats get the same answer.
     send(&consumer, &until(early, -1), DONE).await;
-    // What may come until then is remembered, whatever the retention is.
+    // A command that may come until then is remembered, whatever the retention is.
     tokio::time::sleep(Duration::from_millis(20)).await;
     let age = Duration::from_millis(1);
     assert_eq!(DB::purge_barriers(&pool, age, 9).await.expect("purge"), 1, "the other one");

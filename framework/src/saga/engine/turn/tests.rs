@@ -50,7 +50,7 @@ fn written(turn: Turn<'_, Sqlite>) -> SagaChanges {
     changes
 }
 
-/// What timers are of, without their instance, and when they are due.
+/// The subjects of timers, without their instance, and when they are due.
 fn timers(timers: &[SagaTimer]) -> Vec<(&str, Option<i64>)> {
     let own = |timer: &SagaTimer| timer.subject.find(' ').expect("an id") + 1;
     timers.iter().map(|timer| (&timer.subject[own(timer)..], timer.after)).collect()
@@ -144,7 +144,7 @@ fn a_command_that_is_sent_again_waits_behind_no_other_and_one_after_the_pivot_ha
     let timed: Vec<_> =
         turn.commands.iter().map(|c| c.headers.contains_key("saganotafter")).collect();
     assert_eq!(timed, [true, true, true, true, false]);
-    // What is sent again asks for the same.
+    // The repeated command asks for the same.
     let asks: Vec<_> = turn.commands.iter().map(|c| c.headers["sagaask"].as_str()).collect();
     assert_eq!(asks, ["apply"; 5]);
 }
