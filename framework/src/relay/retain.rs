@@ -236,11 +236,8 @@ pub(super) fn alarm(row: &RouteRow) -> Option<String> {
 
 /// Trims and removes until the relay stops.
 pub(super) async fn run<DB: Storage>(shared: Arc<Shared<DB>>) {
-    if !shared.options.retention.enabled {
-        return;
-    }
-    let (marked, said, looked, unsent) = Default::default();
-    let mut task = Task { lease: None, marked, said, looked, unsent, shared };
+    let (marked, said, looked, unsent, uncarried) = Default::default();
+    let mut task = Task { lease: None, marked, said, looked, unsent, uncarried, shared };
     let shared = Arc::clone(&task.shared);
     let (stop, work) = (task.shared.stop.clone(), &shared.works);
     let mut pace = Pace::new(&task.shared.options.retention, PAUSE);
@@ -288,6 +285,8 @@ struct Task<DB: Storage> {
     looked: Option<Position>,
     /// Routes that no running process sent when it was looked last.
     unsent: HashSet<String>,
+    /// Topics of which it was said that no stream carries them.
+    uncarried: HashSet<String>,
 }
 
 impl<DB: Storage> Task<DB> {
@@ -299,6 +298,11 @@ impl<DB: Storage> Task<DB> {
         self.lease = pool.limit(DB::acquire(pool, RETAIN, shared.holder, ttl)).await?;
         if self.lease.is_none() {
             return Ok(Found::Open);
+        }
+        if !retention.enabled {
+            // What stands still is said all the same.
+            self.say().await?;
+            return Ok(Found::Rest);
         }
         pool.limit(DB::extend(pool, i64::from(retention.partition_messages.max(1)))).await?;
         self.mark().await?;
