@@ -222,6 +222,8 @@ impl<DB: Storage> Inner<DB> {
             let applying = turn.begin(self.patience()).await?;
             let (row, first) = self.drain(origin).await?;
             drop(applying);
+            // Another process may have applied what is missing here.
+            self.passed(origin, &row.ack(Outcome::Complete));
             if let Some(prev) = first {
                 self.note_gap(origin, row.last, prev, 0);
             }
@@ -337,10 +339,10 @@ pub(super) async fn run<DB: Storage>(consumer: Arc<Inner<DB>>, stop: Cancellatio
     let mut ear = Pulse::of(&consumer.service).ear(consumer.pool.clone(), wish, pulse::EVERY);
     let mut told = HashSet::new();
     loop {
-        consumer.tell_open_gaps(&mut told);
         if let Err(error) = consumer.close_gaps(&stop).await {
             tracing::warn!(consumer = consumer.name, %error, "gaps could not be looked for");
         }
+        consumer.tell_open_gaps(&mut told);
         let looked = Instant::now();
         let now_and_then = async {
             sleep(LOOK).await;
