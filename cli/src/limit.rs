@@ -76,7 +76,7 @@ async fn explained<DB: Storage>(
     }
 }
 
-/// Who holds locks, as far as the database tells in time.
+/// The sessions that hold locks, as far as the database tells in time.
 async fn blockers<DB: Storage>(pool: &Pool<DB>) -> Vec<String> {
     timeout(ASKING, DB::blockers(pool)).await.ok().and_then(Result::ok).unwrap_or_default()
 }

@@ -266,7 +266,7 @@ pub(crate) fn trimmed(position: i64, kept: i64, skip: &str, route: &str) -> Stri
     )
 }
 
-/// What a driver says, without the line of the server's own source that PostgreSQL's names.
+/// The driver's words, without the line of the server's own source that PostgreSQL's names.
 fn told(error: &sqlx::Error) -> String {
     match error.as_database_error() {
         Some(of_database) => {

@@ -40,12 +40,17 @@ struct Proxy {
     waits: Arc<Mutex<Vec<u64>>>,
 }
 
+impl Proxy {
+    fn note(&self, uri: &Uri) {
+        let mut query = uri.query().unwrap_or_default().split('&');
+        let wait = query.find_map(|pair| pair.strip_prefix("wait=")?.parse().ok());
+        let mut waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner);
+        waits.push(wait.unwrap_or_default());
+    }
+}
+
 async fn pass(State(proxy): State<Proxy>, uri: Uri, headers: HeaderMap) -> Response {
-    let mut query = uri.query().unwrap_or_default().split('&');
-    let wait = query.find_map(|pair| pair.strip_prefix("wait=")?.parse().ok());
-    let mut waits = proxy.waits.lock().unwrap_or_else(PoisonError::into_inner);
-    waits.push(wait.unwrap_or_default());
-    drop(waits);
+    proxy.note(&uri);
     let mut request = proxy.client.get(format!("{}{uri}", proxy.feed));
     if let Some(token) = headers.get(header::AUTHORIZATION) {
         request = request.header(header::AUTHORIZATION, token);
@@ -109,6 +114,7 @@ mod case {
         stop.cancel();
         pulling.await.expect("no panic").expect("it ends well");
         relay.stop().await;
-        (feeding.abort(), passing.abort());
+        feeding.abort();
+        passing.abort();
     }
 }

@@ -1,4 +1,4 @@
-//! What a route that stands still, and one that goes on, logs.
+//! Log lines of a route that stands still, and of one that goes on.
 
 use std::sync::{
     Arc,

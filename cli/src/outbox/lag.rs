@@ -136,7 +136,7 @@ pub(crate) async fn run<DB: Storage>(
             }
         }
     }
-    // What has no position yet is behind, too: no route has it.
+    // Messages without a position are behind, too: no route has them.
     let worst = routes.iter().map(|route| route.behind).max().unwrap_or(0).saturating_add(unsealed);
     let late = args.max_behind.is_some_and(|max| worst > max);
     Ok(if late { Outcome::Not } else { Outcome::Done })

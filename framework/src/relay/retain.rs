@@ -238,6 +238,9 @@ pub(super) fn alarm(row: &RouteRow) -> Option<String> {
 pub(super) async fn run<DB: Storage>(shared: Arc<Shared<DB>>) {
     let (marked, said, looked, unsent, uncarried) = Default::default();
     let mut task = Task { lease: None, marked, said, looked, unsent, uncarried, shared };
+    if !task.shared.options.retention.enabled {
+        return task.only_say().await;
+    }
     let shared = Arc::clone(&task.shared);
     let (stop, work) = (task.shared.stop.clone(), &shared.works);
     let mut pace = Pace::new(&task.shared.options.retention, PAUSE);
@@ -298,11 +301,6 @@ impl<DB: Storage> Task<DB> {
         self.lease = pool.limit(DB::acquire(pool, RETAIN, shared.holder, ttl)).await?;
         if self.lease.is_none() {
             return Ok(Found::Open);
-        }
-        if !retention.enabled {
-            // What stands still is said all the same.
-            self.say().await?;
-            return Ok(Found::Rest);
         }
         pool.limit(DB::extend(pool, i64::from(retention.partition_messages.max(1)))).await?;
         self.mark().await?;

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use super::Task;
@@ -36,6 +36,16 @@ impl<DB: Storage> Task<DB> {
         }
         self.say_unsent().await?;
         self.say_uncarried().await
+    }
+
+    /// Where nothing is trimmed, what stands still is said all the same, by each process.
+    pub(super) async fn only_say(mut self) {
+        let stop = self.shared.stop.clone();
+        while stop.run_until_cancelled(sleep(SAY)).await.is_some() {
+            if let Some(Err(error)) = stop.run_until_cancelled(self.say()).await {
+                tracing::warn!(%error, "it could not be looked for what is not sent; trying again");
+            }
+        }
     }
 
     /// Tells of routes that no running process sends, this time and the last time.

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     Error, Storage,
+    said::Said,
     storage::{FoundProblem, RouteProblem},
 };
 
@@ -19,19 +20,13 @@ const LASTS: Duration = Duration::from_secs(10);
 /// Another text of the same kind is stored no sooner than this.
 const AGAIN: Duration = Duration::from_secs(10);
 
-/// The same text is logged no sooner than this.
-const SAID: Duration = Duration::from_secs(600);
-/// So many texts are remembered: a try may fail in more than one way.
-const TEXTS: usize = 8;
-
 /// What is known of a shard that does not move.
 #[derive(Debug, Default)]
 pub(super) struct Trouble {
     since: Option<Instant>,
     /// Failed tries in a row, also those of the process that had the shard before.
     tries: u32,
-    /// What was logged, and when.
-    said: Vec<(String, Instant)>,
+    said: Said,
     stored: Option<Stored>,
 }
 
@@ -71,13 +66,7 @@ impl Trouble {
 
     /// Whether `text` is to be logged: it was not since the shard moved, or long ago.
     pub(super) fn is_unsaid(&mut self, text: &str) -> bool {
-        self.said.retain(|(_, at)| at.elapsed() < SAID);
-        let unsaid = !self.said.iter().any(|(said, _)| said == text);
-        if unsaid {
-            self.said.truncate(TEXTS - 1);
-            self.said.insert(0, (text.to_owned(), Instant::now()));
-        }
-        unsaid
+        self.said.is_new(text)
     }
 
     /// Whether something is to be stored that is not.

@@ -16,6 +16,7 @@ use super::{FeedSubscriberBuilder, PullError, client::Pull};
 use crate::{
     backoff::Backoff,
     message::Batch,
+    said::Said,
     transport::{Ack, Outcome, Reached, Receive, ReceiveError, SubscribeError, Subscriber},
 };
 
@@ -220,7 +221,7 @@ impl Subscriber for FeedSubscriber {
         stop: CancellationToken,
     ) -> Result<(), SubscribeError> {
         let mut backoff = Backoff::of_target(self.max_backoff);
-        let mut failing: Option<Instant> = None;
+        let (mut failing, mut said) = (None, Said::default());
         // From the first version on: of those that are done it learns so at once.
         let mut at = At { version: 1, place: None, most: None, wait: self.pull.wait };
         while !stop.is_cancelled() {
@@ -229,6 +230,7 @@ impl Subscriber for FeedSubscriber {
                 Ok(Turn::Done) => {
                     if let Some(since) = failing.take() {
                         self.goes_on(since, backoff.failures());
+                        said.clear();
                     }
                     backoff.succeeded();
                     self.tell(PullState::Pulling);
@@ -238,7 +240,7 @@ impl Subscriber for FeedSubscriber {
                     // The consumer may be back in an older version: its database was restored,
                     // or it is to apply again.
                     (at.version, at.place) = (1, None);
-                    let pause = self.failed(failure, &mut backoff);
+                    let pause = self.failed(failure, &mut backoff, &mut said);
                     stop.run_until_cancelled(tokio::time::sleep(pause)).await;
                 }
             }
@@ -336,14 +338,16 @@ impl FeedSubscriber {
     }
 
     /// Tells of a failure; returns how long to wait.
-    fn failed(&self, failure: Failure, backoff: &mut Backoff) -> Duration {
+    fn failed(&self, failure: Failure, backoff: &mut Backoff, said: &mut Said) -> Duration {
         let Failure { state, error, at_least, lasting } = failure;
         let pause = backoff.failed().max(at_least).min(self.max_backoff);
         let Pull { target, stream, shard, .. } = &self.pull;
-        if lasting {
-            tracing::error!(target_url = target, stream, shard, error, "pulling stopped");
-        } else {
-            tracing::warn!(target_url = target, stream, shard, error, "pulling failed");
+        match said.is_new(&error) {
+            true if lasting => {
+                tracing::error!(target_url = target, stream, shard, error, "pulling stopped");
+            }
+            true => tracing::warn!(target_url = target, stream, shard, error, "pulling failed"),
+            false => tracing::debug!(target_url = target, stream, shard, error, "pulling failed"),
         }
         self.tell(match state(error) {
             PullState::Backoff { error, .. } => {

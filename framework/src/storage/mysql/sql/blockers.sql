@@ -1,4 +1,4 @@
--- Who has locked a table as a whole the server does not tell without a plugin: while somebody waits, the
+-- The server does not tell without a plugin who has locked a table as a whole: while somebody waits, the
 -- sessions of this database that rest are named, which is where such a lock is, longest first. Without
 -- the PROCESS right they are the role's own.
 SELECT CONCAT('connection ', who.ID, ' (', who.USER, ', ', who.HOST, ') rests for ', who.TIME,
