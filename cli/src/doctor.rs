@@ -11,8 +11,9 @@ use syncline::{
 
 use crate::{
     failure::{Failure, Outcome},
-    outbox::lag::{LONG, LOOK, lost, problems, size, waiting},
+    outbox::lag::{LONG, LOOK, lost, size, waiting},
     output::Output,
+    standing,
 };
 
 struct Check {
@@ -160,7 +161,14 @@ async fn routes<DB: Storage>(pool: &Pool<DB>) -> Check {
         Ok(lags) => lags,
         Err(error) => return Check::failed(NAME, error.to_string(), None),
     };
-    let found = problems(&lags);
+    let found = match streams::waiting(pool).await {
+        Ok(waits) => standing::of(pool, &lags, &waits).await,
+        Err(error) => Err(error),
+    };
+    let found = match found {
+        Ok(found) => found,
+        Err(error) => return Check::failed(NAME, error.to_string(), None),
+    };
     match found.is_empty() {
         true => {
             Check::ok(NAME, format!("{} shards, no reason known why one would wait", lags.len()))

@@ -58,6 +58,16 @@ impl Failure {
         Self { kind: Kind::Unreachable, message: message.into() }
     }
 
+    /// Whether the database was not reached, or busy.
+    pub(crate) fn is_unreachable(&self) -> bool {
+        self.kind == Kind::Unreachable
+    }
+
+    /// The same, and what else is known of it.
+    pub(crate) fn with(self, more: &str) -> Self {
+        Self { message: format!("{}: {more}", self.message), ..self }
+    }
+
     /// Says on stderr what went wrong.
     pub(crate) fn report(&self, json: bool) -> ExitCode {
         let (code, kind) = match self.kind {

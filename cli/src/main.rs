@@ -10,6 +10,7 @@ mod doctor;
 mod failure;
 mod held;
 mod inbox;
+mod limit;
 mod lock;
 mod migrate;
 mod outbox;
@@ -18,12 +19,14 @@ mod progress;
 mod relay;
 mod route;
 mod saga;
+mod standing;
 mod stream;
 mod text;
 
 use std::{
     io::{self, IsTerminal},
     process::ExitCode,
+    time::Duration,
 };
 
 use clap::{Parser, Subcommand};
@@ -46,8 +49,27 @@ struct Cli {
     /// Write one JSON document for programs; errors go to stderr as JSON, too
     #[arg(long, global = true)]
     json: bool,
+    /// The longest time that the command may take; 30 s for most, an hour for those that work through
+    /// much (migrate, trim, rebase, redrive, reapply), none for those that go on until they are stopped
+    #[arg(long, global = true, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    timeout: Option<u64>,
     #[command(subcommand)]
     command: Command,
+}
+
+impl Command {
+    /// The longest time that it may take unless another is given.
+    fn limit(&self) -> Option<Duration> {
+        match self {
+            Self::Outbox(outbox::Command::Tail(args)) if args.follows() => None,
+            Self::Migrate(_)
+            | Self::Outbox(outbox::Command::Trim(_))
+            | Self::Stream(stream::Command::Rebase(_))
+            | Self::Dead(dead::Command::Redrive(_))
+            | Self::Inbox(inbox::Command::Reapply(_)) => Some(limit::LONG),
+            _ => Some(limit::SHORT),
+        }
+    }
 }
 
 const EXIT_CODES: &str = "\
@@ -136,20 +158,41 @@ async fn run(cli: &Cli, output: &mut Output) -> Result<Outcome, Failure> {
     };
     let url = config.as_ref().and_then(|config| config.database_url.as_deref());
     match Database::connect(url.or(cli.database_url.as_deref()), missing).await? {
-        Database::MySql(pool, name) => command(&cli.command, config, &pool, &name, output).await,
-        Database::Postgres(pool, name) => command(&cli.command, config, &pool, &name, output).await,
-        Database::Sqlite(pool, name) => command(&cli.command, config, &pool, &name, output).await,
+        Database::MySql(pool, name) => command(cli, config, &pool, &name, output).await,
+        Database::Postgres(pool, name) => command(cli, config, &pool, &name, output).await,
+        Database::Sqlite(pool, name) => command(cli, config, &pool, &name, output).await,
     }
 }
 
 async fn command<DB: Storage>(
+    cli: &Cli,
+    config: Option<Config>,
+    pool: &Pool<DB>,
+    name: &str,
+    output: &mut Output,
+) -> Result<Outcome, Failure> {
+    let limit = match &cli.command {
+        // It goes on until it is stopped, and its own work has limits.
+        Command::Relay(_) => None,
+        command => cli.timeout.map(Duration::from_secs).or(command.limit()),
+    };
+    let work = work(&cli.command, config, pool, name, output);
+    let outcome = limit::within(limit, cli.json, pool, work).await;
+    // A connection that was given up while it waited would be waited for, too.
+    if !outcome.as_ref().is_err_and(Failure::is_unreachable) {
+        database::close(pool).await;
+    }
+    outcome
+}
+
+async fn work<DB: Storage>(
     command: &Command,
     config: Option<Config>,
     pool: &Pool<DB>,
     name: &str,
     output: &mut Output,
 ) -> Result<Outcome, Failure> {
-    let outcome = match command {
+    match command {
         Command::Migrate(command) => migrate::run(command, pool, output).await,
         Command::Doctor => doctor::run(pool, name, output).await,
         Command::Outbox(command) => outbox::run(command, pool, output).await,
@@ -164,7 +207,5 @@ async fn command<DB: Storage>(
         Command::Inbox(command) => inbox::run(command, pool, output).await,
         Command::Saga(command) => saga::run(command, pool, output).await,
         Command::Lock(command) => lock::run(command, pool, output).await,
-    };
-    database::close(pool).await;
-    outcome
+    }
 }

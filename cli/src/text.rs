@@ -77,6 +77,15 @@ pub(crate) fn ago(at: Option<DateTime<Utc>>) -> String {
     }
 }
 
+/// How soon, roughly.
+pub(crate) fn until(at: DateTime<Utc>) -> String {
+    match (at - Utc::now()).num_seconds() {
+        ..=0 => "now".to_owned(),
+        s @ 1..=7_199 => format!("in {s} s"),
+        s => format!("in {} h", s / 3_600),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

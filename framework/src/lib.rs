@@ -37,6 +37,7 @@ mod pulse;
 pub mod relay;
 pub mod routes;
 pub mod saga;
+mod said;
 pub mod storage;
 pub mod stream;
 pub mod streams;

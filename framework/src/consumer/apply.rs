@@ -220,7 +220,8 @@ impl<DB: Storage> Inner<DB> {
         if paused == OLDER {
             tracing::debug!(consumer = self.name, stream = part.origin.stream, "{paused}");
         } else {
-            tracing::warn!(consumer = self.name, ?error, "{paused}");
+            let error = error.as_ref().map(tracing::field::display);
+            tracing::warn!(consumer = self.name, stream = part.origin.stream, error, "{paused}");
         }
         let row = self.inbox(part.origin).await?;
         let row = row.unwrap_or(self.first_row(part));

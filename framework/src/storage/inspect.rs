@@ -3,8 +3,9 @@
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::Pool;
+use uuid::Uuid;
 
-use super::{Base, HeldMessage, RouteProblem};
+use super::{Base, HeldMessage, RoutePause, RouteProblem};
 use crate::{Result, message::Position};
 
 /// How far each part of a service is behind.
@@ -34,6 +35,19 @@ pub struct RouteLag {
     pub lost: bool,
     /// Why it does not move, if its relay has found a reason.
     pub problem: Option<RouteProblem>,
+    /// By whom the route was paused and why, while it is.
+    pub pause: Option<RoutePause>,
+}
+
+/// A lease that holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldLease {
+    /// Its name; a shard's is [`ShardKey::lease_name`](super::ShardKey::lease_name).
+    pub name: String,
+    /// The process that has it: it may have died since it renewed it last.
+    pub holder: Uuid,
+    /// Until when it holds unless it is renewed, by the database's clock.
+    pub until: DateTime<Utc>,
 }
 
 /// How a check went.
@@ -96,6 +110,16 @@ pub trait Inspect: Base {
 
     /// The lag of every shard of every route; not of those that are closed.
     async fn route_lags(pool: &Pool<Self>) -> Result<Vec<RouteLag>>;
+
+    /// The leases that hold now, in order of their names.
+    async fn leases(pool: &Pool<Self>) -> Result<Vec<HeldLease>>;
+
+    /// Sessions that hold locks for which another session waits, or that lock a table of ours as a
+    /// whole: who they are, what they do and for how long, for people. None where the database, or
+    /// the connected role's rights, do not tell.
+    async fn blockers(_pool: &Pool<Self>) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
 
     /// Dead letters (or, with `all`, every held message), the oldest first, after held id `after`.
     async fn held(pool: &Pool<Self>, all: bool, after: i64, limit: i64)

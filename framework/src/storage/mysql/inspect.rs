@@ -8,7 +8,8 @@ use crate::{
     Error, Result,
     error::mysql_number,
     storage::{
-        Base, Finding, HeldMessage, Inspect, Level, OpenWriter, RouteLag, begin::begin_plain,
+        Base, Finding, HeldLease, HeldMessage, Inspect, Level, OpenWriter, RouteLag,
+        begin::begin_plain,
     },
 };
 
@@ -91,6 +92,17 @@ impl Inspect for MySql {
 
     async fn route_lags(pool: &MySqlPool) -> Result<Vec<RouteLag>> {
         super::route_lags(pool).await
+    }
+
+    async fn leases(pool: &MySqlPool) -> Result<Vec<HeldLease>> {
+        super::lease_list(pool).await
+    }
+
+    async fn blockers(pool: &MySqlPool) -> Result<Vec<String>> {
+        sqlx::query_scalar(include_str!("sql/blockers.sql"))
+            .fetch_all(pool)
+            .await
+            .map_err(Error::database("look who holds locks"))
     }
 
     async fn held(pool: &MySqlPool, all: bool, after: i64, limit: i64) -> Result<Vec<HeldMessage>> {

@@ -6,7 +6,7 @@ use sqlx::{PgConnection, PgPool, Postgres, Row};
 use super::retention;
 use crate::{
     Error, Result,
-    storage::{Finding, HeldMessage, Inspect, Level, OpenWriter, RouteLag},
+    storage::{Finding, HeldLease, HeldMessage, Inspect, Level, OpenWriter, RouteLag},
 };
 
 /// The oldest server that has what sealing needs, and is tested.
@@ -42,6 +42,17 @@ impl Inspect for Postgres {
 
     async fn route_lags(pool: &PgPool) -> Result<Vec<RouteLag>> {
         super::route_lags(pool).await
+    }
+
+    async fn leases(pool: &PgPool) -> Result<Vec<HeldLease>> {
+        super::lease_list(pool).await
+    }
+
+    async fn blockers(pool: &PgPool) -> Result<Vec<String>> {
+        sqlx::query_scalar(include_str!("sql/blockers.sql"))
+            .fetch_all(pool)
+            .await
+            .map_err(Error::database("look who holds locks"))
     }
 
     async fn held(pool: &PgPool, all: bool, after: i64, limit: i64) -> Result<Vec<HeldMessage>> {

@@ -5,7 +5,7 @@ use sqlx::{Sqlite, SqliteConnection, SqlitePool};
 
 use crate::{
     Error, Result, begin,
-    storage::{Finding, HeldMessage, Inspect, Level, RouteLag},
+    storage::{Finding, HeldLease, HeldMessage, Inspect, Level, RouteLag},
 };
 
 /// The oldest library that has what our SQL needs.
@@ -22,6 +22,10 @@ impl Inspect for Sqlite {
 
     async fn route_lags(pool: &SqlitePool) -> Result<Vec<RouteLag>> {
         super::route_lags(pool).await
+    }
+
+    async fn leases(pool: &SqlitePool) -> Result<Vec<HeldLease>> {
+        super::lease_list(pool).await
     }
 
     async fn held(

@@ -115,8 +115,14 @@ pub(super) async fn a_late_checkpoint_of_a_holder_that_has_it_again_is_refused<D
         assert_eq!(row.checkpoint, checkpoint(9), "{late:?}");
 
         // Nor does it say why the shard stands, or give the lease away.
-        let found =
-            FoundProblem { kind: "backoff", text: "late", age: Duration::ZERO, known: false };
+        let found = FoundProblem {
+            kind: "backoff",
+            text: "late",
+            age: Duration::ZERO,
+            known: false,
+            tries: 1,
+            next: None,
+        };
         DB::note_problem(&pool, &key, late, Some(&found)).await.expect("nothing is noted");
         let row = DB::shard(&pool, &key).await.expect("read").expect("it is there");
         assert_eq!(row.problem, None, "{late:?}");
