@@ -80,7 +80,8 @@ impl Failure {
         };
         let text = match json {
             true => {
-                json!({"error": {"code": code, "kind": kind, "message": self.message}}).to_string()
+                let error = json!({"code": code, "kind": kind, "message": self.message});
+                crate::text::json(&json!({ "error": error }), false).unwrap_or_default()
             }
             false => format!("error: {}", crate::text::escape(&self.message)),
         };

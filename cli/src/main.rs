@@ -31,7 +31,7 @@ use std::{
 
 use clap::{Parser, Subcommand};
 use sqlx::Pool;
-use syncline::Storage;
+use syncline::{Storage, logs::Lines};
 use tracing_subscriber::EnvFilter;
 
 use database::{Database, Missing};
@@ -124,8 +124,10 @@ fn main() -> ExitCode {
     let serves = matches!(cli.command, Command::Relay(_));
     let level = if serves { "info" } else { "off" };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    logs.with_ansi(io::stderr().is_terminal()).init();
+    let colours = io::stderr().is_terminal();
+    let lines = move || Lines::new(io::stderr()).colours(colours);
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(lines);
+    logs.with_ansi(colours).init();
     let mut output = Output::new(cli.json);
     let runtime = match serves {
         true => tokio::runtime::Builder::new_multi_thread().enable_all().build(),

@@ -7,7 +7,7 @@ use crate::{
 };
 
 /// The most shards that a stream may have.
-const MAX_SHARDS: i32 = 1_024;
+pub(crate) const MAX_SHARDS: i32 = 1_024;
 
 /// Where a subscription or a route begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -100,7 +100,8 @@ pub(crate) async fn run<DB: Storage>(
         if let Some(writer) = writer {
             output.line(format!(
                 "held back: what {} has written, whose transaction has been open for {} s",
-                writer.who, writer.age
+                text::escape(&writer.who),
+                writer.age
             ))?;
         }
         for line in size(&kept) {
@@ -162,8 +163,9 @@ pub(crate) fn lost(uncarried: &[Uncarried]) -> impl Iterator<Item = String> {
     uncarried.iter().map(|one| {
         let Uncarried { topic, messages, first, last, .. } = one;
         format!(
-            "no stream carries {topic}: {messages} of the last messages, at positions {first} to \
-             {last}, are sent nowhere"
+            "no stream carries {}: {messages} of the last messages, at positions {first} to \
+             {last}, are sent nowhere",
+            text::escape(topic)
         )
     })
 }

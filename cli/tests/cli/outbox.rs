@@ -112,6 +112,12 @@ mod case {
             assert!(tail.stderr.contains("2 more are committed"), "{}", tail.stderr);
         }
         seal(&pool).await;
+        for args in ["outbox tail", "outbox tail --json"] {
+            let shown = syncline(url, args).expect(0).stdout;
+            let spoils = |c: &char| *c != '\n' && syncline::logs::is_hidden(*c);
+            assert_eq!(shown.chars().find(spoils), None, "{args}: {shown:?}");
+            assert!(shown.contains("202e"), "{args}: {shown:?}");
+        }
         let text = Message::new("user.note", "text/plain", "two\nlines").key("k");
         commit(&pool, &[text, Message::new("user.raw", "application/json", "{ \"a\":\n1e400 }")])
             .await;

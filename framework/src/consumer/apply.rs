@@ -21,6 +21,7 @@ use crate::{
     inbox::{News, compare},
     message::{Batch, Envelope, HandOver, Link, Origin, Position},
     storage::{HeldReason, Holding, InboxRow, Lent, Mark},
+    stream::MAX_SHARDS,
     transport::{Ack, Outcome, ReceiveError},
 };
 
@@ -85,6 +86,7 @@ pub(super) struct Taken<'a> {
 
 impl<DB: Storage> Inner<DB> {
     pub(super) async fn receive(&self, batch: Batch) -> Result<Ack, ReceiveError> {
+        check_origin(&batch.origin)?;
         if self.order_of(&batch.origin) == Order::None {
             return self.receive_unordered(&batch).await;
         }
@@ -334,6 +336,19 @@ impl<DB: Storage> Inner<DB> {
             News::Gap => Err(Stop::Gap(row)),
         }
     }
+}
+
+/// No stream has such a version or shard: nothing of it may leave a row.
+fn check_origin(origin: &Origin) -> Result<(), ReceiveError> {
+    let Origin { stream, version, shard, .. } = origin;
+    if *version >= 1 && (0..MAX_SHARDS).contains(shard) {
+        return Ok(());
+    }
+    Err(ReceiveError::Refused(format!(
+        "stream {stream:?} cannot have shard {shard} in version {version}: shards are numbered from 0 \
+         to {}, versions from 1",
+        MAX_SHARDS - 1
+    )))
 }
 
 /// A version of a stream takes nothing more once a newer one has begun here.

@@ -81,7 +81,7 @@ pub use server::FeedServer;
 pub use subscriber::{FeedSubscriber, PullState, PullStatus};
 pub use token::{Reader, Token, TokenHash};
 
-pub use super::http::{TargetError, serve};
+pub use super::http::{ServeOptions, TargetError, serve, serve_with};
 use crate::message::MessageError;
 
 /// The problem type of a place that is not in the source's log.
