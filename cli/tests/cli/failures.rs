@@ -125,7 +125,7 @@ mod case {
         let mut holder = syncline::begin(&pool).await.unwrap();
         (&mut *holder).execute("SELECT 1 FROM syncline_inbox FOR UPDATE").await.unwrap();
         let began = Instant::now();
-        let skip = "inbox skip c --source /source --stream s --to 9 --yes";
+        let skip = "inbox skip c --source /source --stream s --to 9 --log-ends 9 --yes";
         let run = syncline(url, skip).expect(3);
         let waited = began.elapsed();
         assert!(waited < Duration::from_secs(30), "{waited:?}: {}", run.stderr);
