@@ -14,6 +14,8 @@ use crate::{
 
 /// Held messages that are read at once.
 const PAGE: i64 = 500;
+/// The first message of a key.
+const FIRST: i64 = 1;
 
 /// Has the dead letter `id` tried again, now, with its attempts counted from nought; the
 /// messages behind it follow in order. False when there is no such dead letter.
@@ -109,11 +111,11 @@ async fn hurry<DB: Storage>(
     if !DB::lock_parked(&mut tx, consumer, source, key).await? {
         return Ok(None);
     }
-    let mut next = DB::held_of_key(&mut tx, consumer, source, key, true, 1).await?;
+    let mut next = DB::held_of_key(&mut tx, consumer, source, key, true, FIRST).await?;
     if let Some(dead) = next.first().filter(|next| next.dead) {
         // What was tried since it died goes on without it (`OnDead::Skip`).
         let id = dead.id;
-        next = DB::held_of_key(&mut tx, consumer, source, key, false, 1).await?;
+        next = DB::held_of_key(&mut tx, consumer, source, key, false, FIRST).await?;
         if next.first().is_none_or(|next| next.reason == "behind") {
             return Ok(Some((id, true)));
         }

@@ -254,3 +254,10 @@ async fn a_stream_of_a_pattern_that_no_topic_fits_is_refused() {
         assert!(error.contains(&format!("{hopeless:?} matches no topic")), "{error}");
     }
 }
+
+#[test]
+fn the_consumer_of_the_first_example_is_started() {
+    let readme = include_str!("../../README.md");
+    let example = readme.split("```rust").nth(1).and_then(|rest| rest.split("```").next());
+    assert!(example.is_some_and(|example| example.contains("consumer.start()")), "{example:?}");
+}

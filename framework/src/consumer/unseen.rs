@@ -1,6 +1,5 @@
-//! What would keep messages of a consumer from moving without a word: keys that nobody tries again,
-//! because the consumer was built and never started, and topics of its own that its service sends
-//! nowhere.
+//! Looks for standstills that nothing else reports: keys that nobody tries again, because the consumer was
+//! built and never started, and topics of its own that its service sends nowhere.
 
 use std::{
     collections::BTreeSet,
@@ -29,14 +28,14 @@ const LATE: Duration = Duration::from_secs(20);
 /// How often the log says the same again.
 const AGAIN: Duration = Duration::from_secs(600);
 
-/// What a consumer says of itself, as far as this process knows.
+/// State of a consumer, as far as this process knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConsumerStatus {
     /// Whether its background work runs here ([`Consumer::start`]): without, and where no other
     /// process does it, parked keys are never tried again.
     pub running: bool,
-    /// What should have been taken up again and was not, while the background work does not run here.
+    /// Held messages that should have been taken up again and were not, while the background work does not run here.
     pub unattended: Option<Unattended>,
     /// Topics of messages that this consumer has written, or will, and that no stream of its service
     /// carries: rejections, and answers to sagas.
@@ -59,7 +58,7 @@ pub struct Unattended {
     pub since: DateTime<Utc>,
 }
 
-/// What was found last.
+/// Result of the last look.
 #[derive(Default)]
 pub(super) struct Unseen {
     /// Background works that run here.
@@ -163,7 +162,7 @@ impl<DB: Storage> Inner<DB> {
     }
 }
 
-/// What waits in vain, unless somebody attends to it who is slow.
+/// Sums up what is overdue; early messages only once they have waited for as long.
 fn unattended(keys: &[OverdueKeys], early: &[Ahead], now: DateTime<Utc>) -> Option<Unattended> {
     let late = now - LATE;
     let early: Vec<_> = early.iter().filter(|one| one.waiting > 0 && one.since <= late).collect();
@@ -184,7 +183,7 @@ fn carries(streams: &[StreamVersion], topic: &str) -> bool {
     })
 }
 
-/// When something was said last, so that it is not said at each look.
+/// Time of the last log event, so that not every look repeats it.
 #[derive(Default)]
 struct Said(Option<Instant>);
 
