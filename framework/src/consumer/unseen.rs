@@ -210,7 +210,7 @@ async fn watch<DB: Storage>(consumer: Weak<Inner<DB>>) {
             }
             false => match consumer.look_for_unattended().await {
                 Ok(found) => tell_unattended(&consumer, found, &mut unattended),
-                // Whoever applies by this database says so.
+                // A database that is away is reported where messages are applied.
                 Err(error) => {
                     tracing::debug!(consumer = name, %error, "what waits could not be read");
                 }
