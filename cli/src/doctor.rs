@@ -11,6 +11,7 @@ use syncline::{
 
 use crate::{
     failure::{Failure, Outcome},
+    held::{START_IT, unattended},
     outbox::lag::{LONG, LOOK, lost, size, waiting},
     output::Output,
     standing,
@@ -94,6 +95,7 @@ pub(crate) async fn run<DB: Storage>(
             checks.push(routes(pool).await);
             checks.push(set_aside(pool).await);
             checks.push(carried(pool).await);
+            checks.push(consumers(pool).await);
             checks.push(sagas(pool).await);
         }
     }
@@ -228,6 +230,21 @@ async fn carried<DB: Storage>(pool: &Pool<DB>) -> Check {
         level: Level::Warning,
         found: found.join("; "),
         advice: advice.map(str::to_owned),
+    }
+}
+
+/// Parked keys that nobody tries again.
+async fn consumers<DB: Storage>(pool: &Pool<DB>) -> Check {
+    const NAME: &str = "consumers";
+    match unattended(pool).await {
+        Ok(waits) if waits.is_empty() => Check::ok(NAME, "no parked key waits for one in vain"),
+        Ok(waits) => Check {
+            name: NAME,
+            level: Level::Warning,
+            found: waits.join("; "),
+            advice: Some(START_IT.to_owned()),
+        },
+        Err(error) => Check::failed(NAME, error.to_string(), None),
     }
 }
 

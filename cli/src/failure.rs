@@ -68,6 +68,13 @@ impl Failure {
         Self { message: format!("{}: {more}", self.message), ..self }
     }
 
+    /// Not all is well, and the document on stdout says what is not.
+    pub(crate) fn of_document(schema: bool) -> Self {
+        let kind = if schema { Kind::Schema } else { Kind::Failed };
+        let message = "a check failed or nothing matched: the document on stdout says what";
+        Self { kind, message: message.to_owned() }
+    }
+
     /// Says on stderr what went wrong.
     pub(crate) fn report(&self, json: bool) -> ExitCode {
         let (code, kind) = match self.kind {

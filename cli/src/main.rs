@@ -144,6 +144,10 @@ fn main() -> ExitCode {
     };
     let outcome = outcome.and_then(|outcome| output.finish().map(|()| outcome));
     match outcome {
+        // What is wrong stands in the document; that something is, where errors are told.
+        Ok(Outcome::Not | Outcome::Schema) if cli.json => {
+            Failure::of_document(matches!(outcome, Ok(Outcome::Schema))).report(true)
+        }
         Ok(outcome) => outcome.into(),
         Err(failure) => failure.report(cli.json),
     }

@@ -46,7 +46,7 @@ pub use ahead::{Ahead, AheadRow, AheadStore};
 pub use barrier::{BarrierKey, BarrierRecord, BarrierRow, BarrierStep, BarrierStore};
 pub use begin::{begin, check_writes};
 pub(crate) use begin::{begin_as, begin_by_hand};
-pub use held::{DueKey, Edited, HeldMessage, HeldReason, HeldStore, Holding};
+pub use held::{DueKey, Edited, HeldMessage, HeldReason, HeldStore, Holding, OverdueKeys};
 pub use incarnation::{Former, IncarnationStore, Term, UnsealedRow};
 pub use inspect::{Finding, HeldLease, Inspect, Level, OpenWriter, RouteLag};
 pub(crate) use lent::Lent;

@@ -189,7 +189,8 @@ mod case {
         // Given up where it is to be applied, it holds up nothing.
         let [consumer, source_name, of] = ["c", "/tests", "s"].map(String::from);
         let to = Position(11);
-        let lost = Skip { consumer, source: source_name, stream: of, shard: None, to };
+        let log_ends = Some(DB::head(source).await.expect("the head"));
+        let lost = Skip { consumer, source: source_name, stream: of, shard: None, to, log_ends };
         inboxes::skip(target, &lost).await.expect("it is skipped");
         let others: Vec<i64> = (1..=14).filter(|n| *n != 11).collect();
         are_applied(target, &others).await;

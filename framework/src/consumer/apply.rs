@@ -280,6 +280,11 @@ impl<DB: Storage> Inner<DB> {
         let committed = tx.commit().await.map_err(Error::database("commit"));
         committed.map_err(Stop::behind_handler)?;
         self.standing.applied(fresh);
+        let origin = part.origin;
+        tracing::debug!(
+            consumer = self.name, source = origin.source, stream = origin.stream, shard = origin.shard,
+            messages = fresh.len(), watermark = %after.watermark, "a batch is committed"
+        );
         Ok(after)
     }
 

@@ -114,4 +114,7 @@ pub enum FeedConfigError {
     /// A reader may read no topic.
     #[error("a reader needs at least one topic that it may read")]
     NoTopic,
+    /// A pattern that no topic fits.
+    #[error("{0}")]
+    Topic(String),
 }

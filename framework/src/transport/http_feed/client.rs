@@ -159,6 +159,9 @@ impl FeedSubscriberBuilder {
         check_source(&self.source)?;
         check_stream(&self.stream)?;
         let Some(token) = self.token else { return Err(FeedConfigError::NoToken) };
+        if let Some(problem) = self.topics.iter().find_map(TopicPattern::problem) {
+            return Err(FeedConfigError::Topic(problem));
+        }
         if !(1..=30).contains(&self.wait.as_secs()) {
             return Err(FeedConfigError::Limit("the feed may wait for 1 to 30 seconds"));
         }
