@@ -268,14 +268,26 @@ pub(crate) fn trimmed(position: i64, kept: i64, skip: &str, route: &str) -> Stri
 
 /// An error with its causes.
 pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
+    let (mut text, mut place) = (error.to_string(), own_place(error));
     let mut cause = error.source();
     while let Some(error) = cause {
         let more = error.to_string();
         if !text.contains(&more) {
             text = format!("{text}: {more}");
         }
+        place = place.or_else(|| own_place(error));
         cause = error.source();
     }
-    text
+    match place {
+        Some((with, without)) => text.replace(&with, &without),
+        None => text,
+    }
+}
+
+/// What PostgreSQL's driver tells with the line of the server's own source (`at line 350`), and the same
+/// without it: whoever reads it looks for the line in what they have written.
+fn own_place(error: &(dyn std::error::Error + 'static)) -> Option<(String, String)> {
+    let sqlx::Error::Database(database) = error.downcast_ref::<sqlx::Error>()? else { return None };
+    let (with, without) = (database.to_string(), database.message().to_owned());
+    (with != without && with.starts_with(&without)).then_some((with, without))
 }

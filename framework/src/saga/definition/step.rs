@@ -313,7 +313,10 @@ impl<'a, DB: Storage, In, Code, Out> StepBuilder<'a, DB, In, Code, Out> {
         self
     }
 
-    /// How long it may take with all its attempts (one minute).
+    /// How long it may take with all its attempts, by the database's clock (six hours). A step before
+    /// the pivot, or the pivot, that is not done by then **turns the saga back**: make it longer than an
+    /// outage that should be waited out. Each attempt of a compensation, and of a step after the pivot,
+    /// has as long for its answer (a compensation one hour unless this is set).
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.step = self.step.deadline(deadline);
         self
@@ -325,9 +328,17 @@ impl<'a, DB: Storage, In, Code, Out> StepBuilder<'a, DB, In, Code, Out> {
         self
     }
 
-    /// How technical failures of its action and its compensation are tried again.
+    /// How technical failures of its action and its compensation are tried again. Unset, an action is
+    /// tried for more than six hours ([`Retry::default`]) and a compensation for three days
+    /// ([`Retry::COMPENSATION`]); then the saga goes back, or is stuck.
     pub fn retry(mut self, retry: Retry) -> Self {
         self.step = self.step.retry(retry);
+        self
+    }
+
+    /// How technical failures of its compensation are tried again, when not as those of its action.
+    pub fn undo_retry(mut self, retry: Retry) -> Self {
+        self.step = self.step.undo_retry(retry);
         self
     }
 
@@ -350,7 +361,8 @@ where
     R: Reads + Clone,
     Out: Serialize + DeserializeOwned + Send + Sync + 'static,
 {
-    /// Takes it back: gets what the action returned, and runs in the orchestrator's transaction.
+    /// Takes it back: gets what the action returned and, in [`Call::why`], why the saga goes back; runs in
+    /// the orchestrator's transaction.
     pub fn compensate<F>(mut self, compensation: F) -> Self
     where
         F: for<'t> Fn(
@@ -384,6 +396,14 @@ where
     R: Reads + Clone,
     Out: Serialize + DeserializeOwned + Send + Sync + 'static,
 {
+    /// The topic of its command. The engine warns at its start when no stream carries it, before the
+    /// first instance waits; a command with another topic is an error of the attempt. Undeclared, the
+    /// topic is known, and looked at, when the first command is sent.
+    pub fn topic(mut self, topic: impl Into<String>) -> Self {
+        self.step = self.step.topic(topic);
+        self
+    }
+
     /// Its participant compensates it: [`SagaHandler::compensate`](crate::saga::SagaHandler::compensate).
     pub fn compensated(mut self) -> Self {
         self.step.undo = Undo::Compensation;

@@ -31,7 +31,8 @@ fn order() -> Saga<Sqlite> {
 fn row(state: String) -> SagaRow {
     let now = DateTime::<Utc>::from_timestamp(946_684_800, 0).expect("a time");
     let (saga, input) = ("order".to_owned(), "1".to_owned());
-    SagaRow { id: Uuid::now_v7(), saga, version: 1, input, state, now }
+    let key = "request-17".to_owned();
+    SagaRow { id: Uuid::now_v7(), saga, version: 1, key, input, state, now }
 }
 
 fn new(saga: &Saga<Sqlite>) -> SagaRow {
@@ -46,7 +47,7 @@ fn decided(turn: &mut Turn<'_, Sqlite>, events: impl IntoIterator<Item = Event>)
 
 fn written(turn: Turn<'_, Sqlite>) -> SagaChanges {
     let mut changes = SagaChanges::default();
-    assert!(turn.write(&mut changes).is_ok_and(|changed| changed));
+    assert!(turn.write(&mut changes, &mut Vec::new()).is_ok_and(|changed| changed));
     changes
 }
 
