@@ -289,5 +289,50 @@ pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 fn own_place(error: &(dyn std::error::Error + 'static)) -> Option<(String, String)> {
     let sqlx::Error::Database(database) = error.downcast_ref::<sqlx::Error>()? else { return None };
     let (with, without) = (database.to_string(), database.message().to_owned());
-    (with != without && with.starts_with(&without)).then_some((with, without))
+    let place = with.strip_prefix(&without)?.starts_with(" at line ");
+    place.then_some((with, without))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As PostgreSQL's driver tells it.
+    #[derive(Debug, thiserror::Error)]
+    #[error("no room at line 350")]
+    struct Told;
+
+    impl sqlx::error::DatabaseError for Told {
+        fn message(&self) -> &str {
+            "no room"
+        }
+
+        fn as_error(&self) -> &(dyn std::error::Error + Send + Sync + 'static) {
+            self
+        }
+
+        fn as_error_mut(&mut self) -> &mut (dyn std::error::Error + Send + Sync + 'static) {
+            self
+        }
+
+        fn into_error(self: Box<Self>) -> Box<dyn std::error::Error + Send + Sync + 'static> {
+            self
+        }
+
+        fn kind(&self) -> sqlx::error::ErrorKind {
+            sqlx::error::ErrorKind::Other
+        }
+    }
+
+    #[test]
+    fn an_error_of_postgresql_is_told_without_the_line_of_the_servers_source() {
+        let told = || sqlx::Error::Database(Box::new(Told));
+        assert!(chain(&told()).ends_with("no room"), "{}", chain(&told()));
+        let source = told();
+        let text = chain(&Error::Database { action: "store it", source });
+        assert!(text.starts_with("store it") && text.ends_with("no room"), "{text}");
+        // What somebody else has said of a line stays.
+        let theirs: Box<dyn std::error::Error> = "the file is wrong at line 350".into();
+        assert_eq!(chain(&*theirs), "the file is wrong at line 350");
+    }
 }

@@ -1,5 +1,6 @@
 //! A saga as users write it: typed steps that read what earlier steps returned.
 
+mod reads;
 mod step;
 
 use std::{collections::BTreeMap, marker::PhantomData, sync::Arc};
@@ -17,9 +18,10 @@ use super::{
 };
 use crate::{HandlerError, Message, Storage};
 
+pub use reads::{Reads, Ref};
 pub(crate) use step::RunStep;
+pub use step::StepBuilder;
 use step::{Local, Remote};
-pub use step::{Reads, Ref, StepBuilder};
 
 /// What an action comes to.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -83,3 +83,12 @@ impl<DB: Storage> Inner<DB> {
         Ok(())
     }
 }
+
+#[cfg(any(test, feature = "testing"))]
+impl<DB: Storage> super::Sagas<DB> {
+    /// Looks now for what keeps instances from going on, for a test.
+    pub(crate) async fn look_after(&self) -> Result<()> {
+        self.0.look_at_sources().await?;
+        self.0.look_after().await
+    }
+}

@@ -269,3 +269,141 @@ fn one(name: &str, step: &StepState) -> String {
     let error = step.error.as_deref().unwrap_or("no answer");
     format!("{what}{name}: {} (attempt {})", cap::line(error, LONGEST), step.attempts)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::saga::{Retry, Step, decide};
+
+    fn plan() -> Plan {
+        let (base, longest) = (Duration::from_secs(1), Duration::from_secs(4));
+        let retry = Retry { attempts: 4, base, longest };
+        let plan = Plan::builder("order", 1)
+            .step(Step::remote("credit").compensated().retry(retry))
+            .step(Step::local("approve").pivot())
+            .step(Step::remote("tell").retriable().retry(Retry { attempts: 1, ..retry }));
+        plan.build().expect("a good plan")
+    }
+
+    /// What is said of the last of `events`: the level of each line, and how it begins.
+    fn said(events: &[Event]) -> Vec<(Level, String)> {
+        let (plan, mut state, mut last) = (plan(), State::new(&plan()), Vec::new());
+        for event in events {
+            let decision = decide(&plan, &state, event).expect("it fits");
+            last = notices(&plan, event, &decision);
+            state = decision.state;
+        }
+        let line = |notice: Notice| {
+            let Notice { level, step, attempt, reason, text } = notice;
+            (level, format!("{step:?} {attempt:?} {reason:?} {text}"))
+        };
+        last.into_iter().map(line).collect()
+    }
+
+    fn answered(step: &str, attempt: u32, answer: Answer) -> Event {
+        Event::Answered { step: step.to_owned(), attempt, answer }
+    }
+
+    fn undone(attempt: u32, answer: UndoAnswer) -> Event {
+        Event::UndoAnswered { step: "credit".to_owned(), attempt, answer }
+    }
+
+    fn applied(step: &str) -> Event {
+        answered(step, 1, Answer::Applied(json!(1)))
+    }
+
+    fn due() -> Event {
+        Event::Due(Timer::Retry("credit".to_owned()))
+    }
+
+    #[test]
+    fn a_saga_that_goes_well_is_told_of_at_debug_and_trace() {
+        let all = [Event::Started, applied("credit"), applied("approve"), applied("tell")];
+        for length in 1..=all.len() {
+            let lines = said(&all[..length]);
+            assert!(!lines.is_empty(), "{length}");
+            for (level, text) in lines {
+                assert!([Level::DEBUG, Level::TRACE].contains(&level), "{level} {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_refusal_and_its_compensations_are_told_of_with_their_reasons() {
+        let refused = answered("approve", 1, Answer::Refused("no\n\u{1b}[31mcredit".to_owned()));
+        let mut events = vec![Event::Started, applied("credit"), refused];
+        let lines = said(&events);
+        let [(first, refusal), (second, undo)] = &lines[..] else { panic!("{lines:#?}") };
+        assert_eq!([first, second], [&Level::INFO; 2]);
+        assert!(refusal.starts_with("Some(\"approve\") Some(1) Some(\"no credit\")"), "{refusal}");
+        assert!(undo.starts_with("Some(\"credit\") Some(1) Some(\"approve: no"), "{undo}");
+        events.push(undone(1, UndoAnswer::Undone));
+        let lines = said(&events);
+        let levels: Vec<_> = lines.iter().map(|(level, _)| *level).collect();
+        assert_eq!(levels, [Level::INFO; 2], "{lines:#?}");
+        assert!(lines[1].1.contains("a saga is compensated"), "{lines:#?}");
+    }
+
+    #[test]
+    fn a_failed_attempt_is_a_warning_that_says_when_it_is_tried_again_and_what_happens_then() {
+        let failed = |attempt| answered("credit", attempt, Answer::Failed("away".to_owned()));
+        let mut events = vec![Event::Started, failed(1)];
+        let (level, text) = said(&events).remove(0);
+        assert_eq!(level, Level::WARN);
+        for part in
+            ["Some(\"away\")", "again in 1s", "after 3 more", "goes back", "retry --failing"]
+        {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        for attempt in 2..=4 {
+            events.extend([due(), failed(attempt)]);
+        }
+        let (level, text) = said(&events).remove(0);
+        assert!(
+            level == Level::WARN && text.contains("the last one: the saga goes back"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_compensation_that_fails_is_an_alarm_from_the_third_time_on_and_stuck_is_one() {
+        let refused = answered("approve", 1, Answer::Refused("no".to_owned()));
+        let mut events = vec![Event::Started, applied("credit"), refused];
+        for attempt in 1..=4 {
+            events.push(undone(attempt, UndoAnswer::Failed("closed".to_owned())));
+            let lines = said(&events);
+            let alarm = if attempt < 3 { Level::WARN } else { Level::ERROR };
+            assert_eq!(lines[0].0, alarm, "{lines:#?}");
+            assert!(lines[0].1.contains(&format!("{attempt} times by now")), "{lines:#?}");
+            assert_eq!(lines.len() > 1, attempt == 4, "stuck: {lines:#?}");
+            if attempt == 4 {
+                let (level, text) = &lines[1];
+                assert_eq!(*level, Level::ERROR);
+                assert!(text.contains("compensation of credit: closed (attempt 4)"), "{text}");
+                assert!(text.contains("saga show"), "{text}");
+            }
+            events.push(due());
+        }
+        // After the pivot the last failure is stuck, too.
+        let failed = answered("tell", 1, Answer::Failed("away".to_owned()));
+        let lines = said(&[Event::Started, applied("credit"), applied("approve"), failed]);
+        let levels: Vec<_> = lines.iter().map(|(level, _)| *level).collect();
+        assert_eq!(levels, [Level::WARN, Level::ERROR], "{lines:#?}");
+    }
+
+    #[test]
+    fn an_answer_that_does_not_come_is_a_warning() {
+        for (event, part) in [
+            (due(), "no answer to a command"),
+            (Event::Due(Timer::Deadline("credit".to_owned())), "the deadline of a step has passed"),
+        ] {
+            let lines = said(&[Event::Started, event]);
+            let found = lines.iter().find(|(_, text)| text.contains(part)).expect(part);
+            assert_eq!(found.0, Level::WARN);
+        }
+    }
+}

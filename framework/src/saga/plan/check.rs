@@ -258,9 +258,8 @@ pub(super) fn check_names<'a>(
             return Err(PlanError::Twice { saga: own, step: name.clone() });
         }
         let attempts = [one.action_retry().attempts, one.compensation_retry().attempts];
-        if [deadline, undo_deadline, try_limit].iter().any(|time| time.is_zero())
-            || attempts.contains(&0)
-        {
+        let times = [deadline, undo_deadline, try_limit];
+        if times.iter().any(|time| time.is_zero()) || attempts.contains(&0) {
             return Err(PlanError::NoTime { saga: own, step: name.clone() });
         }
         check_topic(saga, one)?;

@@ -125,8 +125,7 @@ impl<DB: Storage> Turn<'_, DB> {
             return Err(format!("it has topic {sent:?}, and the step declares {topic:?}"));
         }
         // A compensation and a bar outlive every action that they rule out.
-        let limit = if ask == Ask::Compensate { own.undo_deadline } else { own.deadline };
-        let until = self.row.now + cap::duration(limit);
+        let until = self.row.now + cap::duration(own.deadline);
         let command = Command {
             saga: self.row.id,
             step: step.to_owned(),
