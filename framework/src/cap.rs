@@ -97,7 +97,7 @@ mod tests {
     fn a_text_keeps_its_words_and_loses_a_terminals_colours() {
         let coloured = "\u{1b}[1;31merror\u{1b}[0m: \u{9b}4mno\u{9b}0m credit\n[31m is said";
         assert_eq!(text(coloured), "error: no credit\n[31m is said");
-        // What is no sequence, or is cut off, is no reason to lose the rest.
+        // Text that is no sequence, or is cut off, is no reason to lose the rest.
         assert_eq!(text("a\u{1b}b\u{1b}[\u{e9}c\u{1b}["), "a\u{1b}b\u{e9}c");
     }
 

@@ -284,7 +284,7 @@ pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     }
 }
 
-/// What PostgreSQL's driver tells with the line of the server's own source (`at line 350`), and the same
+/// An error as PostgreSQL's driver tells it, with the line of the server's own source (`at line 350`), and the same
 /// without it: whoever reads it looks for the line in what they have written.
 fn own_place(error: &(dyn std::error::Error + 'static)) -> Option<(String, String)> {
     let sqlx::Error::Database(database) = error.downcast_ref::<sqlx::Error>()? else { return None };
@@ -331,7 +331,7 @@ mod tests {
         let source = told();
         let text = chain(&Error::Database { action: "store it", source });
         assert!(text.starts_with("store it") && text.ends_with("no room"), "{text}");
-        // What somebody else has said of a line stays.
+        // A line that somebody else names stays.
         let theirs: Box<dyn std::error::Error> = "the file is wrong at line 350".into();
         assert_eq!(chain(&*theirs), "the file is wrong at line 350");
     }

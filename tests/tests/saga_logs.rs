@@ -1,4 +1,4 @@
-//! What an engine tells its program's log: refusals, failures and what waits, with the instance, its
+//! The engine's lines in its program's log: refusals, failures and what waits, with the instance, its
 //! key, the step and what to do; a saga that goes well only to those who ask for all of it.
 
 use std::time::Duration;
@@ -60,7 +60,7 @@ async fn what_does_not_go_well_is_told_of_once_with_what_to_do() {
     until(&back, "compensated").await;
     let stuck = start(&pool, &sagas, "is-stuck", 3).await;
     until(&stuck, "stuck").await;
-    // What an engine says, it says after the commit: when it has stopped, all is said.
+    // It is said after the commit: when it has stopped, all is said.
     running.stop().await;
 
     let text = logged.text();

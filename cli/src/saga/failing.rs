@@ -20,7 +20,7 @@ use crate::{
 /// The longest text of an error in a table.
 const ERROR: usize = 60;
 
-/// What has the same step and error.
+/// Failing steps with the same step and error.
 struct Group<'a> {
     all: Vec<&'a Failing>,
 }

@@ -93,9 +93,9 @@ pub struct SagasStatus {
     pub unknown: Vec<(String, i32, i64)>,
     /// How many instances (at most 1,000) have a command that was sent again and is not answered.
     pub overdue: usize,
-    /// How many (at most 1,000) have a step whose last attempt has failed.
+    /// Instances (at most 1,000 are counted) with a step whose last attempt has failed.
     pub failing: usize,
-    /// How many (at most 1,000) wait for an operator.
+    /// Instances (at most 1,000 are counted) that wait for an operator.
     pub stuck: usize,
     /// Topics of commands that no stream carries.
     pub uncarried: Vec<String>,

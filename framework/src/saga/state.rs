@@ -101,10 +101,10 @@ pub struct StepState {
     pub left: Option<Left>,
 }
 
-/// What is left of a step's attempts after a failure.
+/// The rest of a step's attempts after a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Left {
-    /// How many attempts.
+    /// Attempts.
     pub attempts: u32,
     /// The pauses between them, after the one that is due next, in milliseconds.
     pub pauses: u64,
@@ -175,7 +175,7 @@ pub enum Status {
     Ended(End),
 }
 
-/// Why a saga goes back: what a compensation is told.
+/// The cause for which a saga goes back, as a compensation is told it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Why {
     /// The step that was refused, given up or too late; none when an operator or the saga's own
@@ -242,7 +242,7 @@ impl State {
         Ok(())
     }
 
-    /// Why it goes back, as its compensations are told; none while it does not.
+    /// The cause for which it goes back, as its compensations are told; none while it does not.
     pub fn why(&self) -> Option<Why> {
         let reason = self.reason.as_deref().filter(|_| self.back)?;
         let step = self.turned_by.clone();

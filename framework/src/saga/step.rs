@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-/// How long a step may take unless it says otherwise: longer than an ordinary outage.
+/// Default time for a step: longer than an ordinary outage.
 const DEADLINE: Duration = Duration::from_secs(6 * 60 * 60);
-/// How long one attempt of a compensation waits for its answer, unless the step has a deadline.
+/// Default time for the answer to one attempt of a compensation.
 const UNDO_DEADLINE: Duration = Duration::from_secs(60 * 60);
-/// How long one try of a local step may take: it holds the transaction of other instances, too.
+/// Default time for one try of a local step: it holds the transaction of other instances, too.
 const TRY_LIMIT: Duration = Duration::from_secs(60);
 
 /// How long a participant may be silent until its command is sent again, unless a step says otherwise.
@@ -102,18 +102,18 @@ pub struct Step {
     pub reserves: bool,
     /// The step whose reservation it confirms.
     pub confirms: Option<String>,
-    /// How long its action may take with all its attempts (six hours); after the pivot, each of its
+    /// Time for all attempts of its action (six hours); after the pivot, each of its
     /// attempts.
     pub deadline: Duration,
-    /// How long each attempt of its compensation waits for an answer (one hour, or the deadline that was
+    /// Time for the answer to each attempt of its compensation (one hour, or the deadline that was
     /// set).
     pub undo_deadline: Duration,
-    /// How long one try of a local step may take (one minute, or its deadline if that is shorter).
+    /// Time for one try of a local step (one minute, or its deadline if that is shorter).
     pub try_limit: Duration,
-    /// How technical failures of its action are tried again; of its compensation, too, unless
+    /// Retries after technical failures of its action; of its compensation, too, unless
     /// `undo_retry` says otherwise. Unset: [`Retry::default`] and [`Retry::COMPENSATION`].
     pub retry: Option<Retry>,
-    /// How technical failures of its compensation are tried again.
+    /// Retries after technical failures of its compensation.
     pub undo_retry: Option<Retry>,
     /// The topic of its command, if it was declared: the engine looks at its start whether a stream
     /// carries it.
@@ -144,12 +144,12 @@ impl Step {
         }
     }
 
-    /// How its action is tried again.
+    /// Retries of its action.
     pub fn action_retry(&self) -> Retry {
         self.retry.unwrap_or_default()
     }
 
-    /// How its compensation is tried again.
+    /// Retries of its compensation.
     pub fn compensation_retry(&self) -> Retry {
         self.undo_retry.or(self.retry).unwrap_or(Retry::COMPENSATION)
     }
@@ -231,7 +231,7 @@ impl Step {
         self
     }
 
-    /// How long its action may take with all its attempts (six hours), and each attempt of its
+    /// Time for all attempts of its action (six hours), and for each attempt of its
     /// compensation (one hour). Up to the pivot, an action that is not done by then turns the saga
     /// back: it should be longer than an outage that is waited out.
     #[must_use]
@@ -240,7 +240,7 @@ impl Step {
         self
     }
 
-    /// How long one try of a local step may take (one minute, and never longer than its deadline). It
+    /// Time for one try of a local step (one minute, and never longer than its deadline). It
     /// holds the engine's transaction, with the other instances in it.
     #[must_use]
     pub fn try_limit(mut self, limit: Duration) -> Self {
@@ -264,7 +264,7 @@ impl Step {
         self
     }
 
-    /// How technical failures of its action and of its compensation are tried again. Unset, an action
+    /// Retries after technical failures of its action and of its compensation. Unset, an action
     /// is tried for more than six hours ([`Retry::default`]; its deadline may end that sooner), and a
     /// compensation for three days ([`Retry::COMPENSATION`]).
     #[must_use]
@@ -273,7 +273,7 @@ impl Step {
         self
     }
 
-    /// How technical failures of its compensation are tried again, when that is not as for its action.
+    /// Retries after technical failures of its compensation, when not as for its action.
     #[must_use]
     pub fn undo_retry(mut self, retry: Retry) -> Self {
         self.undo_retry = Some(retry);

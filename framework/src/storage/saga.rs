@@ -115,7 +115,7 @@ pub struct SagaSave {
     /// Why it cannot be decided.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "cap::optional_text")]
     pub problem: Option<String>,
-    /// Which steps fail, and why; none while none does.
+    /// The steps that fail, and why; none while none does.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "cap::optional_text")]
     pub trouble: Option<String>,
     /// Whether an operator should look.
@@ -234,7 +234,7 @@ pub struct SagaSummary {
     pub stuck_at: Option<DateTime<Utc>>,
     /// When it ended.
     pub ended_at: Option<DateTime<Utc>>,
-    /// Which of its steps fail, and why; at most 2,000 characters.
+    /// Its steps that fail, and why; at most 2,000 characters.
     pub trouble: Option<String>,
     /// Since when a step fails.
     pub failing_at: Option<DateTime<Utc>>,

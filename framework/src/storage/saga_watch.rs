@@ -1,4 +1,4 @@
-//! What is asked of a database so that a saga does not stand still without a word: which steps fail,
+//! Storage operations so that a saga does not stand still without a word: which steps fail,
 //! whose a reply is, and as which sources relays and engines work.
 
 use std::time::Duration;
@@ -41,7 +41,7 @@ pub struct SagaSteps {
     pub timers: Vec<(String, DateTime<Utc>)>,
 }
 
-/// What shows why sagas do not go on.
+/// Storage operations that show why sagas do not go on.
 #[async_trait]
 pub trait SagaWatch: Base {
     /// Instances with a step whose last attempt has failed, the longest failing first.

@@ -1,4 +1,4 @@
-//! What a step reads of earlier ones.
+//! References to the results of earlier steps.
 
 use std::{fmt, marker::PhantomData};
 
@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use super::Instance;
 use crate::HandlerError;
 
-/// What a step returns, for later steps to read. Made by [`StepBuilder::add`](super::StepBuilder::add).
+/// The result of a step, for later steps to read. Made by [`StepBuilder::add`](super::StepBuilder::add).
 pub struct Ref<T> {
     step: String,
     output: PhantomData<fn() -> T>,
@@ -38,7 +38,7 @@ impl<T> fmt::Debug for Ref<T> {
 
 /// The steps that a step reads: `()`, one [`Ref`], or a tuple of them.
 pub trait Reads: Send + Sync + 'static {
-    /// What they returned.
+    /// The results.
     type Values: Send + 'static;
 
     #[doc(hidden)]

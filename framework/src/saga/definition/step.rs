@@ -220,7 +220,7 @@ impl<'a, DB: Storage, In, Code, Out> StepBuilder<'a, DB, In, Code, Out> {
         self
     }
 
-    /// How long it may take with all its attempts, by the database's clock (six hours). A step before
+    /// Time for all its attempts, by the database's clock (six hours). A step before
     /// the pivot, or the pivot, that is not done by then **turns the saga back**: make it longer than an
     /// outage that should be waited out. Each attempt of a compensation, and of a step after the pivot,
     /// has as long for its answer (a compensation one hour unless this is set).
@@ -235,7 +235,7 @@ impl<'a, DB: Storage, In, Code, Out> StepBuilder<'a, DB, In, Code, Out> {
         self
     }
 
-    /// How technical failures of its action and its compensation are tried again. Unset, an action is
+    /// Retries after technical failures of its action and its compensation. Unset, an action is
     /// tried for more than six hours ([`Retry::default`]) and a compensation for three days
     /// ([`Retry::COMPENSATION`]); then the saga goes back, or is stuck.
     pub fn retry(mut self, retry: Retry) -> Self {
@@ -243,7 +243,7 @@ impl<'a, DB: Storage, In, Code, Out> StepBuilder<'a, DB, In, Code, Out> {
         self
     }
 
-    /// How technical failures of its compensation are tried again, when not as those of its action.
+    /// Retries after technical failures of its compensation, when not as after those of its action.
     pub fn undo_retry(mut self, retry: Retry) -> Self {
         self.step = self.step.undo_retry(retry);
         self
@@ -268,7 +268,7 @@ where
     R: Reads + Clone,
     Out: Serialize + DeserializeOwned + Send + Sync + 'static,
 {
-    /// How long one try of its action or compensation may take (one minute, and never longer than its
+    /// Time for one try of its action or compensation (one minute, and never longer than its
     /// deadline). Its transaction is that of other instances, too, which wait for it.
     pub fn try_limit(mut self, limit: Duration) -> Self {
         self.step = self.step.try_limit(limit);

@@ -1,4 +1,4 @@
-//! What an engine tells its program's log of instances, and what it stores of steps that fail. It is
+//! Lines of the program's log about instances, and the text that is stored of steps that fail. It is
 //! told when it has committed: a decision that is rolled back and made again is told of once.
 
 use tracing::Level;
@@ -24,7 +24,7 @@ pub(super) struct Notice {
     step: Option<String>,
     attempt: Option<u32>,
     reason: Option<String>,
-    /// What happens next, and what to do.
+    /// The event, its consequence and the remedy.
     pub(super) text: String,
 }
 
@@ -51,7 +51,7 @@ impl Notice {
     }
 }
 
-/// What is said of one instance.
+/// The lines of one instance.
 #[derive(Debug)]
 pub(super) struct Said {
     id: Uuid,
@@ -85,7 +85,7 @@ impl Said {
     }
 }
 
-/// What is said of an event that was decided.
+/// Lines about an event that was decided.
 pub(super) fn notices(plan: &Plan, event: &Event, decision: &Decision) -> Vec<Notice> {
     if let Some(reason) = decision.ignored() {
         return vec![Notice::new(Level::DEBUG, "an event changes nothing").because(reason)];
@@ -289,7 +289,7 @@ mod tests {
         plan.build().expect("a good plan")
     }
 
-    /// What is said of the last of `events`: the level of each line, and how it begins.
+    /// Lines about the last of `events`: the level of each line, and how it begins.
     fn said(events: &[Event]) -> Vec<(Level, String)> {
         let (plan, mut state, mut last) = (plan(), State::new(&plan()), Vec::new());
         for event in events {

@@ -13,12 +13,12 @@ use crate::{
     storage::{Own, SagaChanges, SagaLogLine, SourceRole},
 };
 
-/// Who was seen within this time is there.
+/// A relay or an engine that was seen within this time is there.
 const THERE: Duration = Duration::from_secs(150);
-/// How often they say so.
+/// The time between two notes of a relay.
 const SAY: Duration = Duration::from_secs(60);
 
-/// Those that work as another source on this database, when none works as ours. What a relay says is
+/// Other sources as which is worked on this database, when nobody works as ours. A relay's is
 /// held against engines, and the other way round.
 pub(crate) async fn others<DB: Storage>(
     pool: &Pool<DB>,

@@ -15,11 +15,11 @@ use crate::{Result, Storage, streams::takeover};
 #[derive(Debug, Default)]
 pub(super) struct Topics {
     known: Mutex<BTreeMap<String, Told>>,
-    /// How often was looked since all were carried.
+    /// Number of looks.
     looks: AtomicU32,
 }
 
-/// What was said of a topic last.
+/// The last news of a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Told {
     /// It was not looked at yet.
@@ -95,7 +95,7 @@ impl<DB: Storage> Inner<DB> {
     }
 }
 
-/// Those of `topics` that no stream carries now.
+/// The subset of `topics` that no stream carries now.
 async fn without_stream<DB: Storage>(
     pool: &sqlx::Pool<DB>,
     mut topics: Vec<String>,

@@ -215,7 +215,7 @@ impl<'a, DB: Storage> Turn<'a, DB> {
         self.row.id
     }
 
-    /// What the program's log is told of the turn, when it has committed.
+    /// Lines of the program's log about the turn, for when it has committed.
     fn said(&mut self) -> Said {
         let SagaRow { id, saga, key, .. } = self.row;
         Said::new(*id, saga, key, std::mem::take(&mut self.notices))

@@ -22,21 +22,21 @@ pub struct Failing {
     pub step: Option<String>,
     /// Whether it is the step's compensation that fails.
     pub compensation: bool,
-    /// What failed.
+    /// The error.
     pub error: String,
-    /// How often it was tried.
+    /// Attempts so far.
     pub attempts: u32,
-    /// How often it is tried still, the attempt that is under way counted; none where that has no end.
+    /// Attempts that are left, one that is under way counted; none where that has no end.
     pub left: Option<u32>,
     /// When it is tried next; none while an attempt is under way, or when it is not tried any more.
     pub next: Option<DateTime<Utc>>,
     /// When it is given up at the latest, if every attempt fails at once; none when it is not known.
     pub until: Option<DateTime<Utc>>,
-    /// What happens then, or has happened.
+    /// The consequence.
     pub then: GivenUp,
 }
 
-/// What becomes of an instance whose step is given up.
+/// The fate of an instance whose step is given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum GivenUp {
     /// It is rejected: what was done is compensated.

@@ -1,4 +1,4 @@
-//! What shows why sagas do not go on.
+//! Storage operations that show why sagas do not go on.
 
 use std::collections::BTreeMap;
 

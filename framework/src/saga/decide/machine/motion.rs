@@ -216,7 +216,7 @@ impl Machine<'_> {
         matches!(self.phase(at), Phase::Acting | Phase::Resting | Phase::Barring)
     }
 
-    /// How often it was tried since it began, or since an operator had it tried again.
+    /// Attempts since it began, or since an operator had it tried again.
     fn tried(&self, at: usize) -> u32 {
         let own = self.own(at);
         own.attempts.saturating_sub(own.forgiven)

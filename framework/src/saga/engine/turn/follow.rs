@@ -1,4 +1,4 @@
-//! What follows from a decision: commands are made, timers set, and local steps put in line.
+//! Effects of a decision: commands are made, timers set, and local steps put in line.
 
 use std::collections::BTreeMap;
 

@@ -50,7 +50,7 @@ type Input = (String, i64);
 #[derive(Debug, Clone, Default)]
 pub(super) struct Script(Arc<Mutex<HashMap<String, VecDeque<Does>>>>, Heard);
 
-/// What compensations were told of why they are called.
+/// The causes that compensations were told.
 type Heard = Arc<Mutex<Vec<Option<Why>>>>;
 
 impl Script {
@@ -59,7 +59,7 @@ impl Script {
         script.insert(step.to_owned(), does.into_iter().collect());
     }
 
-    /// What compensations were told, in the order in which they ran.
+    /// The causes that compensations were told, in the order in which they ran.
     pub(super) fn heard(&self) -> Vec<Option<Why>> {
         self.1.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
