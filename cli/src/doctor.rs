@@ -251,21 +251,23 @@ async fn consumers<DB: Storage>(pool: &Pool<DB>) -> Check {
 /// Sagas that wait for an operator, or for an answer that does not come.
 async fn sagas<DB: Storage>(pool: &Pool<DB>) -> Check {
     let most = 1_000;
-    let found = (operate::stuck(pool, most).await, operate::overdue(pool, most).await);
-    let (stuck, overdue) = match found {
-        (Ok(stuck), Ok(overdue)) => (stuck.len(), overdue.len()),
-        (Err(error), _) | (_, Err(error)) => {
-            return Check::failed("sagas", error.to_string(), None);
-        }
+    let found = async {
+        let stuck = operate::stuck(pool, most).await?.len();
+        let overdue = operate::overdue(pool, most).await?.len();
+        Ok::<_, Error>((stuck, overdue, operate::failing(pool, most).await?.len()))
     };
-    match stuck + overdue {
-        0 => Check::ok("sagas", "none is stuck or overdue"),
+    let (stuck, overdue, failing) = match found.await {
+        Ok(found) => found,
+        Err(error) => return Check::failed("sagas", error.to_string(), None),
+    };
+    match stuck + overdue + failing {
+        0 => Check::ok("sagas", "none is stuck, overdue or failing"),
         _ => Check {
             name: "sagas",
             level: Level::Warning,
-            found: format!("{stuck} stuck, {overdue} overdue"),
+            found: format!("{stuck} stuck, {overdue} overdue, {failing} failing steps"),
             advice: Some(
-                "see `syncline saga list --stuck` and `syncline saga list --overdue`".to_owned(),
+                "see `syncline saga list --stuck`, `--overdue` and `--failing`".to_owned(),
             ),
         },
     }

@@ -2,6 +2,7 @@
 
 mod act;
 mod check;
+mod failing;
 mod list;
 mod resolve;
 mod show;
@@ -26,8 +27,8 @@ pub(crate) enum Command {
     List(list::Args),
     /// One instance as a tree: its steps with what became of them, when, and why
     Show(show::Args),
-    /// Have a step that has failed tried again; without one, have the engine look again at an
-    /// instance that it could not decide
+    /// Have a step that has failed tried again, or one that waits for its next attempt at once; without
+    /// one, have the engine look again at an instance that it could not decide; with --failing, all of it
     Retry(act::Retry),
     /// Have the command of a step sent again whose answer does not come
     Resend(act::Resend),

@@ -266,42 +266,91 @@ pub(crate) fn trimmed(position: i64, kept: i64, skip: &str, route: &str) -> Stri
     )
 }
 
-/// The driver's words, without the line of the server's own source that PostgreSQL's names.
+/// The driver's words, without the place in PostgreSQL's own source.
 fn told(error: &sqlx::Error) -> String {
-    match error.as_database_error() {
-        Some(of_database) => {
-            let (said, message) = (of_database.to_string(), of_database.message());
-            match said.strip_prefix(message).is_some_and(|rest| rest.starts_with(" at line ")) {
-                true => format!("error returned from database: {message}"),
-                false => error.to_string(),
-            }
-        }
+    match own_place(error) {
+        Some((with, without)) => error.to_string().replace(&with, &without),
         None => error.to_string(),
     }
 }
 
 /// An error with its causes.
 pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let of_driver =
-        |error: &(dyn std::error::Error + 'static)| error.downcast_ref::<sqlx::Error>().map(told);
-    let mut text = of_driver(error).unwrap_or_else(|| error.to_string());
-    let mut cause = error.source();
-    if of_driver(error).is_some() {
-        // The database's own words are in it.
-        cause = None;
-    }
-    while let Some(error) = cause {
-        if let Some(told) = of_driver(error) {
-            if !text.contains(&told) {
-                text = format!("{text}: {told}");
-            }
-            break;
+    let (mut text, mut next) = (String::new(), Some(error));
+    while let Some(error) = next {
+        next = error.source();
+        let mut more = error.to_string();
+        if let Some((with, without)) = error.downcast_ref().and_then(own_place) {
+            // An error around it may quote it; its own cause says the same again.
+            text = text.replace(&with, &without);
+            more = more.replace(&with, &without);
+            next = None;
         }
-        let more = error.to_string();
-        if !text.contains(&more) {
+        if text.is_empty() {
+            text = more;
+        } else if !text.contains(&more) {
             text = format!("{text}: {more}");
         }
-        cause = error.source();
     }
     text
+}
+
+/// What PostgreSQL says with the line of the server's own source (`at line 350`), and the same without
+/// it: whoever reads it looks for the line in what they have written.
+fn own_place(error: &sqlx::Error) -> Option<(String, String)> {
+    let database = error.as_database_error()?;
+    let (with, without) = (database.to_string(), database.message().to_owned());
+    let place = with.strip_prefix(&without)?.starts_with(" at line ");
+    place.then_some((with, without))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As PostgreSQL's driver tells it.
+    #[derive(Debug, thiserror::Error)]
+    #[error("no room at line 350")]
+    struct Told;
+
+    impl sqlx::error::DatabaseError for Told {
+        fn message(&self) -> &str {
+            "no room"
+        }
+
+        fn as_error(&self) -> &(dyn std::error::Error + Send + Sync + 'static) {
+            self
+        }
+
+        fn as_error_mut(&mut self) -> &mut (dyn std::error::Error + Send + Sync + 'static) {
+            self
+        }
+
+        fn into_error(self: Box<Self>) -> Box<dyn std::error::Error + Send + Sync + 'static> {
+            self
+        }
+
+        fn kind(&self) -> sqlx::error::ErrorKind {
+            sqlx::error::ErrorKind::Other
+        }
+    }
+
+    /// An error that quotes its cause.
+    #[derive(Debug, thiserror::Error)]
+    #[error("it failed: {0}")]
+    struct Quoting(#[source] sqlx::Error);
+
+    #[test]
+    fn an_error_of_postgresql_is_told_without_the_line_of_the_servers_source() {
+        let told = || sqlx::Error::Database(Box::new(Told));
+        assert!(chain(&told()).ends_with("no room"), "{}", chain(&told()));
+        let source = told();
+        let text = chain(&Error::Database { action: "store it", source });
+        assert!(text.starts_with("store it") && text.ends_with("no room"), "{text}");
+        let quoted = "it failed: error returned from database: no room";
+        assert_eq!(chain(&Quoting(told())), quoted);
+        // A line that somebody else names stays.
+        let theirs: Box<dyn std::error::Error> = "the file is wrong at line 350".into();
+        assert_eq!(chain(&*theirs), "the file is wrong at line 350");
+    }
 }

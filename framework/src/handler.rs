@@ -85,6 +85,10 @@ pub struct Rejection {
 }
 
 /// Takes back what a message announced, when a consumer has rejected it.
+///
+/// The rejection does not carry the message's payload: store what this needs in the transaction that
+/// enqueues the message, under [`Message::id`](crate::Message), and read it by
+/// [`Rejection::message_id`].
 #[async_trait]
 pub trait Compensate<DB: Storage>: Send + Sync + 'static {
     /// Runs once per rejected message, however many consumers reject it; its writes commit

@@ -40,7 +40,8 @@ use crate::{
     Error, Result, Start, Storage, Stream, backoff, cap,
     message::{Position, check_source, check_stream},
     pulse::Pulse,
-    storage::{Own, check_schema, check_writes, close},
+    saga::source,
+    storage::{Own, SourceRole, check_schema, check_writes, close},
     streams::Uncarried,
     transport::Publisher,
 };
@@ -219,6 +220,7 @@ impl<DB: Storage> RelayBuilder<DB> {
         self.check_start().await?;
         let limit = self.options.answer_within;
         let pool = Own::service(&self.source, &self.pool, limit).now();
+        pool.limit(source::check(&pool, SourceRole::Relay, &self.source)).await?;
         let incarnation = pool.limit(DB::incarnation(&pool)).await?;
         let life = Life::new();
         // Whoever is frozen while it stores a definition must not keep its locks, either.
@@ -278,6 +280,8 @@ impl<DB: Storage> RelayBuilder<DB> {
         tasks.spawn(head::run(Arc::clone(&shared), sealing));
         tasks.spawn(retain::run(Arc::clone(&shared)));
         tasks.spawn(mover::run(Arc::clone(&shared)));
+        let (known, stop) = (self.source.clone(), shared.stop.clone());
+        tasks.spawn(source::keep(shared.pool.clone(), known, stop));
         let names = self.streams.iter().map(|stream| stream.name().to_owned()).collect();
         let feed = feed::LogFeed::new(Arc::clone(&shared), self.source.clone(), names);
         let save = Arc::clone(&shared);

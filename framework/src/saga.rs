@@ -25,11 +25,12 @@ pub mod wire;
 
 pub use decide::{Answer, Decision, Effect, Event, Timer, UndoAnswer, decide};
 pub use definition::{Call, Outcome, Reads, Ref, Saga, SagaBuilder, StepBuilder};
+pub(crate) use engine::source;
 pub use engine::{
     Over, Replies, Sagas, SagasBuilder, SagasHandle, SagasStatus, StartError, Started,
 };
 pub use kept::MAX_DEPTH;
 pub use participant::{SagaHandler, TccHandler, tcc};
 pub use plan::{Plan, PlanBuilder, PlanError};
-pub use state::{End, Misfit, Phase, State, Status, StepState};
+pub use state::{End, Left, Misfit, Phase, State, Status, StepState, Why};
 pub use step::{Retry, Role, Step, Undo};

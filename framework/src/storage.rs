@@ -24,6 +24,7 @@ mod reapply;
 mod retention;
 mod route;
 mod saga;
+mod saga_watch;
 #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 mod shared;
 mod source;
@@ -70,6 +71,7 @@ pub use saga::{
     NewSaga, Pending, SagaChanges, SagaEvent, SagaFilter, SagaInspect, SagaLock, SagaLogLine,
     SagaLogRow, SagaRow, SagaSave, SagaStore, SagaSummary, SagaTimer,
 };
+pub use saga_watch::{SagaSteps, SagaWatch, SourceRole};
 pub use source::{DelayStore, Delayed, IdempotencyStore, Known};
 pub(crate) use watch::watch;
 
@@ -98,6 +100,7 @@ storage!(
     BarrierStore,
     SagaStore,
     SagaInspect,
+    SagaWatch,
     Inspect,
 );
 

@@ -59,6 +59,7 @@ fn definition<DB: Kit>(ice: Option<Arc<Ice>>) -> Saga<DB> {
         .boxed()
     })
     .deadline(PATIENCE * 3)
+    .try_limit(PATIENCE * 3)
     .pivot()
     .add();
     saga.build().expect("a sound definition")
@@ -153,6 +154,7 @@ async fn decides_several_at_once<DB: Kit>(url: String) {
         .boxed()
     })
     .deadline(PATIENCE * 3)
+    .try_limit(PATIENCE * 3)
     .pivot()
     .add();
     let saga = saga.build().expect("a sound definition");

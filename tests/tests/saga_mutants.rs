@@ -141,7 +141,8 @@ async fn consumers<DB: Kit>(url: &str, barrier: Barrier) -> (Pool<DB>, [Consumer
 /// The command in a stream of its own: nothing but the barrier orders it.
 async fn send<DB: Kit>(consumer: &Consumer<DB>, saga: Uuid, ask: Ask) {
     let step = "s".to_owned();
-    let command = Command { saga, step, ask, attempt: 1, not_after: None, confirms: None };
+    let command =
+        Command { saga, step, ask, attempt: 1, not_after: None, confirms: None, why: None };
     let message = command.address(Message::json("in", &0).expect("JSON"));
     let (source, stream) = ("/orders".to_owned(), Uuid::now_v7().to_string());
     let origin = Origin { source, incarnation: Uuid::max(), stream, version: 1, shard: 0 };

@@ -158,7 +158,7 @@ async fn commands_and_replies_pass_every_transport() {
         let late = Some(Utc::now() - TimeDelta::minutes(10));
         let command = |step: &str, ask, not_after| {
             let step = step.to_owned();
-            Command { saga, step, ask, attempt: 3, not_after, confirms: None }
+            Command { saga, step, ask, attempt: 3, not_after, confirms: None, why: None }
         };
         let applied = Said::Applied(Answer::Applied(json!({ "twice": 14 })));
         let barred = Answer::Barred;
@@ -248,7 +248,8 @@ where
     for (position, topic) in (1..).map(Position).zip(topics) {
         let step = topic.to_owned();
         let ask = Ask::Apply;
-        let command = Command { saga, step, ask, attempt: 1, not_after: None, confirms: None };
+        let command =
+            Command { saga, step, ask, attempt: 1, not_after: None, confirms: None, why: None };
         let message = command.address(Message::json(topic, &0).expect("JSON"));
         let prev = std::mem::replace(&mut last, Link { position, id: message.id });
         messages.push(Envelope {

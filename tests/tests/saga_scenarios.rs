@@ -168,7 +168,7 @@ fn a_saga_that_behaves_otherwise_is_drawn_with_what_was_expected_and_found() {
     let expected = [
         "the saga behaves otherwise",
         "expected: compensates create-order",
-        "found:    the deadline of reserve-stock is due after 60s",
+        "found:    the deadline of reserve-stock is due after 3600s",
         "          the next attempt of reserve-stock is due after 30s",
         "          compensates reserve-stock, attempt 1",
         "",

@@ -245,6 +245,7 @@ async fn no_participant_pays<DB: Star>(pool: Pool<DB>) {
             attempt: 1,
             not_after: None,
             confirms: None,
+            why: None,
         };
         let mut command = command.address(Message::json("in", &1).expect("JSON"));
         command.id = message.id;

@@ -13,7 +13,7 @@ use syncline::{
 };
 use uuid::Uuid;
 
-use super::{Who, instance, open, over};
+use super::{Who, failing, instance, open, over};
 use crate::{
     failure::{Failure, Outcome},
     output::Output,
@@ -26,9 +26,17 @@ const LOOK: Duration = Duration::from_millis(100);
 #[derive(clap::Args)]
 pub(crate) struct Retry {
     /// The instance
-    id: Uuid,
+    #[arg(required_unless_present = "failing", conflicts_with = "failing")]
+    id: Option<Uuid>,
     /// The step
+    #[arg(conflicts_with = "failing")]
     step: Option<String>,
+    /// Every step that fails: one that waits for its next attempt, or that was given up
+    #[arg(long)]
+    failing: bool,
+    /// With --failing: only of this saga
+    #[arg(long, requires = "failing", value_name = "NAME")]
+    saga: Option<String>,
     #[command(flatten)]
     who: Who,
 }
@@ -69,19 +77,21 @@ pub(crate) async fn retry<DB: Storage>(
     pool: &Pool<DB>,
     output: &mut Output,
 ) -> Result<Outcome, Failure> {
-    let shown = open(pool, args.id).await?;
+    let Some(id) = args.id else {
+        return failing::retry(args.saga.as_deref(), &args.who, pool, output).await;
+    };
+    let shown = open(pool, id).await?;
     match &args.step {
-        Some(step) => has_failed(&shown, step)?,
+        Some(step) if !rests(&shown, step) => has_failed(&shown, step)?,
         None if shown.summary.problem.is_none() => {
             return Err(Failure::failed(format!(
-                "the engine can decide saga {}: name the step that is to be tried again, see \
-                 `syncline saga show {}`",
-                args.id, args.id
+                "the engine can decide saga {id}: name the step that is to be tried again, see \
+                 `syncline saga show {id}`"
             )));
         }
-        None => {}
+        _ => {}
     }
-    act(args.id, Act::Retry(args.step.clone()), &args.who, pool, output).await
+    act(id, Act::Retry(args.step.clone()), &args.who, pool, output).await
 }
 
 pub(crate) async fn resend<DB: Storage>(
@@ -130,6 +140,12 @@ pub(crate) async fn cancel<DB: Storage>(
 ) -> Result<Outcome, Failure> {
     open(pool, args.id).await?;
     act(args.id, Act::Cancel, &args.who, pool, output).await
+}
+
+/// Whether a step waits for its next attempt.
+fn rests(shown: &Shown, step: &str) -> bool {
+    let phase = shown.state.as_ref().ok().and_then(|state| state.phase(step));
+    matches!(phase, Some(Phase::Resting | Phase::UndoResting))
 }
 
 /// Whether a step waits for an operator, as far as this program can read it.

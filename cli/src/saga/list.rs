@@ -9,6 +9,7 @@ use syncline::{
 };
 use uuid::Uuid;
 
+use super::failing;
 use crate::{
     failure::{Failure, Outcome},
     output::Output,
@@ -33,6 +34,10 @@ pub(crate) struct Args {
     /// Only instances whose command was sent again for lack of an answer, the oldest first
     #[arg(long, conflicts_with_all = ["status", "stuck", "saga", "before"])]
     overdue: bool,
+    /// Steps whose last attempt has failed, by step and error: how often they are tried still, and when
+    /// their sagas are rejected or stuck; exit code 0 also when there is none
+    #[arg(long, conflicts_with_all = ["status", "stuck", "overdue", "before"])]
+    failing: bool,
     /// Started before this one: the last one of the page before
     #[arg(long, value_name = "ID")]
     before: Option<Uuid>,
@@ -47,6 +52,9 @@ pub(crate) async fn run<DB: Storage>(
     pool: &Pool<DB>,
     output: &mut Output,
 ) -> Result<Outcome, Failure> {
+    if args.failing {
+        return failing::run(args.saga.as_deref(), args.number, pool, output).await;
+    }
     let longest_stuck = args.stuck && args.saga.is_none() && args.before.is_none();
     let longest_first = longest_stuck || args.overdue;
     let found = if args.overdue {
@@ -79,7 +87,7 @@ pub(crate) async fn run<DB: Storage>(
             text::ago(Some(saga.started_at)),
             text::ago(Some(saga.updated_at)),
             text::ago(saga.stuck_at),
-            text::cut(saga.problem.as_deref().unwrap_or("-"), PROBLEM),
+            text::cut(saga.problem.as_deref().or(saga.trouble.as_deref()).unwrap_or("-"), PROBLEM),
         ]
     });
     let header = ["id", "saga", "key", "status", "started", "changed", "stuck", "problem"];
@@ -104,6 +112,8 @@ pub(super) fn summary(saga: &SagaSummary) -> Value {
         "key": saga.key,
         "status": saga.status,
         "problem": saga.problem,
+        "trouble": saga.trouble,
+        "failing_at": saga.failing_at,
         "started_at": saga.started_at,
         "updated_at": saga.updated_at,
         "stuck_at": saga.stuck_at,

@@ -6,6 +6,7 @@ on_each!(
     a_stuck_saga_is_shown_and_goes_on,
     a_saga_is_cancelled_or_resolved,
     an_answer_that_does_not_come_is_shown_and_asked_for_again,
+    what_fails_is_shown_by_step_and_error_and_tried_again,
     a_saga_that_no_engine_has_is_found_and_ended_by_force
 );
 
@@ -165,7 +166,7 @@ mod case {
         let tree = syncline(url, &format!("saga show {back}")).expect(0).stdout;
         for line in [
             "because: approve: no credit",
-            "├─ open: undo_failed, 1 attempt: the \\u{1b}[31mshop is closed",
+            "├─ open: undo_failed, 1 attempt: the shop is closed",
             "├─ approve: refused, 1 attempt: no credit",
             "│  └─ ",
             "└─ tell: waiting",
@@ -252,7 +253,7 @@ mod case {
         let saga = |args: String| syncline(url, &format!("saga {args}"));
         let none = saga("list --overdue".to_owned()).expect(0).stdout;
         assert!(none.contains("no saga waits"), "{none}");
-        assert!(syncline(url, "doctor").stdout.contains("none is stuck or overdue"));
+        assert!(syncline(url, "doctor").stdout.contains("none is stuck, overdue or failing"));
         let running = world.sagas.run().await.unwrap();
         let trip = world.start("trip", "first", "", false).await;
         let overdue = || ids(&saga("list --overdue --json".to_owned()).expect(0).json());
@@ -285,6 +286,56 @@ mod case {
         assert!(force.contains(&way), "{force}");
         saga(format!("resend {tour} book {by}")).expect(0);
         eventually("its compensation is sent again", async || sent(2).await).await;
+        running.stop().await;
+    }
+
+    pub(super) async fn what_fails_is_shown_by_step_and_error_and_tried_again<DB: Open>(url: &str) {
+        let world = World::<DB>::new(url).await;
+        let saga = |args: &str| syncline(url, &format!("saga {args}"));
+        assert!(saga("list --failing").expect(0).stdout.contains("no saga has a step that fails"));
+        let none = saga("retry --failing --by ada --why so --json").expect(0).json();
+        assert_eq!(none, json!({"asked": "retry", "steps": 0}));
+        saga("retry --failing --by ada").expect(2);
+        saga("retry --by ada --why so").expect(2);
+        saga("list --failing --stuck").expect(2);
+        let running = world.sagas.run().await.unwrap();
+        // Two compensations that were given up, and two steps after the pivot.
+        let mut all = Vec::new();
+        for (key, refused) in [("a", true), ("b", true), ("c", false), ("d", false)] {
+            let id = world.start("order", key, "", refused).await;
+            until(url, id, "stuck").await;
+            all.push((id, refused));
+        }
+        let groups = saga("list --failing --json").expect(0).json();
+        let groups = groups.as_array().unwrap();
+        assert_eq!(groups.len(), 2, "{groups:#?}");
+        for (step, error, compensation) in
+            [("open", "the shop is closed", true), ("tell", "no paper", false)]
+        {
+            let group = groups.iter().find(|group| group["step"] == step).unwrap();
+            assert_eq!((&group["error"], &group["then"]), (&json!(error), &json!("is stuck")));
+            assert_eq!(group["compensation"], compensation);
+            let instances = group["instances"].as_array().unwrap();
+            assert_eq!(instances.len(), 2, "{group:#}");
+            assert_eq!(
+                (&instances[0]["attempts"], &instances[0]["attempts_left"]),
+                (&json!(1), &json!(0))
+            );
+        }
+        let text = saga("list --failing").expect(0).stdout;
+        assert!(text.contains("open (compensation)") && text.contains("no paper"), "{text}");
+        let listed = saga("list --stuck").expect(0).stdout;
+        assert!(listed.contains("compensation of open: the shop"), "{listed}");
+        assert!(syncline(url, "doctor").stdout.contains("4 stuck, 0 overdue, 4 failing steps"));
+
+        world.broken.store(false, Ordering::Relaxed);
+        saga("retry --failing --saga trip --by ada --why mended").expect(0);
+        let done = saga("retry --failing --by ada --why mended --json").expect(0).json();
+        assert_eq!(done, json!({"asked": "retry", "steps": 4}));
+        for (id, refused) in all {
+            until(url, id, if refused { "compensated" } else { "completed" }).await;
+        }
+        assert_eq!(saga("list --failing --json").expect(0).json(), json!([]));
         running.stop().await;
     }
 

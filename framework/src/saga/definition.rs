@@ -1,5 +1,6 @@
 //! A saga as users write it: typed steps that read what earlier steps returned.
 
+mod reads;
 mod step;
 
 use std::{collections::BTreeMap, marker::PhantomData, sync::Arc};
@@ -12,13 +13,15 @@ use uuid::Uuid;
 
 use super::{
     plan::{Plan, PlanBuilder, PlanError},
+    state::Why,
     step::Step,
 };
 use crate::{HandlerError, Message, Storage};
 
+pub use reads::{Reads, Ref};
 pub(crate) use step::RunStep;
+pub use step::StepBuilder;
 use step::{Local, Remote};
-pub use step::{Reads, Ref, StepBuilder};
 
 /// What an action comes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +41,8 @@ pub struct Call<In, R> {
     pub input: In,
     /// What the steps returned that it reads.
     pub read: R,
+    /// In a compensation: why the saga goes back. None in an action.
+    pub why: Option<Why>,
 }
 
 /// An instance as the engine hands it to a step.
@@ -46,6 +51,8 @@ pub(crate) struct Instance<'a> {
     pub(crate) id: Uuid,
     pub(crate) input: &'a Value,
     pub(crate) outputs: &'a BTreeMap<String, Value>,
+    /// Why it goes back, where a compensation is called.
+    pub(crate) why: Option<Why>,
 }
 
 impl Instance<'_> {
@@ -67,7 +74,8 @@ impl Instance<'_> {
         &self,
         reads: &R,
     ) -> Result<Call<In, R::Values>, HandlerError> {
-        Ok(Call { id: self.id, input: self.input()?, read: reads.load(self)? })
+        let (input, read, why) = (self.input()?, reads.load(self)?, self.why.clone());
+        Ok(Call { id: self.id, input, read, why })
     }
 }
 
@@ -79,12 +87,23 @@ pub struct Saga<DB: Storage> {
     pub(crate) plan: Plan,
     pub(crate) steps: Vec<Arc<dyn RunStep<DB>>>,
     locks: Option<Locks>,
+    reads_input: fn(&Value) -> Result<(), HandlerError>,
 }
 
 impl<DB: Storage> Clone for Saga<DB> {
     fn clone(&self) -> Self {
-        Self { plan: self.plan.clone(), steps: self.steps.clone(), locks: self.locks.clone() }
+        let (plan, steps, locks) = (self.plan.clone(), self.steps.clone(), self.locks.clone());
+        Self { plan, steps, locks, reads_input: self.reads_input }
     }
+}
+
+/// Whether an `In` can be read from what an instance is to start with.
+fn reads_input<In: DeserializeOwned>(input: &Value) -> Result<(), HandlerError> {
+    let read = In::deserialize(input).map(drop);
+    read.map_err(|error| {
+        let of = std::any::type_name::<In>();
+        format!("its input is of type `{of}`, which cannot be read from it: {error}").into()
+    })
 }
 
 /// Builds a saga whose instances start with an `In`.
@@ -136,6 +155,11 @@ impl<DB: Storage> Saga<DB> {
     /// Its plan.
     pub fn plan(&self) -> &Plan {
         &self.plan
+    }
+
+    /// Checks that the saga's steps can read what an instance is to start with.
+    pub(crate) fn check_input(&self, input: &Value) -> Result<(), HandlerError> {
+        (self.reads_input)(input)
     }
 
     /// The entities that an instance locks while it runs.
@@ -266,6 +290,7 @@ where
     /// # Errors
     /// [`PlanError`]: the first thing that is wrong, and what to do about it.
     pub fn build(self) -> Result<Saga<DB>, PlanError> {
-        Ok(Saga { plan: self.plan.build()?, steps: self.steps, locks: self.locks })
+        let Self { plan, steps, locks, input: _ } = self;
+        Ok(Saga { plan: plan.build()?, steps, locks, reads_input: reads_input::<In> })
     }
 }

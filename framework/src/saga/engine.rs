@@ -8,9 +8,12 @@ mod local;
 mod over;
 mod replies;
 mod round;
+mod say;
+pub(crate) mod source;
 mod start;
 mod step_tx;
 mod tell;
+mod topics;
 mod turn;
 mod work;
 
@@ -79,6 +82,7 @@ struct Inner<DB: Storage> {
     signalling: AtomicBool,
     status: Mutex<SagasStatus>,
     waiting: over::Waiting,
+    topics: topics::Topics,
 }
 
 /// How the engine is.
@@ -89,14 +93,25 @@ pub struct SagasStatus {
     pub unknown: Vec<(String, i32, i64)>,
     /// How many instances (at most 1,000) have a command that was sent again and is not answered.
     pub overdue: usize,
+    /// Instances (at most 1,000 are counted) with a step whose last attempt has failed.
+    pub failing: usize,
+    /// Instances (at most 1,000 are counted) that wait for an operator.
+    pub stuck: usize,
+    /// Topics of commands that no stream carries.
+    pub uncarried: Vec<String>,
+    /// The source as which this database's relay sends, when it is not the engine's.
+    pub relay_source: Option<String>,
     /// Why the last transaction failed; none when it did not.
     pub error: Option<String>,
 }
 
 impl SagasStatus {
-    /// Whether every instance can go on.
+    /// Whether every instance can go on, as far as it is the engine's affair: not whether its steps fail.
     pub fn is_healthy(&self) -> bool {
-        self.unknown.is_empty() && self.error.is_none()
+        self.unknown.is_empty()
+            && self.error.is_none()
+            && self.uncarried.is_empty()
+            && self.relay_source.is_none()
     }
 }
 
@@ -120,15 +135,23 @@ impl<DB: Storage> Sagas<DB> {
         SagasBuilder { source, pool, sagas, retention, poll, batch, at_once }
     }
 
-    /// Begins to work. A process that only starts sagas need not.
+    /// Begins to work. A process that only starts sagas need not. Warns of declared topics of commands
+    /// that no stream of this database carries.
     ///
     /// # Errors
-    /// [`Error::NotMigrated`] and its kin when the database's tables do not fit this program.
+    /// [`Error::NotMigrated`] and its kin when the database's tables do not fit this program;
+    /// [`Error::Definition`] when a relay works on this database as another source: its replies would not
+    /// reach this engine.
     pub async fn run(&self) -> Result<SagasHandle> {
         let pool = self.0.pool.now();
         pool.limit(DB::check_session(&pool)).await?;
         pool.limit(check_schema(&pool)).await?;
+        pool.limit(source::check(&pool, storage::SourceRole::Sagas, &self.0.source)).await?;
         self.0.look_at_versions().await?;
+        // Before the first relay of all has started there is no stream.
+        if !pool.limit(DB::streams(&pool)).await?.is_empty() {
+            self.0.look_at_topics().await?;
+        }
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         tasks.spawn(work::run(Arc::clone(&self.0), stop.clone()));
         tasks.spawn(keep::run(Arc::clone(&self.0), stop.clone()));
@@ -235,6 +258,9 @@ impl<DB: Storage> SagasBuilder<DB> {
             return fail(format!("a version of a saga is there twice: {}", owners.join(", ")));
         }
         let (running, signalling, status, waiting) = Default::default();
+        let topics = topics::Topics::default();
+        let steps = sagas.iter().flat_map(|saga| saga.plan.steps());
+        topics.note(steps.filter_map(|step| step.topic.clone()).collect());
         // One more asks what there is, and one listens.
         let make = move |pool: &_| DB::own_pool(pool, at_once.saturating_add(2));
         let own = Own::new(format!("the saga engine of {source}"), &pool, ANSWER, make);
@@ -252,6 +278,7 @@ impl<DB: Storage> SagasBuilder<DB> {
             signalling,
             status,
             waiting,
+            topics,
         })))
     }
 }

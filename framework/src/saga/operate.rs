@@ -1,6 +1,8 @@
 //! What an operator does with instances of sagas. What changes one is a durable event, which the
 //! engine decides like any other; who did it and why stands in the instance's log.
 
+mod failing;
+
 use std::time::Duration;
 
 use sqlx::Pool;
@@ -14,6 +16,8 @@ use crate::{
         begin_by_hand,
     },
 };
+
+pub use failing::{Failing, GivenUp, failing, retry_failing};
 
 /// When nobody has done an instance's work for so long, no engine has its version.
 const IDLE: Duration = Duration::from_secs(60);
@@ -45,7 +49,8 @@ pub struct By {
 pub enum Act {
     /// Takes it back, if its pivot is not applied.
     Cancel,
-    /// Has a step that has failed tried again; without one, has the engine look again at an
+    /// Has a step that has failed tried again, or one that waits for its next attempt at once; its attempts
+    /// begin anew. Without one, has the engine look again at an
     /// instance that it could not decide.
     Retry(Option<String>),
     /// Has the command of a step sent again whose answer is awaited. The participant answers what it has

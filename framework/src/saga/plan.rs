@@ -5,6 +5,8 @@ mod check;
 
 use std::{collections::BTreeSet, time::Duration};
 
+#[cfg(all(feature = "testing", feature = "sqlite"))]
+use super::step::Retry;
 use super::step::{Role, Step};
 use check::{ancestors, check_names, reservations, roles};
 
@@ -99,7 +101,10 @@ impl Plan {
     #[cfg(all(feature = "testing", feature = "sqlite"))]
     pub(crate) fn limit_attempts(&mut self, attempts: u32) {
         for step in &mut self.steps {
-            step.retry.attempts = step.retry.attempts.min(attempts);
+            let limited =
+                |retry: Retry| Some(Retry { attempts: retry.attempts.min(attempts), ..retry });
+            step.undo_retry = limited(step.compensation_retry());
+            step.retry = limited(step.action_retry());
         }
     }
 
@@ -190,6 +195,7 @@ impl PlanBuilder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::saga::Retry;
 
     fn build(steps: impl IntoIterator<Item = Step>) -> Result<Plan, PlanError> {
         steps.into_iter().fold(Plan::builder("order", 1), PlanBuilder::step).build()
@@ -218,5 +224,34 @@ mod tests {
         assert!(error.contains("does not come before the pivot"), "{error}");
         let error = broken(vec![Step::local("r").reserves(), pivot, confirm("c")]);
         assert!(error.contains("only a participant reserves"), "{error}");
+    }
+
+    #[test]
+    fn a_declared_topic_is_one_and_of_a_step_that_sends() {
+        let remote = |topic: &str| Step::remote("r").compensated().topic(topic);
+        assert!(build([remote("credit.reserve")]).is_ok());
+        for (step, problem) in [
+            (remote("credit.*"), "credit.*"),
+            (remote("syncline.link"), "Syncline's own"),
+            (Step::local("r").compensated().topic("credit.reserve"), "sends no command"),
+        ] {
+            let error = build([step]).expect_err(problem).to_string();
+            assert!(error.contains(problem), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_step_needs_time_and_an_attempt() {
+        use std::time::Duration;
+        let step = || Step::remote("r").compensated();
+        let none = Retry { attempts: 0, ..Retry::default() };
+        for step in [
+            step().deadline(Duration::ZERO),
+            step().try_limit(Duration::ZERO),
+            step().retry(none),
+            step().undo_retry(none),
+        ] {
+            assert!(matches!(build([step]), Err(PlanError::NoTime { .. })));
+        }
     }
 }

@@ -96,6 +96,20 @@ pub struct StepState {
     /// Why it was refused, or what failed last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// While it waits for its next attempt: what is left until it is given up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<Left>,
+}
+
+/// The rest of a step's attempts after a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Left {
+    /// Attempts.
+    pub attempts: u32,
+    /// The pauses between them, after the one that is due next, in milliseconds.
+    pub pauses: u64,
+    /// Whether the saga goes back then, for good; else it is stuck.
+    pub back: bool,
 }
 
 /// Instances from before have no such count.
@@ -105,6 +119,19 @@ fn is_nought(count: &u32) -> bool {
 }
 
 impl StepState {
+    /// Whether its last attempt has failed, and none has succeeded since; of a pivot that is asked whether
+    /// it is applied: whether it was asked more than once.
+    pub fn is_failing(&self) -> bool {
+        use Phase::{Acting, Barring, Failed, Resting, UndoFailed, UndoResting, Undoing};
+        match self.phase {
+            Resting | UndoResting | Failed | UndoFailed => true,
+            // Another attempt is under way.
+            Acting | Undoing => self.attempts > 1 && self.error.is_some(),
+            Barring => self.attempts > 1,
+            _ => false,
+        }
+    }
+
     /// Whether its participant has not answered for so long that its command was sent again.
     pub fn is_overdue(&self) -> bool {
         self.resent > 0 && self.phase.is_under_way()
@@ -114,7 +141,8 @@ impl StepState {
 impl Default for StepState {
     fn default() -> Self {
         let (attempts, forgiven, resent) = (0, 0, 0);
-        Self { phase: Phase::Waiting, attempts, forgiven, resent, output: None, error: None }
+        let (output, error, left) = (None, None, None);
+        Self { phase: Phase::Waiting, attempts, forgiven, resent, output, error, left }
     }
 }
 
@@ -147,6 +175,16 @@ pub enum Status {
     Ended(End),
 }
 
+/// The cause for which a saga goes back, as a compensation is told it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Why {
+    /// The step that was refused, given up or too late; none when an operator or the saga's own
+    /// deadline has turned it back.
+    pub step: Option<String>,
+    /// The reason.
+    pub reason: String,
+}
+
 /// Where an instance stands.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct State {
@@ -157,6 +195,10 @@ pub struct State {
     /// Why it goes back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// The step because of which it goes back: it was refused, given up or too late. None when an
+    /// operator or the saga's own deadline has turned it back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turned_by: Option<String>,
     /// Its steps by name.
     pub steps: BTreeMap<String, StepState>,
 }
@@ -179,7 +221,8 @@ impl State {
     /// An instance of `plan` that has not been started.
     pub fn new(plan: &Plan) -> Self {
         let steps = plan.steps().iter().map(|step| (step.name.clone(), StepState::default()));
-        Self { status: Status::New, back: false, reason: None, steps: steps.collect() }
+        let (reason, turned_by) = (None, None);
+        Self { status: Status::New, back: false, reason, turned_by, steps: steps.collect() }
     }
 
     /// Holds the instance against the plan of its version.
@@ -197,6 +240,16 @@ impl State {
             return fail(format!("step {name:?} is not in the definition"));
         }
         Ok(())
+    }
+
+    /// The cause for which it goes back, as its compensations are told; none while it does not.
+    pub fn why(&self) -> Option<Why> {
+        let reason = self.reason.as_deref().filter(|_| self.back)?;
+        let step = self.turned_by.clone();
+        // For operators it begins with the step's name.
+        let own = step.as_ref().and_then(|step| reason.strip_prefix(step)?.strip_prefix(": "));
+        let reason = own.unwrap_or(reason).to_owned();
+        Some(Why { step, reason })
     }
 
     /// What the step `name` is doing.

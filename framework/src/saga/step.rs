@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
-/// How long a step may take unless it says otherwise.
-const DEADLINE: Duration = Duration::from_secs(60);
+/// Default time for a step: longer than an ordinary outage.
+const DEADLINE: Duration = Duration::from_secs(6 * 60 * 60);
+/// Default time for the answer to one attempt of a compensation.
+const UNDO_DEADLINE: Duration = Duration::from_secs(60 * 60);
+/// Default time for one try of a local step: it holds the transaction of other instances, too.
+const TRY_LIMIT: Duration = Duration::from_secs(60);
 
 /// How long a participant may be silent until its command is sent again, unless a step says otherwise.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -24,13 +28,28 @@ pub struct Retry {
 }
 
 impl Default for Retry {
-    /// Eight attempts, with pauses from one second to one minute.
+    /// An action's: 80 attempts, with pauses from one second to five minutes: more than six hours.
     fn default() -> Self {
-        Self { attempts: 8, base: Duration::from_secs(1), longest: Duration::from_secs(60) }
+        Self { attempts: 80, base: Duration::from_secs(1), longest: Duration::from_secs(300) }
     }
 }
 
 impl Retry {
+    /// A compensation's: 84 attempts, with pauses from one second to one hour: three days.
+    pub const COMPENSATION: Self =
+        Self { attempts: 84, base: Duration::from_secs(1), longest: Duration::from_secs(60 * 60) };
+
+    /// All pauses that are left after attempt number `attempt`, together.
+    pub(super) fn pauses_after(&self, attempt: u32) -> Duration {
+        // Doubling reaches the longest pause after at most 64 attempts, or never.
+        let doubling = (attempt..self.attempts).take(64);
+        let counted = u32::try_from(doubling.len()).unwrap_or(u32::MAX);
+        let sum =
+            doubling.fold(Duration::ZERO, |sum, attempt| sum.saturating_add(self.pause(attempt)));
+        let rest = self.attempts.saturating_sub(attempt).saturating_sub(counted);
+        sum.saturating_add(self.pause(u32::MAX).saturating_mul(rest))
+    }
+
     /// The pause after attempt number `attempt`, from 1.
     pub fn pause(&self, attempt: u32) -> Duration {
         let doubled = 2_u32.saturating_pow(attempt.saturating_sub(1));
@@ -83,11 +102,22 @@ pub struct Step {
     pub reserves: bool,
     /// The step whose reservation it confirms.
     pub confirms: Option<String>,
-    /// How long its action may take, with all its attempts; the same for its compensation's every
-    /// attempt.
+    /// Time for all attempts of its action (six hours); after the pivot, each of its
+    /// attempts.
     pub deadline: Duration,
-    /// How technical failures of its action and of its compensation are tried again.
-    pub retry: Retry,
+    /// Time for the answer to each attempt of its compensation (one hour, or the deadline that was
+    /// set).
+    pub undo_deadline: Duration,
+    /// Time for one try of a local step (one minute, or its deadline if that is shorter).
+    pub try_limit: Duration,
+    /// Retries after technical failures of its action; of its compensation, too, unless
+    /// `undo_retry` says otherwise. Unset: [`Retry::default`] and [`Retry::COMPENSATION`].
+    pub retry: Option<Retry>,
+    /// Retries after technical failures of its compensation.
+    pub undo_retry: Option<Retry>,
+    /// The topic of its command, if it was declared: the engine looks at its start whether a stream
+    /// carries it.
+    pub topic: Option<String>,
     /// How long its participant may be silent until the command is sent again.
     pub silence: Duration,
 }
@@ -105,9 +135,23 @@ impl Step {
             reserves: false,
             confirms: None,
             deadline: DEADLINE,
-            retry: Retry::default(),
+            undo_deadline: UNDO_DEADLINE,
+            try_limit: TRY_LIMIT,
+            retry: None,
+            undo_retry: None,
+            topic: None,
             silence: SILENCE,
         }
+    }
+
+    /// Retries of its action.
+    pub fn action_retry(&self) -> Retry {
+        self.retry.unwrap_or_default()
+    }
+
+    /// Retries of its compensation.
+    pub fn compensation_retry(&self) -> Retry {
+        self.undo_retry.or(self.retry).unwrap_or(Retry::COMPENSATION)
     }
 
     /// The pause after which a command that was sent again `resent` times is sent once more.
@@ -187,10 +231,28 @@ impl Step {
         self
     }
 
-    /// How long it may take (one minute).
+    /// Time for all attempts of its action (six hours), and for each attempt of its
+    /// compensation (one hour). Up to the pivot, an action that is not done by then turns the saga
+    /// back: it should be longer than an outage that is waited out.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = deadline;
+        (self.deadline, self.undo_deadline) = (deadline, deadline);
+        self
+    }
+
+    /// Time for one try of a local step (one minute, and never longer than its deadline). It
+    /// holds the engine's transaction, with the other instances in it.
+    #[must_use]
+    pub fn try_limit(mut self, limit: Duration) -> Self {
+        self.try_limit = limit;
+        self
+    }
+
+    /// The topic of its command. The engine warns at its start when no stream carries it, and a command
+    /// with another topic is an error of the attempt.
+    #[must_use]
+    pub fn topic(mut self, topic: impl Into<String>) -> Self {
+        self.topic = Some(topic.into());
         self
     }
 
@@ -202,10 +264,19 @@ impl Step {
         self
     }
 
-    /// How technical failures are tried again.
+    /// Retries after technical failures of its action and of its compensation. Unset, an action
+    /// is tried for more than six hours ([`Retry::default`]; its deadline may end that sooner), and a
+    /// compensation for three days ([`Retry::COMPENSATION`]).
     #[must_use]
     pub fn retry(mut self, retry: Retry) -> Self {
-        self.retry = retry;
+        self.retry = Some(retry);
+        self
+    }
+
+    /// Retries after technical failures of its compensation, when not as for its action.
+    #[must_use]
+    pub fn undo_retry(mut self, retry: Retry) -> Self {
+        self.undo_retry = Some(retry);
         self
     }
 }
@@ -225,6 +296,51 @@ mod tests {
         }
         let odd = Retry { base: longest, longest: base, ..retry };
         assert_eq!(odd.pause(1), base, "never longer than the longest");
+    }
+
+    #[test]
+    fn an_action_outlasts_an_outage_of_hours_and_a_compensation_one_of_days() {
+        let hours = |hours: u64| Duration::from_secs(hours * 60 * 60);
+        let step = Step::remote("s");
+        assert_eq!([step.deadline, step.undo_deadline], [hours(6), hours(1)]);
+        assert!(step.action_retry().pauses_after(1) >= step.deadline);
+        let undo = step.compensation_retry();
+        assert_eq!(undo, Retry::COMPENSATION);
+        assert!(undo.pauses_after(1) >= hours(72), "{:?}", undo.pauses_after(1));
+        // Also when its participant is silent, it ends long before the barrier forgets (30 days).
+        let silent = undo.pauses_after(1) + step.undo_deadline * undo.attempts;
+        assert!(silent <= hours(24 * 10), "{silent:?}");
+        assert_eq!(undo.pause(1), Duration::from_secs(1));
+        assert_eq!(undo.pause(60), hours(1));
+    }
+
+    #[test]
+    fn what_a_step_says_of_its_deadline_and_its_retries_is_true_of_its_compensation_too() {
+        let (once, twice) = (Retry { attempts: 1, ..Retry::default() }, Retry::COMPENSATION);
+        let second = Duration::from_secs(1);
+        let step = Step::remote("s").deadline(second).retry(once);
+        assert_eq!([step.deadline, step.undo_deadline], [second; 2]);
+        assert_eq!([step.action_retry(), step.compensation_retry()], [once; 2]);
+        for step in
+            [step.clone().undo_retry(twice), Step::remote("s").undo_retry(twice).retry(once)]
+        {
+            assert_eq!([step.action_retry(), step.compensation_retry()], [once, twice]);
+        }
+    }
+
+    #[test]
+    fn the_pauses_that_are_left_are_counted_without_their_number() {
+        let retry = |attempts| Retry {
+            attempts,
+            base: Duration::from_secs(1),
+            longest: Duration::from_secs(4),
+        };
+        let left = |attempts, after| retry(attempts).pauses_after(after).as_secs();
+        assert_eq!([left(5, 1), left(5, 3), left(5, 5), left(5, 9)], [1 + 2 + 4 + 4, 8, 0, 0]);
+        assert_eq!(left(104, 4), 400);
+        assert!(retry(u32::MAX).pauses_after(1) > Duration::from_secs(1 << 33));
+        let long = Retry { longest: Duration::MAX, base: Duration::MAX, attempts: u32::MAX };
+        assert_eq!(long.pauses_after(1), Duration::MAX);
     }
 
     #[test]

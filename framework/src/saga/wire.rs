@@ -5,9 +5,9 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Answer, UndoAnswer};
+use super::{Answer, UndoAnswer, Why};
 use crate::{
-    Message,
+    Message, cap,
     message::{Envelope, MessageError, check_stream},
 };
 
@@ -23,6 +23,13 @@ const ASK: &str = "sagaask";
 const ATTEMPT: &str = "sagaattempt";
 /// Header: an action that arrives after it is barred.
 const NOT_AFTER: &str = "saganotafter";
+
+/// Header of a compensation: the step because of which the saga goes back.
+const WHY_STEP: &str = "sagawhystep";
+/// Header of a compensation: why the saga goes back.
+const WHY: &str = "sagawhy";
+/// The longest reason that a header carries, in characters; the orchestrator keeps all of it.
+const LONGEST_WHY: usize = 500;
 
 /// Header: the step whose reservation this one confirms.
 const CONFIRMS: &str = "sagaconfirms";
@@ -64,6 +71,9 @@ pub struct Command {
     pub not_after: Option<DateTime<Utc>>,
     /// The step whose reservation this one confirms: it must be applied there, and not taken back.
     pub confirms: Option<String>,
+    /// Of a compensation: why the saga goes back, with at most 500 characters of the reason. None when its
+    /// orchestrator does not tell.
+    pub why: Option<Why>,
 }
 
 /// A message that is no command, or not a whole one.
@@ -84,7 +94,7 @@ impl Command {
     /// participant's barrier orders them.
     #[must_use]
     pub fn address(&self, message: Message) -> Message {
-        let Self { saga, step, ask, attempt, not_after, confirms } = self;
+        let Self { saga, step, ask, attempt, not_after, confirms, why } = self;
         let mut message = message
             .key(format!("{saga}/{step}/{}/{attempt}", ask.as_str()))
             .header(ID, saga.to_string())
@@ -95,15 +105,21 @@ impl Command {
             let at = at.to_rfc3339_opts(SecondsFormat::Micros, true);
             message = message.header(NOT_AFTER, at);
         }
-        match confirms {
-            Some(reserved) => message.header(CONFIRMS, reserved),
-            None => message,
+        if let Some(reserved) = confirms {
+            message = message.header(CONFIRMS, reserved);
         }
+        if let Some(Why { step, reason }) = why {
+            if let Some(step) = step {
+                message = message.header(WHY_STEP, step);
+            }
+            message = message.header(WHY, cap::line(reason, LONGEST_WHY));
+        }
+        message
     }
 
     /// Whether a message has any header of a command: one that has is a command, or a damaged one.
     pub(crate) fn is_one(message: &Envelope) -> bool {
-        let own = [ID, STEP, ASK, ATTEMPT, NOT_AFTER, CONFIRMS];
+        let own = [ID, STEP, ASK, ATTEMPT, NOT_AFTER, CONFIRMS, WHY_STEP, WHY];
         own.iter().any(|header| message.headers.contains_key(*header))
     }
 
@@ -144,6 +160,10 @@ impl Command {
             attempt: attempt.ok_or_else(|| no(ATTEMPT, found(ATTEMPT)))?,
             not_after,
             confirms: found(CONFIRMS).map(|_| name(CONFIRMS)).transpose()?,
+            why: found(WHY).map(|reason| Why {
+                step: found(WHY_STEP).map(str::to_owned),
+                reason: reason.to_owned(),
+            }),
         })
     }
 }

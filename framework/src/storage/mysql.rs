@@ -23,8 +23,8 @@ use super::shared::{
     ahead_store, barrier_store, beat_apart, delay_store, ended, found, from_millis, headers_text,
     held_store, hex, idempotency_store, inbox_row, incarnation_store, inserted, json, json_parts,
     listed_inbox, millis, move_due, pulse_store, reapply_store, retention_store, route_stores,
-    routes_taken_over, saga_apart, saga_inspect, saga_store, saga_summary, save_rows,
-    savepoint_sql, shared_reads, shared_stores, split_subject, sql, step, timer_subject,
+    routes_taken_over, saga_apart, saga_inspect, saga_steps, saga_store, saga_summary, saga_watch,
+    save_rows, savepoint_sql, shared_reads, shared_stores, split_subject, sql, step, timer_subject,
 };
 use super::{
     Aged, Ahead, AheadRow, AheadStore, Anchor, Appended, AppliedMigration, Awaited, BarrierKey,
@@ -34,9 +34,9 @@ use super::{
     IncarnationStore, Kept, Known, Lease, LeaseStore, LogStore, Mark, MemberStore, Met, NewPause,
     NewSaga, NewShard, NewVersion, Opening, OverdueKeys, PageLimit, Patience, Pending, PulseStore,
     ReapplyStore, RetentionStore, RouteLag, RoutePause, RouteProblem, RouteRow, RouteStore,
-    SagaChanges, SagaEvent, SagaFilter, SagaInspect, SagaLock, SagaLogRow, SagaRow, SagaStore,
-    SagaSummary, SagaTimer, Save, Savepoint, Server, SetAside, ShardKey, Steps, StreamStore,
-    StreamVersion, Swept, Term, UnsealedRow,
+    SagaChanges, SagaEvent, SagaFilter, SagaInspect, SagaLock, SagaLogRow, SagaRow, SagaSteps,
+    SagaStore, SagaSummary, SagaTimer, SagaWatch, Save, Savepoint, Server, SetAside, ShardKey,
+    SourceRole, Steps, StreamStore, StreamVersion, Swept, Term, UnsealedRow,
     begin::{FORGETTING, reading, resting, with_secret},
     pool::{release_within, trusting},
     saga_owner,
@@ -60,6 +60,7 @@ held_store!(MySql, "mysql");
 ahead_store!(MySql, "mysql");
 reapply_store!(MySql, "mysql");
 saga_inspect!(MySql, "mysql");
+saga_watch!(MySql, "mysql");
 saga_apart!(MySql, "mysql");
 saga_store!(MySql, "mysql", create_saga, save_sagas);
 beat_apart!(MySql, "mysql");

@@ -40,6 +40,8 @@ pub struct SagaRow {
     pub saga: String,
     /// The version of its definition.
     pub version: i32,
+    /// What its start is known by.
+    pub key: String,
     /// What it started with, as JSON.
     pub input: String,
     /// Its state, as JSON.
@@ -113,6 +115,9 @@ pub struct SagaSave {
     /// Why it cannot be decided.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "cap::optional_text")]
     pub problem: Option<String>,
+    /// The steps that fail, and why; none while none does.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "cap::optional_text")]
+    pub trouble: Option<String>,
     /// Whether an operator should look.
     #[serde(serialize_with = "bit")]
     pub stuck: bool,
@@ -229,6 +234,10 @@ pub struct SagaSummary {
     pub stuck_at: Option<DateTime<Utc>>,
     /// When it ended.
     pub ended_at: Option<DateTime<Utc>>,
+    /// Its steps that fail, and why; at most 2,000 characters.
+    pub trouble: Option<String>,
+    /// Since when a step fails.
+    pub failing_at: Option<DateTime<Utc>>,
 }
 
 /// A line of an instance's log, as it is read.

@@ -222,6 +222,7 @@ mod route;
 mod route_rows;
 mod saga;
 mod saga_inspect;
+mod saga_watch;
 mod source;
 pub(super) use ahead::ahead_store;
 #[cfg(any(feature = "mysql", feature = "sqlite"))]
@@ -245,6 +246,7 @@ pub(super) use route_rows::{routes_taken_over, save_rows};
 pub(super) use saga::saga_apart;
 pub(super) use saga::{ended, hex, json, json_parts, saga_store};
 pub(super) use saga_inspect::{SagaColumns, saga_inspect, saga_summary};
+pub(super) use saga_watch::{saga_steps, saga_watch};
 #[cfg(any(feature = "mysql", feature = "sqlite"))]
 pub(super) use source::move_due;
 pub(super) use source::{DELAYED, KnownColumns, delay_store, idempotency_store};

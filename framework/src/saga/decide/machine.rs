@@ -122,14 +122,14 @@ impl<'a> Machine<'a> {
             }
             Answer::Refused(reason) => {
                 self.fail(at, Phase::Refused, reason.clone());
-                self.go_back(format!("{}: {reason}", self.step(at).name));
+                self.go_back(Some(at), reason);
             }
             Answer::Barred if role == Role::Retriable => {
                 self.fail(at, Phase::Failed, "barred after the pivot".to_owned());
             }
             Answer::Barred => {
                 self.fail(at, Phase::Barred, NO_ANSWER.to_owned());
-                self.go_back(format!("{}: {NO_ANSWER}", self.step(at).name));
+                self.go_back(Some(at), NO_ANSWER);
             }
             Answer::Failed(_) => {}
         }
@@ -173,7 +173,10 @@ impl<'a> Machine<'a> {
                 }
             }
             (Phase::Acting | Phase::Resting, Role::Compensatable | Role::Pivot) => {
-                self.give_up(at, NO_ANSWER);
+                // One that has answered with failures was not silent.
+                let failed = self.own(at).error.as_deref();
+                let why = failed.map(|error| format!("not done within its deadline: {error}"));
+                self.give_up(at, why.as_deref().unwrap_or(NO_ANSWER));
             }
             (Phase::Undoing, _) => self.undo_failed(at, NO_ANSWER),
             _ => return Err(self.unexpected(at, "its deadline")),
@@ -195,7 +198,6 @@ impl<'a> Machine<'a> {
 
     /// An action is not tried any more.
     fn give_up(&mut self, at: usize, error: &str) {
-        let reason = format!("{}: {error}", self.step(at).name);
         // A command may still be under way, or come twice: only the participant can rule it out.
         let in_doubt = !self.step(at).local;
         match self.plan.role(at) {
@@ -203,12 +205,12 @@ impl<'a> Machine<'a> {
             Role::Pivot if in_doubt => self.begin_bar(at),
             Role::Compensatable if in_doubt => {
                 self.own_mut(at).error = Some(error.to_owned());
-                self.go_back(reason);
+                self.go_back(Some(at), error);
             }
             // It ran in our own transactions: none has committed.
             Role::Pivot | Role::Compensatable => {
                 self.fail(at, Phase::Refused, error.to_owned());
-                self.go_back(reason);
+                self.go_back(Some(at), error);
             }
         }
     }
@@ -232,14 +234,18 @@ impl<'a> Machine<'a> {
                 Ok(())
             }
             _ => {
-                self.go_back(reason.to_owned());
+                self.go_back(None, reason);
                 Ok(())
             }
         }
     }
 
-    fn go_back(&mut self, reason: String) {
-        (self.state.back, self.state.reason) = (true, Some(reason));
+    /// Turns back, because of a step if it is one's.
+    fn go_back(&mut self, because: Option<usize>, reason: &str) {
+        let step = because.map(|at| self.step(at).name.clone());
+        let told = step.as_ref().map(|step| format!("{step}: {reason}"));
+        self.state.reason = Some(told.unwrap_or_else(|| reason.to_owned()));
+        (self.state.back, self.state.turned_by) = (true, step);
         if self.plan.deadline().is_some() {
             self.effects.push(Effect::Disarm { timer: Timer::Saga });
         }
@@ -262,8 +268,9 @@ impl<'a> Machine<'a> {
         let own = self.own_mut(at);
         own.forgiven = own.attempts;
         match phase {
-            Phase::Failed => self.act(at),
-            Phase::UndoFailed => self.undo(at),
+            // It need not wait for its timer.
+            Phase::Failed | Phase::Resting => self.act(at),
+            Phase::UndoFailed | Phase::UndoResting => self.undo(at),
             _ => return Err(self.unexpected(at, "an operator's retry")),
         }
         Ok(())

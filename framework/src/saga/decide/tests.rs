@@ -500,13 +500,14 @@ fn changes(expected: bool, (step, phase, plan, state): &Row, event: &Event) {
 }
 
 #[test]
-fn only_a_step_that_has_failed_can_be_skipped_or_retried() {
+fn only_a_step_that_has_failed_can_be_skipped_and_one_that_fails_can_be_retried() {
     for row in instances() {
         let (step, phase) = (row.0.to_owned(), row.1);
         let failed = matches!(phase, Phase::Failed | Phase::UndoFailed);
         let local = row.2.steps()[row.2.place(&step).expect("known")].local;
         changes(failed, &row, &Event::Skipped { step: step.clone(), reason: "why".into() });
-        changes(failed, &row, &Event::Retried { step: step.clone() });
+        let rests = matches!(phase, Phase::Resting | Phase::UndoResting);
+        changes(failed || rests, &row, &Event::Retried { step: step.clone() });
         changes(phase.is_under_way() && !local, &row, &Event::Resent { step });
     }
 }
@@ -673,6 +674,63 @@ fn a_compensation_has_attempts_of_its_own_and_silence_is_a_failure_of_it() {
     let stuck = told(&plan, &events);
     assert_eq!(stuck.state.phase("credit"), Some(Phase::UndoFailed));
     assert!(stuck.effects.contains(&Effect::Stuck));
+}
+
+#[test]
+fn an_operators_retry_does_not_wait_for_the_pause_and_its_attempts_begin_anew() {
+    let plan = three();
+    let mut events = vec![Event::Started, failed("credit", 1)];
+    let rests = told(&plan, &events);
+    let left = rests.state.steps["credit"].left.expect("it is tried again");
+    assert_eq!((left.attempts, left.pauses, left.back), (1, 0, true));
+    events.push(Event::Retried { step: "credit".into() });
+    let again = told(&plan, &events);
+    assert!(again.effects.contains(&Effect::Act { step: "credit".into(), attempt: 2 }));
+    // Two more, as if it were the first.
+    events.push(failed("credit", 2));
+    assert_eq!(told(&plan, &events).state.phase("credit"), Some(Phase::Resting));
+    events.extend([retry_due("credit"), failed("credit", 3)]);
+    let back = told(&plan, &events).state;
+    assert_eq!((back.phase("credit"), back.back), (Some(Phase::Undoing), true));
+}
+
+#[test]
+fn a_compensation_learns_which_step_turned_the_saga_back_and_why() {
+    let plan = three();
+    let why = |last: Event| {
+        let state = told(&plan, &[Event::Started, done("credit"), last]).state;
+        state.why().map(|why| (why.step, why.reason))
+    };
+    let pay = |answer| Event::Answered { step: "pay".into(), attempt: 1, answer };
+    let by = |step: &str, reason: &str| Some((Some(step.to_owned()), reason.to_owned()));
+    assert_eq!(why(pay(Answer::Refused("pay: no money".into()))), by("pay", "pay: no money"));
+    assert_eq!(why(pay(Answer::Barred)), by("pay", "no answer within its deadline"));
+    assert_eq!(why(done("pay")), None, "it goes on");
+    let early = [Event::Started, Event::Cancelled { reason: "rain".into() }];
+    let state = told(&plan, &early).state;
+    assert_eq!(state.why().map(|why| (why.step, why.reason)), Some((None, "rain".to_owned())));
+}
+
+#[test]
+fn a_step_that_failed_until_its_deadline_is_given_up_with_its_last_failure() {
+    let plan = three();
+    let silent = told(&plan, &[Event::Started, overdue("credit")]).state;
+    assert_eq!(silent.reason.as_deref(), Some("credit: no answer within its deadline"));
+    let events = [Event::Started, failed("credit", 1), overdue("credit")];
+    let failing = told(&plan, &events).state;
+    assert_eq!(failing.reason.as_deref(), Some("credit: not done within its deadline: away"));
+}
+
+#[test]
+fn a_participant_that_does_not_say_whether_the_pivot_is_applied_is_told_of_after_eight_questions() {
+    let plan = Plan::builder("patient", 1).step(Step::remote("pay").pivot()).build();
+    let plan = plan.expect("a good plan");
+    let mut events = vec![Event::Started, overdue("pay")];
+    for asked in 1..=8 {
+        let stuck = told(&plan, &events).state.status == Status::Stuck;
+        assert_eq!(stuck, asked == 8, "asked {asked} times");
+        events.push(retry_due("pay"));
+    }
 }
 
 #[test]

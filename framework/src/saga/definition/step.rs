@@ -1,6 +1,6 @@
 //! Steps with their code: what is typed for users, and erased for the engine.
 
-use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
+use std::{marker::PhantomData, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
@@ -8,7 +8,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use sqlx::Transaction;
 
-use super::{Call, Instance, Outcome, SagaBuilder};
+use super::{Call, Instance, Outcome, Reads, Ref, SagaBuilder};
 use crate::{
     HandlerError, Message, Storage,
     saga::{
@@ -16,99 +16,6 @@ use crate::{
         step::{Retry, Step, Undo},
     },
 };
-
-/// What a step returns, for later steps to read. Made by [`StepBuilder::add`].
-pub struct Ref<T> {
-    step: String,
-    output: PhantomData<fn() -> T>,
-}
-
-impl<T> Ref<T> {
-    fn new(step: String) -> Self {
-        Self { step, output: PhantomData }
-    }
-
-    /// The step's name.
-    pub fn name(&self) -> &str {
-        &self.step
-    }
-}
-
-impl<T> Clone for Ref<T> {
-    fn clone(&self) -> Self {
-        Self::new(self.step.clone())
-    }
-}
-
-impl<T> fmt::Debug for Ref<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Ref").field(&self.step).finish()
-    }
-}
-
-/// The steps that a step reads: `()`, one [`Ref`], or a tuple of them.
-pub trait Reads: Send + Sync + 'static {
-    /// What they returned.
-    type Values: Send + 'static;
-
-    #[doc(hidden)]
-    fn names(&self) -> Vec<String>;
-
-    #[doc(hidden)]
-    #[allow(private_interfaces)]
-    fn load(&self, instance: &Instance<'_>) -> Result<Self::Values, HandlerError>;
-}
-
-impl Reads for () {
-    type Values = ();
-
-    fn names(&self) -> Vec<String> {
-        Vec::new()
-    }
-
-    #[allow(private_interfaces)]
-    fn load(&self, _instance: &Instance<'_>) -> Result<(), HandlerError> {
-        Ok(())
-    }
-}
-
-impl<T: DeserializeOwned + Send + 'static> Reads for Ref<T> {
-    type Values = T;
-
-    fn names(&self) -> Vec<String> {
-        vec![self.step.clone()]
-    }
-
-    #[allow(private_interfaces)]
-    fn load(&self, instance: &Instance<'_>) -> Result<T, HandlerError> {
-        instance.output(&self.step)
-    }
-}
-
-macro_rules! reads {
-    ($($name:ident),+) => {
-        impl<$($name: Reads),+> Reads for ($($name,)+) {
-            type Values = ($($name::Values,)+);
-
-            #[allow(non_snake_case)]
-            fn names(&self) -> Vec<String> {
-                let ($($name,)+) = self;
-                [$($name.names()),+].concat()
-            }
-
-            #[allow(non_snake_case, private_interfaces)]
-            fn load(&self, instance: &Instance<'_>) -> Result<Self::Values, HandlerError> {
-                let ($($name,)+) = self;
-                Ok(($($name.load(instance)?,)+))
-            }
-        }
-    };
-}
-
-reads!(A);
-reads!(A, B);
-reads!(A, B, C);
-reads!(A, B, C, D);
 
 /// A step as the engine runs it.
 #[async_trait]
@@ -313,7 +220,10 @@ impl<'a, DB: Storage, In, Code, Out> StepBuilder<'a, DB, In, Code, Out> {
         self
     }
 
-    /// How long it may take with all its attempts (one minute).
+    /// Time for all its attempts, by the database's clock (six hours). A step before
+    /// the pivot, or the pivot, that is not done by then **turns the saga back**: make it longer than an
+    /// outage that should be waited out. Each attempt of a compensation, and of a step after the pivot,
+    /// has as long for its answer (a compensation one hour unless this is set).
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.step = self.step.deadline(deadline);
         self
@@ -325,9 +235,17 @@ impl<'a, DB: Storage, In, Code, Out> StepBuilder<'a, DB, In, Code, Out> {
         self
     }
 
-    /// How technical failures of its action and its compensation are tried again.
+    /// Retries after technical failures of its action and its compensation. Unset, an action is
+    /// tried for more than six hours ([`Retry::default`]) and a compensation for three days
+    /// ([`Retry::COMPENSATION`]); then the saga goes back, or is stuck.
     pub fn retry(mut self, retry: Retry) -> Self {
         self.step = self.step.retry(retry);
+        self
+    }
+
+    /// Retries after technical failures of its compensation, when not as after those of its action.
+    pub fn undo_retry(mut self, retry: Retry) -> Self {
+        self.step = self.step.undo_retry(retry);
         self
     }
 
@@ -350,7 +268,15 @@ where
     R: Reads + Clone,
     Out: Serialize + DeserializeOwned + Send + Sync + 'static,
 {
-    /// Takes it back: gets what the action returned, and runs in the orchestrator's transaction.
+    /// Time for one try of its action or compensation (one minute, and never longer than its
+    /// deadline). Its transaction is that of other instances, too, which wait for it.
+    pub fn try_limit(mut self, limit: Duration) -> Self {
+        self.step = self.step.try_limit(limit);
+        self
+    }
+
+    /// Takes it back: gets what the action returned and, in [`Call::why`], why the saga goes back; runs in
+    /// the orchestrator's transaction.
     pub fn compensate<F>(mut self, compensation: F) -> Self
     where
         F: for<'t> Fn(
@@ -384,6 +310,14 @@ where
     R: Reads + Clone,
     Out: Serialize + DeserializeOwned + Send + Sync + 'static,
 {
+    /// The topic of its command. The engine warns at its start when no stream carries it, before the
+    /// first instance waits; a command with another topic is an error of the attempt. Undeclared, the
+    /// topic is known, and looked at, when the first command is sent.
+    pub fn topic(mut self, topic: impl Into<String>) -> Self {
+        self.step = self.step.topic(topic);
+        self
+    }
+
     /// Its participant compensates it: [`SagaHandler::compensate`](crate::saga::SagaHandler::compensate).
     pub fn compensated(mut self) -> Self {
         self.step.undo = Undo::Compensation;

@@ -10,7 +10,7 @@ use crate::{Result, Storage, storage::saga_owner};
 
 /// How often.
 const LOOK: Duration = Duration::from_secs(300);
-/// How often is looked for commands that are not answered.
+/// How often is looked for what keeps instances from going on.
 const OVERDUE: Duration = Duration::from_secs(30);
 /// How many of them are counted.
 const COUNTED: i64 = 1_000;
@@ -20,15 +20,20 @@ const CHUNK: i64 = 500;
 const PAUSE: Duration = Duration::from_millis(50);
 
 pub(super) async fn run<DB: Storage>(engine: Arc<Inner<DB>>, stop: CancellationToken) {
+    let mut looks = 0_u64;
     while !stop.is_cancelled() {
         if let Err(error) = engine.keep(&stop).await {
             tracing::warn!(%error, "sagas could not be looked after; tried again in five minutes");
         }
         let until = tokio::time::Instant::now() + LOOK;
         while !stop.is_cancelled() && tokio::time::Instant::now() < until {
-            let pool = engine.pool.now();
-            if let Ok(overdue) = pool.limit(DB::overdue_sagas(&pool, COUNTED)).await {
-                engine.status().overdue = overdue.len();
+            looks += 1;
+            let looked = match looks % 2 {
+                0 => engine.look_at_sources().await,
+                _ => Ok(()),
+            };
+            if let Err(error) = looked.and(engine.look_after().await) {
+                tracing::debug!(%error, "sagas that wait could not be counted");
             }
             stop.run_until_cancelled(tokio::time::sleep(OVERDUE)).await;
         }
@@ -36,6 +41,19 @@ pub(super) async fn run<DB: Storage>(engine: Arc<Inner<DB>>, stop: CancellationT
 }
 
 impl<DB: Storage> Inner<DB> {
+    /// Looks for what keeps instances from going on.
+    async fn look_after(&self) -> Result<()> {
+        let pool = self.pool.now();
+        let overdue = pool.limit(DB::overdue_sagas(&pool, COUNTED)).await?.len();
+        let failing = pool.limit(DB::failing_sagas(&pool, COUNTED)).await?;
+        let stuck = failing.iter().filter(|saga| saga.stuck_at.is_some()).count();
+        {
+            let mut status = self.status();
+            (status.overdue, status.failing, status.stuck) = (overdue, failing.len(), stuck);
+        }
+        self.look_at_topics().await
+    }
+
     async fn keep(&self, stop: &CancellationToken) -> Result<()> {
         self.look_at_versions().await?;
         while !stop.is_cancelled() {
@@ -63,5 +81,14 @@ impl<DB: Storage> Inner<DB> {
         }
         self.status().unknown = versions;
         Ok(())
+    }
+}
+
+#[cfg(any(test, feature = "testing"))]
+impl<DB: Storage> super::Sagas<DB> {
+    /// Looks now for what keeps instances from going on, for a test.
+    pub(crate) async fn look_after(&self) -> Result<()> {
+        self.0.look_at_sources().await?;
+        self.0.look_after().await
     }
 }

@@ -117,10 +117,10 @@ impl Learnt {
         self.at = Some(Instant::now());
         match (&blame.instances[..], blame.last) {
             ([_], Some(key)) if !self.excused.contains_key(&key) => {
-                Arc::make_mut(&mut self.excused).insert(key, error.to_string());
+                Arc::make_mut(&mut self.excused).insert(key, chain(&error));
             }
             ([id], _) if !self.broken.contains_key(id) => {
-                Arc::make_mut(&mut self.broken).insert(*id, error.to_string());
+                Arc::make_mut(&mut self.broken).insert(*id, chain(&error));
             }
             ([_] | [], _) => return Err(error),
             (all, _) => self.alone = u32::try_from(all.len()).unwrap_or(u32::MAX),

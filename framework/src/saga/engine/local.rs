@@ -126,10 +126,12 @@ impl<DB: Storage> Turn<'_, DB> {
         let Some(place) = self.saga.plan.place(&key.1) else {
             return Ok(Did::Failed("there is no such step".to_owned()));
         };
-        let limit: Duration = self.saga.plan.steps()[place].deadline;
+        let step = &self.saga.plan.steps()[place];
+        let limit: Duration = step.try_limit.min(step.deadline);
         let code = self.saga.steps[place].clone();
         let outputs = self.outputs();
-        let instance = Instance { id: self.id(), input: &self.input, outputs: &outputs };
+        let why = if key.2 { self.state.why() } else { None };
+        let instance = Instance { id: self.id(), input: &self.input, outputs: &outputs, why };
         let began = Instant::now();
         let tx = steps.begin().await?;
         let call = async {
@@ -153,7 +155,7 @@ impl<DB: Storage> Turn<'_, DB> {
                     && let Err(error) = steps.keep().await
                 {
                     self.ran.pop();
-                    return Err(Stop::Spoilt(key, error.to_string()));
+                    return Err(Stop::Spoilt(key, chain(&error)));
                 }
                 return Ok(Did::Done(output));
             }

@@ -1,7 +1,10 @@
 //! Replies become durable events in the transaction that moves the inbox's watermark; they are
 //! decided afterwards.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use serde::Deserialize;
@@ -29,14 +32,18 @@ impl<DB: Storage> BatchHandler<DB> for Replies<DB> {
         tx: &mut Transaction<'_, DB>,
         messages: &[Envelope],
     ) -> Result<Verdict, HandlerError> {
-        let mut events = Vec::with_capacity(messages.len());
+        let (mut events, mut foreign) = (Vec::with_capacity(messages.len()), HashMap::new());
         for message in messages {
             let reply = read(message)?;
             if reply.to != self.0.source {
+                foreign.insert(reply.saga, (reply.to, reply.step));
                 continue;
             }
             let (id, event) = (reply.saga, event(reply));
             events.push(SagaEvent { id, event: serde_json::to_string(&event)? });
+        }
+        if !foreign.is_empty() {
+            self.0.tell_of_foreign(tx, &foreign).await?;
         }
         let stored = DB::add_events(tx, &events).await?;
         if stored < events.len() as u64 {

@@ -1,7 +1,7 @@
 //! One transaction of the engine: instances are claimed, each has its turn, and all of it is written.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::{
     Inner,
     local::{Blame, Excused, Key, Stop},
+    say::Said,
     step_tx::StepTx,
     turn::Turn,
 };
@@ -137,7 +138,7 @@ impl<DB: Storage> Inner<DB> {
         let timers: Vec<_> = turns.iter().flat_map(Turn::timers).collect();
         let pending = DB::pending(&mut tx, &ids, &timers).await?;
         let done = self.decide_and_write(&mut tx, turns, pending, &excused).await;
-        let Wrote { changed, receipts, last, over } = match done {
+        let Wrote { changed, receipts, topics, said, last, over } = match done {
             Ok(done) => done,
             Err((Stop::Error(error, _), last)) => {
                 return Err(Stop::Error(error, Some(Box::new(Blame { instances: ids, last }))));
@@ -148,6 +149,8 @@ impl<DB: Storage> Inner<DB> {
             return Err(Stop::Error(error, Some(Box::new(Blame { instances: ids, last }))));
         }
         receipts.into_iter().take(1).for_each(Receipt::committed);
+        said.into_iter().for_each(Said::say);
+        self.topics.note(topics);
         self.waiting.tell(over);
         Ok(Round { claimed: ids, changed })
     }
@@ -158,6 +161,10 @@ struct Wrote {
     /// How many instances are changed.
     changed: usize,
     receipts: Vec<Receipt>,
+    /// The topics of its commands.
+    topics: BTreeSet<String>,
+    /// For the program's log.
+    said: Vec<Said>,
     /// The last local step that ran.
     last: Option<Key>,
     /// Instances that are over, and how they have ended.
@@ -194,17 +201,19 @@ impl<DB: Storage> Inner<DB> {
             // The savepoint is gone when the last step has ended the transaction.
             steps.keep().await.map_err(|error| blame(error, &last))?;
         }
-        let (mut changed, mut over) = (0, Vec::new());
+        let (mut changed, mut over, mut said) = (0, Vec::new(), Vec::new());
         for mut turn in turns {
             if let Status::Ended(end) = turn.state.status {
                 over.push((turn.id(), end));
             }
             messages.append(&mut turn.commands);
-            changed += usize::from(turn.write(&mut changes).map_err(|stop| (stop, last.clone()))?);
+            let wrote = turn.write(&mut changes, &mut said);
+            changed += usize::from(wrote.map_err(|stop| (stop, last.clone()))?);
         }
+        let topics = messages.iter().map(|message| message.topic.clone()).collect();
         let receipts = enqueue_all(tx, &messages).await.map_err(|error| blame(error, &last))?;
         DB::save_sagas(tx, &changes).await.map_err(|error| blame(error, &last))?;
-        Ok(Wrote { changed, receipts, last, over })
+        Ok(Wrote { changed, receipts, topics, said, last, over })
     }
 }
 

@@ -137,10 +137,12 @@ impl<DB: Storage> Sagas<DB> {
     /// Starts `saga`, in its newest version, with `input` in the caller's transaction: it begins
     /// when that has committed, or never. `key` names the request: started again with the same key
     /// and input, even at the same time, there is one instance. The key is free again when an
-    /// ended instance is forgotten.
+    /// ended instance is forgotten. `input` need not be of the type that the saga was built with, but
+    /// that type must be read from its JSON.
     ///
     /// # Errors
-    /// [`StartError`]: among them that an entity is locked by another instance.
+    /// [`StartError`]: among them that the saga cannot read the input, and that an entity is locked by
+    /// another instance.
     ///
     /// ```
     /// # #[cfg(feature = "sqlite")]
@@ -167,6 +169,16 @@ impl<DB: Storage> Sagas<DB> {
         check("start key", key)?;
         let cannot = |problem| StartError::Input { saga: saga.to_owned(), problem };
         let input = kept::keep(input).map_err(|error| cannot(error.into()))?;
+        if let Err(problem) = definition.check_input(&input) {
+            // An older version may have read it, in an instance that the key has started.
+            let before = DB::saga_by_key(tx, saga, key).await?;
+            return match before {
+                Some((id, text)) if text == input.to_string() => {
+                    Ok(Started { id, repeated: true, engine: self.engine() })
+                }
+                _ => Err(cannot(problem)),
+            };
+        }
         let mut entities = definition.locks(&input).map_err(cannot)?;
         entities.sort_unstable();
         entities.dedup();

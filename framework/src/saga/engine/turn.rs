@@ -1,6 +1,7 @@
 //! One instance's turn: its events are decided one after the other, and what follows is done at
 //! once (local steps) or gathered (all the rest).
 
+mod follow;
 #[cfg(all(test, feature = "sqlite"))]
 mod tests;
 
@@ -15,16 +16,12 @@ use uuid::Uuid;
 use super::{
     changes::{event_line, status_word},
     local::{Excused, Key, Stop},
+    say::{Notice, Said, notices, trouble},
     step_tx::StepTx,
 };
 use crate::{
     Message, Storage, cap,
-    message::Limits,
-    saga::{
-        Answer, Effect, Event, Phase, Role, Saga, State, Status, Timer, UndoAnswer, decide,
-        definition::Instance,
-        wire::{Ask, Command},
-    },
+    saga::{Answer, Event, Phase, Saga, State, Status, Timer, decide},
     storage::{SagaChanges, SagaLogLine, SagaRow, SagaSave, SagaTimer, saga_owner},
 };
 
@@ -44,6 +41,8 @@ pub(super) struct Turn<'a, DB: Storage> {
     stored: BTreeSet<Timer>,
     due: BTreeSet<Timer>,
     log: Vec<SagaLogLine>,
+    /// For the program's log, when it has committed.
+    notices: Vec<Notice>,
     done: Vec<i64>,
     /// Answers of our own, and local steps to run.
     todo: VecDeque<Todo>,
@@ -85,6 +84,7 @@ impl<'a, DB: Storage> Turn<'a, DB> {
             stored,
             due: BTreeSet::new(),
             log: Vec::new(),
+            notices: Vec::new(),
             done: Vec::new(),
             todo: VecDeque::new(),
         }
@@ -191,6 +191,7 @@ impl<'a, DB: Storage> Turn<'a, DB> {
             return Ok(());
         }
         self.log.push(event_line(self.row.id, &event, ignored.as_deref()));
+        self.notices.extend(notices(&self.saga.plan, &event, &decision));
         self.state = decision.state;
         for effect in decision.effects {
             self.follow(effect);
@@ -210,150 +211,25 @@ impl<'a, DB: Storage> Turn<'a, DB> {
         Some(format!("what step {step:?} answered cannot be read: {error}"))
     }
 
-    fn follow(&mut self, effect: Effect) {
-        match effect {
-            Effect::Act { step, attempt } => match self.is_local(&step) {
-                true => self.todo.push_back(Todo::Act(step, attempt)),
-                false => self.send(step, attempt, Ask::Apply, 0),
-            },
-            Effect::Undo { step, attempt } => match self.is_local(&step) {
-                true => self.todo.push_back(Todo::Undo(step, attempt)),
-                false => self.send(step, attempt, Ask::Compensate, 0),
-            },
-            Effect::Bar { step, attempt } => self.send(step, attempt, Ask::Bar, 0),
-            Effect::Resend { step, attempt, time } => {
-                let (saga, id) = (&self.row.saga, self.row.id);
-                tracing::warn!(
-                    saga, %id, step, attempt, time,
-                    "no answer to a command: it is sent again; look at the routes of it and of its \
-                     reply, and at `syncline dead list` of its participant"
-                );
-                let back = self.state.phase(&step) == Some(Phase::Undoing);
-                self.send(step, attempt, if back { Ask::Compensate } else { Ask::Apply }, time);
-            }
-            Effect::Arm { timer, after } => {
-                self.due.remove(&timer);
-                self.timers.insert(timer, Some(after));
-            }
-            Effect::Disarm { timer } => {
-                self.due.remove(&timer);
-                self.timers.insert(timer, None);
-            }
-            Effect::Stuck => self.note(None, "stuck", None, None),
-            Effect::Ended(_) => {
-                let word = status_word(self.state.status).to_owned();
-                self.note(None, "ended", None, Some(word));
-                self.due.clear();
-                let left: Vec<_> = self.possible();
-                self.timers.extend(left.into_iter().map(|timer| (timer, None)));
-            }
-            Effect::Ignored { .. } => {}
-        }
-    }
-
-    fn possible(&self) -> Vec<Timer> {
-        let names = self.saga.plan.steps().iter().map(|step| &step.name);
-        let steps =
-            names.flat_map(|name| [Timer::Deadline(name.clone()), Timer::Retry(name.clone())]);
-        steps.chain([Timer::Saga]).collect()
-    }
-
-    fn is_local(&self, step: &str) -> bool {
-        let place = self.saga.plan.place(step);
-        place.is_some_and(|place| self.saga.plan.steps()[place].local)
-    }
-
-    /// Makes the command, which the transaction puts into the outbox.
-    fn send(&mut self, step: String, attempt: u32, ask: Ask, time: u32) {
-        match self.command(&step, attempt, ask) {
-            Ok(mut message) => {
-                let what = match ask {
-                    _ if time > 0 => {
-                        // The first one may be a dead letter, behind which this one would wait.
-                        message.key = message.key.map(|key| format!("{key}/{time}"));
-                        "resent"
-                    }
-                    Ask::Apply => "sent",
-                    Ask::Compensate => "compensating",
-                    Ask::Bar => "barring",
-                };
-                self.note(Some(step), what, Some(attempt), None);
-                self.commands.push(message);
-            }
-            Err(error) => {
-                let error = format!("its command could not be made: {error}");
-                match ask {
-                    // The one before may still be answered.
-                    _ if time > 0 => self.note(Some(step), "resent", Some(attempt), Some(error)),
-                    Ask::Apply => {
-                        let answer = Answer::Failed(error);
-                        self.todo.push_back(Todo::Decide(Event::Answered {
-                            step,
-                            attempt,
-                            answer,
-                        }));
-                    }
-                    Ask::Compensate => {
-                        let answer = UndoAnswer::Failed(error);
-                        let event = Event::UndoAnswered { step, attempt, answer };
-                        self.todo.push_back(Todo::Decide(event));
-                    }
-                    // It is asked again when its timer is due.
-                    Ask::Bar => self.note(Some(step), "barring", Some(attempt), Some(error)),
-                }
-            }
-        }
-    }
-
-    fn command(&self, step: &str, attempt: u32, ask: Ask) -> Result<Message, String> {
-        let plan = &self.saga.plan;
-        let place = plan.place(step).ok_or("there is no such step")?;
-        let outputs = self.outputs();
-        let instance = Instance { id: self.row.id, input: &self.input, outputs: &outputs };
-        let code = std::panic::AssertUnwindSafe(|| self.saga.steps[place].command(&instance));
-        let message = std::panic::catch_unwind(code)
-            .map_err(|_| "it panicked".to_owned())?
-            .map_err(|error| error.to_string())?;
-        // A compensation and a bar outlive every action that they rule out.
-        let until = self.row.now + cap::duration(plan.steps()[place].deadline);
-        let command = Command {
-            saga: self.row.id,
-            step: step.to_owned(),
-            ask,
-            attempt,
-            not_after: (plan.role(place) != Role::Retriable).then_some(until),
-            confirms: plan.steps()[place].confirms.clone(),
-        };
-        let message = command.address(message);
-        message.validate(&Limits::DEFAULT).map_err(|error| error.to_string())?;
-        Ok(message)
-    }
-
-    /// What the steps have returned so far.
-    pub(super) fn outputs(&self) -> BTreeMap<String, Value> {
-        let steps = self.state.steps.iter();
-        steps.filter_map(|(name, step)| Some((name.clone(), step.output.clone()?))).collect()
-    }
-
-    fn note(
-        &mut self,
-        step: Option<String>,
-        what: &'static str,
-        attempt: Option<u32>,
-        detail: Option<String>,
-    ) {
-        self.log.push(SagaLogLine { id: self.row.id, step, what, attempt, detail });
-    }
-
     pub(super) fn id(&self) -> Uuid {
         self.row.id
     }
 
-    /// What the turn has changed, into `changes`; false when that is nothing.
-    pub(super) fn write(mut self, changes: &mut SagaChanges) -> Result<bool, Stop> {
-        if let Some(problem) = &self.problem {
-            tracing::error!(saga = self.row.saga, id = %self.row.id, problem, "a saga is stuck");
-            self.note(None, "stuck", None, self.problem.clone());
+    /// Lines of the program's log about the turn, for when it has committed.
+    fn said(&mut self) -> Said {
+        let SagaRow { id, saga, key, .. } = self.row;
+        Said::new(*id, saga, key, std::mem::take(&mut self.notices))
+    }
+
+    /// What the turn has changed, into `changes` and `said`; false when that is nothing.
+    pub(super) fn write(
+        mut self,
+        changes: &mut SagaChanges,
+        said: &mut Vec<Said>,
+    ) -> Result<bool, Stop> {
+        if let Some(problem) = self.problem.clone() {
+            self.notices.push(Notice::undecidable(&problem));
+            self.note(None, "stuck", None, Some(problem));
         } else if self.log.is_empty() {
             return Ok(false);
         }
@@ -368,6 +244,7 @@ impl<'a, DB: Storage> Turn<'a, DB> {
             status: if stuck { "stuck" } else { status_word(self.state.status) },
             state,
             problem: self.problem.clone(),
+            trouble: self.problem.clone().or_else(|| trouble(&self.state)),
             stuck,
             ended: self.state.is_ended(),
         });
@@ -382,6 +259,7 @@ impl<'a, DB: Storage> Turn<'a, DB> {
         }
         changes.done.append(&mut self.done);
         changes.log.append(&mut self.log);
+        said.push(self.said());
         Ok(true)
     }
 }

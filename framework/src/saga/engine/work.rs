@@ -21,6 +21,7 @@ use super::{
 use crate::{
     Storage,
     backoff::Backoff,
+    error::chain,
     pulse::{Pulse, Wish},
     storage::Signal,
     wake::Decidable,
@@ -75,8 +76,9 @@ pub(super) async fn run<DB: Storage>(engine: Arc<Inner<DB>>, stop: CancellationT
                 engine.status().error = None;
             }
             Err(error) => {
-                tracing::warn!(%error, "sagas could not be decided; tried again");
-                engine.status().error = Some(error.to_string());
+                let error = chain(&error);
+                tracing::warn!(error, "sagas could not be decided; tried again");
+                engine.status().error = Some(error);
             }
         }
         let signalled = async {

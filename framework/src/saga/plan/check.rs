@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::super::step::{Role, Step, Undo};
-use crate::message::check_stream;
+use crate::message::{Message, check_stream};
 
 /// Why a plan is none.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -193,14 +193,43 @@ pub enum PlanError {
         /// The step.
         step: String,
     },
-    /// A step has no deadline, or no attempt.
-    #[error("saga {saga:?}: step {step:?} needs a deadline and at least one attempt")]
+    /// A step declares a topic that its command cannot have.
+    #[error("saga {saga:?}: step {step:?} cannot send a command with topic {topic:?}: {problem}")]
+    Topic {
+        /// The saga.
+        saga: String,
+        /// The step.
+        step: String,
+        /// The topic.
+        topic: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A step has no time, or no attempt.
+    #[error(
+        "saga {saga:?}: step {step:?} needs a deadline, time for each try, and at least one attempt"
+    )]
     NoTime {
         /// The saga.
         saga: String,
         /// The step.
         step: String,
     },
+}
+
+/// The topics that steps declare are topics, and of steps that send commands.
+fn check_topic(saga: &str, step: &Step) -> Result<(), PlanError> {
+    let Some(topic) = &step.topic else { return Ok(()) };
+    let problem = match (
+        step.local,
+        Message::new(topic.as_str(), "text/plain", Vec::new()).validate_attributes(),
+    ) {
+        (true, _) => "it is local and sends no command".to_owned(),
+        (false, Err(error)) => error.to_string(),
+        (false, Ok(())) => return Ok(()),
+    };
+    let (saga, step, topic) = (saga.to_owned(), step.name.clone(), topic.clone());
+    Err(PlanError::Topic { saga, step, topic, problem })
 }
 
 pub(super) fn check_names<'a>(
@@ -219,7 +248,8 @@ pub(super) fn check_names<'a>(
         return Err(PlanError::Empty { saga: own });
     }
     let mut places = HashMap::new();
-    for (index, Step { name, deadline, retry, .. }) in steps.iter().enumerate() {
+    for (index, one) in steps.iter().enumerate() {
+        let Step { name, deadline, undo_deadline, try_limit, .. } = one;
         if let Err(error) = check_stream(name) {
             let (step, problem) = (name.clone(), error.to_string());
             return Err(PlanError::StepName { saga: own, step, problem });
@@ -227,9 +257,12 @@ pub(super) fn check_names<'a>(
         if places.insert(name.as_str(), index).is_some() {
             return Err(PlanError::Twice { saga: own, step: name.clone() });
         }
-        if deadline.is_zero() || retry.attempts == 0 {
+        let attempts = [one.action_retry().attempts, one.compensation_retry().attempts];
+        let times = [deadline, undo_deadline, try_limit];
+        if times.iter().any(|time| time.is_zero()) || attempts.contains(&0) {
             return Err(PlanError::NoTime { saga: own, step: name.clone() });
         }
+        check_topic(saga, one)?;
     }
     Ok(places)
 }

@@ -92,7 +92,7 @@ macro_rules! saga_store {
                 limit: i64,
             ) -> Result<Vec<SagaRow>> {
                 let owners = json(owners)?;
-                let rows: Vec<(Uuid, String, i32, String, String, i64)> =
+                let rows: Vec<(Uuid, String, i32, String, String, String, i64)> =
                     sqlx::query_as(sql!($dir, "saga_claim"))
                         .bind(&owners)
                         .bind(&owners)
@@ -100,9 +100,9 @@ macro_rules! saga_store {
                         .fetch_all(&mut **tx)
                         .await
                         .map_err(Error::database("claim sagas"))?;
-                let row = |(id, saga, version, input, state, now)| {
+                let row = |(id, saga, version, key, input, state, now)| {
                     let now = DateTime::from_timestamp_micros(now).unwrap_or_default();
-                    SagaRow { id, saga, version, input, state, now }
+                    SagaRow { id, saga, version, key, input, state, now }
                 };
                 Ok(rows.into_iter().map(row).collect())
             }

@@ -7,11 +7,24 @@ use super::from_millis;
 use crate::storage::SagaSummary;
 
 /// The columns of `saga_get.sql`, which every statement that lists sagas has.
-pub(in crate::storage) type SagaColumns =
-    (Uuid, String, i32, String, String, Option<String>, i64, i64, Option<i64>, Option<i64>);
+pub(in crate::storage) type SagaColumns = (
+    Uuid,
+    String,
+    i32,
+    String,
+    String,
+    Option<String>,
+    i64,
+    i64,
+    Option<i64>,
+    Option<i64>,
+    Option<String>,
+    Option<i64>,
+);
 
 pub(in crate::storage) fn saga_summary(row: SagaColumns) -> SagaSummary {
-    let (id, saga, version, key, status, problem, started, updated, stuck, ended) = row;
+    let (id, saga, version, key, status, problem, started, updated, stuck, ended, trouble, failing) =
+        row;
     let time = |at: Option<i64>| -> Option<DateTime<Utc>> { at.map(from_millis) };
     SagaSummary {
         id,
@@ -24,6 +37,8 @@ pub(in crate::storage) fn saga_summary(row: SagaColumns) -> SagaSummary {
         updated_at: from_millis(updated),
         stuck_at: time(stuck),
         ended_at: time(ended),
+        trouble,
+        failing_at: time(failing),
     }
 }
 

@@ -45,7 +45,7 @@ fn reversed(plan: &Plan, mut decision: Decision) -> Decision {
         (own.phase, own.attempts, own.forgiven) = (Phase::Undoing, 1, 0);
         if !step.local {
             let timer = Timer::Deadline(step.name.clone());
-            first.push(Effect::Arm { timer, after: step.deadline });
+            first.push(Effect::Arm { timer, after: step.undo_deadline });
         }
         first.push(Effect::Undo { step: step.name.clone(), attempt: 1 });
     }

@@ -87,7 +87,7 @@ pub(super) fn participant<DB: Storage>(pool: &Pool<DB>) -> ConsumerBuilder<DB> {
 }
 
 fn command(saga: Uuid, ask: Ask, attempt: u32) -> Command {
-    Command { saga, step: "s".into(), ask, attempt, not_after: None, confirms: None }
+    Command { saga, step: "s".into(), ask, attempt, not_after: None, confirms: None, why: None }
 }
 
 /// The messages as a batch of a stream that nobody else sends in: only the barrier orders them.

@@ -1,6 +1,7 @@
 //! Sagas: the engine, a participant and the replies over one database. Messages are carried by
 //! hand: the log is handed over from its beginning, as often as a test likes.
 
+mod trouble;
 mod world;
 
 use std::time::Duration;
@@ -19,6 +20,14 @@ use crate::{
         wire::{Reply, Said},
     },
     storage::{Awaited, SagaChanges, SagaTimer},
+};
+pub(super) use trouble::{
+    a_relay_of_another_source_than_the_engine_is_refused,
+    a_reply_to_another_source_is_named_and_not_taken,
+    an_engine_of_another_source_than_the_relay_is_refused,
+    an_input_that_a_saga_cannot_read_is_refused_at_its_start,
+    commands_that_no_stream_carries_are_named, compensations_are_told_why,
+    what_fails_is_listed_and_can_be_hurried,
 };
 use world::{Does, SOURCE, World, engine};
 

@@ -5,9 +5,12 @@ use super::{
     Machine,
 };
 use crate::saga::{
-    state::{End, Phase, Status, StepState},
-    step::{Role, Step, Undo},
+    state::{End, Left, Phase, Status, StepState},
+    step::{Retry, Role, Step, Undo},
 };
+
+/// A pivot's participant that was asked so often whether it is applied is silent.
+const ASKED: u32 = 8;
 
 impl Machine<'_> {
     /// Begins what can begin now, and says how the saga stands.
@@ -28,8 +31,8 @@ impl Machine<'_> {
             let end = if self.state.back { End::Compensated } else { End::Completed };
             return self.end(end);
         }
-        let silent = |at: usize| self.phase(at) == Phase::Barring && !self.may_try(at);
-        let stuck = !phases().any(Phase::is_under_way) || (0..self.plan.steps().len()).any(silent);
+        let silent = (0..self.plan.steps().len()).any(|at| self.is_silent(at));
+        let stuck = silent || !phases().any(Phase::is_under_way);
         let going = if self.state.back { Status::Compensating } else { Status::Running };
         self.state.status = if stuck { Status::Stuck } else { going };
         if stuck && self.before.status != Status::Stuck {
@@ -94,7 +97,7 @@ impl Machine<'_> {
     }
 
     pub(super) fn undo(&mut self, at: usize) {
-        let Step { name: step, local, deadline: after, .. } = self.step(at).clone();
+        let Step { name: step, local, undo_deadline: after, .. } = self.step(at).clone();
         let attempt = self.start(at, Phase::Undoing);
         if !local {
             let timer = Timer::Deadline(step.clone());
@@ -108,7 +111,9 @@ impl Machine<'_> {
     fn await_answer(&mut self, at: usize) {
         let step = self.step(at);
         let after = step.silence_after(self.own(at).resent);
-        if !step.local && after < step.deadline {
+        let back = self.phase(at) == Phase::Undoing;
+        let until = if back { step.undo_deadline } else { step.deadline };
+        if !step.local && after < until {
             let timer = Timer::Retry(step.name.clone());
             self.effects.push(Effect::Arm { timer, after });
         }
@@ -133,7 +138,7 @@ impl Machine<'_> {
     /// Asks, and asks again until there is an answer: nothing is guessed.
     pub(super) fn bar(&mut self, at: usize) {
         let attempt = self.start(at, Phase::Barring);
-        let Step { name: step, retry, .. } = self.step(at).clone();
+        let (step, retry) = (self.step(at).name.clone(), self.step(at).action_retry());
         let timer = Timer::Retry(step.clone());
         self.effects.push(Effect::Arm { timer, after: retry.pause(attempt) });
         self.effects.push(Effect::Bar { step, attempt });
@@ -150,13 +155,19 @@ impl Machine<'_> {
 
     pub(super) fn rest(&mut self, at: usize, phase: Phase) {
         let step = self.step(at).name.clone();
-        let own = self.own(at);
-        let after = self.step(at).retry.pause(own.attempts.saturating_sub(own.forgiven));
+        let tried = self.tried(at);
+        let retry = self.retry(at, phase == Phase::UndoResting);
+        let after = retry.pause(tried);
+        let pauses = retry.pauses_after(tried).saturating_sub(after).as_millis();
+        let attempts = retry.attempts.saturating_sub(tried);
+        let back = phase == Phase::Resting && self.plan.role(at) != Role::Retriable;
+        let left = Left { attempts, pauses: u64::try_from(pauses).unwrap_or(u64::MAX), back };
         // The pause of a compensation is no silence of its participant.
         if phase == Phase::UndoResting || self.plan.role(at) == Role::Retriable {
             self.effects.push(Effect::Disarm { timer: Timer::Deadline(step.clone()) });
         }
-        (self.own_mut(at).phase, self.own_mut(at).resent) = (phase, 0);
+        let own = self.own_mut(at);
+        (own.phase, own.resent, own.left) = (phase, 0, Some(left));
         self.effects.push(Effect::Arm { timer: Timer::Retry(step), after });
     }
 
@@ -167,7 +178,8 @@ impl Machine<'_> {
             self.effects.push(Effect::Disarm { timer: Timer::Deadline(step.clone()) });
             self.effects.push(Effect::Disarm { timer: Timer::Retry(step) });
         }
-        (self.own_mut(at).phase, self.own_mut(at).resent) = (phase, 0);
+        let own = self.own_mut(at);
+        (own.phase, own.resent, own.left) = (phase, 0, None);
     }
 
     pub(super) fn fail(&mut self, at: usize, phase: Phase, error: String) {
@@ -204,9 +216,26 @@ impl Machine<'_> {
         matches!(self.phase(at), Phase::Acting | Phase::Resting | Phase::Barring)
     }
 
-    pub(super) fn may_try(&self, at: usize) -> bool {
+    /// Attempts since it began, or since an operator had it tried again.
+    fn tried(&self, at: usize) -> u32 {
         let own = self.own(at);
-        own.attempts.saturating_sub(own.forgiven) < self.step(at).retry.attempts
+        own.attempts.saturating_sub(own.forgiven)
+    }
+
+    fn retry(&self, at: usize, undo: bool) -> Retry {
+        let step = self.step(at);
+        if undo { step.compensation_retry() } else { step.action_retry() }
+    }
+
+    pub(super) fn may_try(&self, at: usize) -> bool {
+        let undo = matches!(self.phase(at), Phase::Undoing | Phase::UndoResting);
+        self.tried(at) < self.retry(at, undo).attempts
+    }
+
+    /// Whether its participant was asked so often whether it is applied that an operator should know.
+    fn is_silent(&self, at: usize) -> bool {
+        let most = self.retry(at, false).attempts.min(ASKED);
+        self.phase(at) == Phase::Barring && self.tried(at) >= most
     }
 
     pub(super) fn unexpected(&self, at: usize, what: &str) -> String {

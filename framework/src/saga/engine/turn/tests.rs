@@ -31,7 +31,8 @@ fn order() -> Saga<Sqlite> {
 fn row(state: String) -> SagaRow {
     let now = DateTime::<Utc>::from_timestamp(946_684_800, 0).expect("a time");
     let (saga, input) = ("order".to_owned(), "1".to_owned());
-    SagaRow { id: Uuid::now_v7(), saga, version: 1, input, state, now }
+    let key = "request-17".to_owned();
+    SagaRow { id: Uuid::now_v7(), saga, version: 1, key, input, state, now }
 }
 
 fn new(saga: &Saga<Sqlite>) -> SagaRow {
@@ -46,7 +47,7 @@ fn decided(turn: &mut Turn<'_, Sqlite>, events: impl IntoIterator<Item = Event>)
 
 fn written(turn: Turn<'_, Sqlite>) -> SagaChanges {
     let mut changes = SagaChanges::default();
-    assert!(turn.write(&mut changes).is_ok_and(|changed| changed));
+    assert!(turn.write(&mut changes, &mut Vec::new()).is_ok_and(|changed| changed));
     changes
 }
 
@@ -147,4 +148,46 @@ fn a_command_that_is_sent_again_waits_behind_no_other_and_one_after_the_pivot_ha
     // The repeated command asks for the same.
     let asks: Vec<_> = turn.commands.iter().map(|c| c.headers["sagaask"].as_str()).collect();
     assert_eq!(asks, ["apply"; 5]);
+}
+
+#[test]
+fn a_compensation_says_why_and_an_action_does_not() {
+    let saga = order();
+    let row = new(&saga);
+    let mut turn = Turn::new(&saga, &row, None);
+    let no = "no\nmoney ".to_owned() + &"\u{1f511}".repeat(600);
+    let refused = answered("approve", Answer::Refused(no));
+    decided(&mut turn, [Event::Started, answered("credit", Answer::Applied(json!(1))), refused]);
+    let [first, pivot, undo] = &turn.commands[..] else { panic!("{:#?}", turn.commands) };
+    for action in [first, pivot] {
+        assert!(!action.headers.contains_key("sagawhy"), "{action:?}");
+    }
+    assert_eq!(undo.headers["sagawhystep"], "approve");
+    let why = &undo.headers["sagawhy"];
+    assert!(why.starts_with("no money \u{1f511}"), "{why}");
+    assert_eq!(why.chars().count(), 500);
+    // The step's own deadline is that of its compensation, too.
+    let until = DateTime::parse_from_rfc3339(&undo.headers["saganotafter"]);
+    assert_eq!(until.expect("a time"), row.now + TimeDelta::seconds(40));
+    let changes = written(turn);
+    assert_eq!(changes.saves[0].trouble, None, "a refusal is no failure");
+}
+
+#[test]
+fn a_command_has_the_topic_that_its_step_declares_or_the_attempt_has_failed() {
+    let mut saga = SagaBuilder::<Sqlite, i64>::new("order", 1);
+    saga.remote::<_, Value>("credit", (), |_| Ok(Message::json("cmd.other", &1)?))
+        .topic("cmd.credit")
+        .compensated()
+        .add();
+    let saga = saga.build().expect("a sound definition");
+    let row = new(&saga);
+    let mut turn = Turn::new(&saga, &row, None);
+    decided(&mut turn, [Event::Started]);
+    assert!(turn.commands.is_empty());
+    let Some(Todo::Decide(failed)) = turn.todo.pop_front() else { panic!("it is answered") };
+    decided(&mut turn, [failed]);
+    assert_eq!(turn.state.phase("credit"), Some(Phase::Resting));
+    let trouble = written(turn).saves[0].trouble.clone().expect("it says so");
+    assert!(trouble.contains("\"cmd.other\"") && trouble.contains("\"cmd.credit\""), "{trouble}");
 }

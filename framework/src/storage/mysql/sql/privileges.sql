@@ -170,6 +170,14 @@ UPDATE syncline_saga_lock SET entity = entity WHERE FALSE;
 
 DELETE FROM syncline_saga_lock WHERE FALSE;
 
+SELECT role FROM syncline_source WHERE FALSE;
+
+INSERT INTO syncline_source (role, source, seen_at) SELECT 'x', 'x', UTC_TIMESTAMP(6) FROM DUAL WHERE FALSE;
+
+UPDATE syncline_source SET role = role WHERE FALSE;
+
+DELETE FROM syncline_source WHERE FALSE;
+
 SELECT position FROM syncline_set_aside WHERE FALSE;
 
 INSERT INTO syncline_set_aside (position, seq, problem) SELECT 1, 1, 'x' FROM DUAL WHERE FALSE;

@@ -1,6 +1,7 @@
 -- Instances that have something to decide, locked until the transaction ends. More are looked at
 -- than are taken, so that those that others have locked do not hide the rest.
-SELECT s.id, CONVERT(s.saga USING utf8mb4), s.version, CONVERT(s.input USING utf8mb4),
+SELECT s.id, CONVERT(s.saga USING utf8mb4), s.version, CONVERT(s.start_key USING utf8mb4),
+       CONVERT(s.input USING utf8mb4),
        CONVERT(s.state USING utf8mb4),
        TIMESTAMPDIFF(MICROSECOND, '1970-01-01 00:00:00', UTC_TIMESTAMP(6))
 FROM (

@@ -1,7 +1,7 @@
 -- Ends an instance that is stuck, or whose work nobody has done for so many milliseconds.
 UPDATE syncline_saga AS s
 SET s.status = 'resolved', s.updated_at = UTC_TIMESTAMP(6), s.stuck_at = NULL,
-    s.ended_at = UTC_TIMESTAMP(6)
+    s.ended_at = UTC_TIMESTAMP(6), s.trouble = NULL, s.failing_at = NULL
 WHERE s.id = ? AND s.ended_at IS NULL AND (
     s.stuck_at IS NOT NULL OR s.problem IS NOT NULL
     OR EXISTS (

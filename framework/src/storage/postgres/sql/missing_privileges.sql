@@ -26,6 +26,7 @@ WITH needed (name, privileges) AS (VALUES
     ('syncline_saga_event', '{SELECT,INSERT,DELETE}'),
     ('syncline_saga_log', '{SELECT,INSERT,DELETE}'),
     ('syncline_saga_lock', '{SELECT,INSERT,DELETE}'),
+    ('syncline_source', '{SELECT,INSERT,UPDATE,DELETE}'),
     ('syncline_barrier', '{SELECT,INSERT,UPDATE,DELETE}')
 )
 SELECT privilege || ' on ' || name FROM needed, unnest(privileges) AS privilege

@@ -4,7 +4,7 @@
 -- Whatever the statistics are, instances are looked up by their ids: OFFSET 0 rules joins out, and
 -- num_nonnulls an index of all that are open. A limit that the planner does not know makes it expect
 -- a few rows: it reads along the index, which notes what is dead, and not a bitmap, which does not.
-SELECT s.id, s.saga, s.version, s.input, s.state,
+SELECT s.id, s.saga, s.version, s.start_key, s.input, s.state,
        (extract(epoch FROM statement_timestamp()) * 1000000)::bigint
 FROM syncline_saga AS s
 WHERE s.id = ANY (ARRAY(

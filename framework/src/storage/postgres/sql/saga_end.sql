@@ -1,6 +1,7 @@
 -- Ends an instance that is stuck, or whose work nobody has done for so many milliseconds.
 UPDATE syncline_saga AS s
-SET status = 'resolved', updated_at = clock_timestamp(), stuck_at = NULL, ended_at = clock_timestamp()
+SET status = 'resolved', updated_at = clock_timestamp(), stuck_at = NULL, ended_at = clock_timestamp(),
+    trouble = NULL, failing_at = NULL
 WHERE s.id = $1 AND s.ended_at IS NULL AND (
     s.stuck_at IS NOT NULL OR s.problem IS NOT NULL
     OR EXISTS (

@@ -1,7 +1,8 @@
 -- The newest first; after a page, those that are older than its last one.
 SELECT id, saga, version, start_key, status, problem,
        (extract(epoch FROM started_at) * 1000)::bigint, (extract(epoch FROM updated_at) * 1000)::bigint,
-       (extract(epoch FROM stuck_at) * 1000)::bigint, (extract(epoch FROM ended_at) * 1000)::bigint
+       (extract(epoch FROM stuck_at) * 1000)::bigint, (extract(epoch FROM ended_at) * 1000)::bigint,
+       trouble, (extract(epoch FROM failing_at) * 1000)::bigint
 FROM syncline_saga
 WHERE ($1 OR saga = $2) AND ($3 OR status = $4) AND id < $5
 ORDER BY id DESC LIMIT $6

@@ -1,7 +1,8 @@
 -- Instances with a step whose command was sent again, and of which nothing was heard since.
 SELECT id, saga, version, start_key, status, problem,
        (extract(epoch FROM started_at) * 1000)::bigint, (extract(epoch FROM updated_at) * 1000)::bigint,
-       (extract(epoch FROM stuck_at) * 1000)::bigint, (extract(epoch FROM ended_at) * 1000)::bigint
+       (extract(epoch FROM stuck_at) * 1000)::bigint, (extract(epoch FROM ended_at) * 1000)::bigint,
+       trouble, (extract(epoch FROM failing_at) * 1000)::bigint
 FROM syncline_saga AS s
 WHERE ended_at IS NULL AND EXISTS (
     SELECT 1 FROM syncline_saga_log AS l

@@ -26,15 +26,19 @@ WITH cleared AS (
     WHERE id = ANY (ARRAY(SELECT id::bigint FROM json_array_elements_text($5::json) AS one (id)))
 )
 INSERT INTO syncline_saga AS s
-    (id, saga, version, owner, start_key, input, status, state, problem, stuck_at, ended_at)
+    (id, saga, version, owner, start_key, input, status, state, problem, stuck_at, ended_at, trouble, failing_at)
 SELECT r.id, own.saga, own.version, own.owner, own.start_key, own.input, r.status, r.state, r.problem,
-       CASE WHEN r.stuck THEN clock_timestamp() END, CASE WHEN r.ended THEN clock_timestamp() END
+       CASE WHEN r.stuck THEN clock_timestamp() END, CASE WHEN r.ended THEN clock_timestamp() END,
+       r.trouble, CASE WHEN r.trouble IS NOT NULL THEN clock_timestamp() END
 FROM json_to_recordset($6::json)
-     AS r (id uuid, status text, state text, problem text, stuck boolean, ended boolean)
+     AS r (id uuid, status text, state text, problem text, stuck boolean, ended boolean, trouble text)
 CROSS JOIN LATERAL (
     SELECT saga, version, owner, start_key, input FROM syncline_saga WHERE id = r.id OFFSET 0
 ) AS own
 ON CONFLICT (id) DO UPDATE
 SET status = excluded.status, state = excluded.state, problem = excluded.problem,
     updated_at = clock_timestamp(), ended_at = excluded.ended_at,
-    stuck_at = CASE WHEN excluded.stuck_at IS NOT NULL THEN coalesce(s.stuck_at, excluded.stuck_at) END
+    stuck_at = CASE WHEN excluded.stuck_at IS NOT NULL THEN coalesce(s.stuck_at, excluded.stuck_at) END,
+    trouble = excluded.trouble,
+    failing_at = CASE WHEN excluded.failing_at IS NOT NULL
+                 THEN coalesce(s.failing_at, excluded.failing_at) END

@@ -1,5 +1,5 @@
 -- Instances that have something to decide; the writer is alone.
-SELECT id, saga, version, input, state, CAST(unixepoch('subsec') * 1000 AS INTEGER) * 1000
+SELECT id, saga, version, start_key, input, state, CAST(unixepoch('subsec') * 1000 AS INTEGER) * 1000
 FROM syncline_saga
 WHERE id IN (
     SELECT * FROM (

@@ -1,7 +1,7 @@
 -- Ends an instance that is stuck, or whose work nobody has done for so many milliseconds.
 UPDATE syncline_saga
 SET status = 'resolved', updated_at = CAST(unixepoch('subsec') * 1000 AS INTEGER), stuck_at = NULL,
-    ended_at = CAST(unixepoch('subsec') * 1000 AS INTEGER)
+    ended_at = CAST(unixepoch('subsec') * 1000 AS INTEGER), trouble = NULL, failing_at = NULL
 WHERE id = $1 AND ended_at IS NULL AND (
     stuck_at IS NOT NULL OR problem IS NOT NULL
     OR EXISTS (

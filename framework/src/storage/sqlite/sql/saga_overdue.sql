@@ -1,7 +1,8 @@
 -- Instances with a step whose command was sent again, and of which nothing was heard since.
 SELECT id, saga, version, start_key, status, problem,
        started_at, updated_at,
-       stuck_at, ended_at
+       stuck_at, ended_at,
+       trouble, failing_at
 FROM syncline_saga AS s
 WHERE ended_at IS NULL AND EXISTS (
     SELECT 1 FROM syncline_saga_log AS l

@@ -4,6 +4,9 @@ SET status = r.value ->> 'status', state = r.value ->> 'state', problem = r.valu
     stuck_at = CASE WHEN r.value ->> 'stuck'
                THEN coalesce(stuck_at, CAST(unixepoch('subsec') * 1000 AS INTEGER)) END,
     ended_at = CASE WHEN r.value ->> 'ended'
-               THEN CAST(unixepoch('subsec') * 1000 AS INTEGER) END
+               THEN CAST(unixepoch('subsec') * 1000 AS INTEGER) END,
+    trouble = r.value ->> 'trouble',
+    failing_at = CASE WHEN r.value ->> 'trouble' IS NOT NULL
+                 THEN coalesce(failing_at, CAST(unixepoch('subsec') * 1000 AS INTEGER)) END
 FROM json_each($1) AS r
 WHERE syncline_saga.id = unhex(r.value ->> 'id')

@@ -1,5 +1,6 @@
 SELECT id, saga, version, start_key, status, problem,
        started_at, updated_at,
-       stuck_at, ended_at
+       stuck_at, ended_at,
+       trouble, failing_at
 FROM syncline_saga
 WHERE stuck_at IS NOT NULL ORDER BY stuck_at LIMIT $1

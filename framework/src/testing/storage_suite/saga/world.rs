@@ -3,7 +3,10 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -17,7 +20,7 @@ use crate::{
     Consumer, Envelope, HandlerError, Message, Storage, begin,
     saga::{
         Call, Outcome, Retry, Saga, SagaBuilder, SagaHandler, Sagas, SagasHandle, StartError,
-        Started, operate, wire,
+        Started, Why, operate, wire,
     },
     storage::Lease,
     transport::Receive,
@@ -47,12 +50,24 @@ type Input = (String, i64);
 
 /// What steps do at their next tries, by their names; a compensation has a `-` before its.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Script(Arc<Mutex<HashMap<String, VecDeque<Does>>>>);
+pub(super) struct Script(Arc<Mutex<HashMap<String, VecDeque<Does>>>>, Heard);
+
+/// The causes that compensations were told.
+type Heard = Arc<Mutex<Vec<Option<Why>>>>;
 
 impl Script {
     pub(super) fn when(&self, step: &str, does: impl IntoIterator<Item = Does>) {
         let mut script = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         script.insert(step.to_owned(), does.into_iter().collect());
+    }
+
+    /// The causes that compensations were told, in the order in which they ran.
+    pub(super) fn heard(&self) -> Vec<Option<Why>> {
+        self.1.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn hear(&self, why: Option<Why>) {
+        self.1.lock().unwrap_or_else(PoisonError::into_inner).push(why);
     }
 
     fn next(&self, step: &str) -> Does {
@@ -103,6 +118,7 @@ impl<DB: Storage> SagaHandler<DB> for Part {
         command: &Envelope,
         _applied: &Value,
     ) -> Result<(), HandlerError> {
+        self.0.hear(wire::Command::read(command)?.why);
         let step = format!("-{}", self.1);
         self.0.play(tx, &command.decode::<String>()?, &step).await.map(drop)
     }
@@ -124,6 +140,7 @@ pub(super) fn order<DB: Storage>(script: &Script, version: i32) -> Saga<DB> {
     })
     .compensate(move |tx, call, _| {
         let script = undo.clone();
+        script.hear(call.why);
         Box::pin(async move { script.play(tx, &call.id.to_string(), "-open").await.map(drop) })
     })
     .retry(RETRY)
@@ -272,6 +289,32 @@ pub(super) fn engine<DB: Storage>(pool: &Pool<DB>, script: &Script, version: i32
     let builder = Sagas::builder(SOURCE, pool.clone()).poll(Duration::from_millis(20));
     let sagas = builder.saga(order(script, version)).saga(shipping()).build();
     sagas.expect("an engine")
+}
+
+/// One of a saga `slow`, whose only step fails while it is `broken` and is then tried an hour later; its
+/// command has a topic that it declares.
+pub(super) fn slow_engine<DB: Storage>(pool: &Pool<DB>, broken: &Arc<AtomicBool>) -> Sagas<DB> {
+    let hour = Duration::from_secs(3_600);
+    let mut saga = SagaBuilder::<DB, i64>::new("slow", 1);
+    let broken = Arc::clone(broken);
+    saga.local::<_, i64, _>("store", (), move |_, _| {
+        let broken = broken.load(Ordering::SeqCst);
+        Box::pin(async move {
+            if broken { Err("\u{1b}[31mno room\u{1b}[0m".into()) } else { Ok(Outcome::Done(1)) }
+        })
+    })
+    .pivot()
+    .retry(Retry { attempts: 5, base: hour, longest: hour })
+    .add();
+    let mut declares = SagaBuilder::<DB, i64>::new("declares", 1);
+    declares
+        .remote::<_, i64>("there", (), |_| Ok(Message::json("cmd.declared", &1)?))
+        .topic("cmd.declared")
+        .compensated()
+        .add();
+    let builder = Sagas::builder(SOURCE, pool.clone()).poll(Duration::from_millis(20));
+    let builder = builder.saga(saga.build().expect("sound"));
+    builder.saga(declares.build().expect("sound")).build().expect("an engine")
 }
 
 /// One whose definition of version 1 has another step.

@@ -1,0 +1,1 @@
+DELETE FROM syncline_source WHERE seen_at < UTC_TIMESTAMP(6) - INTERVAL 1 DAY

@@ -1,0 +1,14 @@
+-- Which step of an instance fails, and since when; nothing while none does.
+ALTER TABLE syncline_saga
+    ADD COLUMN trouble    text,
+    ADD COLUMN failing_at timestamptz;
+CREATE INDEX syncline_saga_failing ON syncline_saga (failing_at) WHERE failing_at IS NOT NULL;
+
+-- Under which source relays and saga engines work on this database, and when each was last seen. role:
+-- relay or sagas.
+CREATE TABLE syncline_source (
+    role    text        NOT NULL,
+    source  text        NOT NULL,
+    seen_at timestamptz NOT NULL,
+    PRIMARY KEY (role, source)
+);
