@@ -12,6 +12,7 @@ mod handover;
 mod incarnation;
 mod invoke;
 mod repeat;
+mod report;
 mod retry;
 mod settle;
 mod standing;
@@ -208,8 +209,10 @@ impl<DB: Storage> Consumer<DB> {
         tasks.spawn(forget::run(Arc::clone(&self.0), stop.clone()));
         let of = format!("the consumer {}", self.0.name);
         tasks.spawn(storage::watch(self.0.pool.clone(), of, stop.clone()));
+        let problems = report::Problems::default();
+        tasks.spawn(report::run(Arc::clone(&self.0), Arc::clone(&problems), stop.clone()));
         tasks.close();
-        Ok(ConsumerHandle { stop, tasks })
+        Ok(ConsumerHandle { stop, tasks, problems })
     }
 }
 
@@ -218,9 +221,17 @@ impl<DB: Storage> Consumer<DB> {
 pub struct ConsumerHandle {
     stop: CancellationToken,
     tasks: TaskTracker,
+    problems: report::Problems,
 }
 
 impl ConsumerHandle {
+    /// What the consumer does not get on with, as it was found within the last 15 seconds: messages
+    /// that stand or are missing, and another running consumer of its name that has taken other
+    /// topics for five minutes or more. Empty when all is well. `syncline process list` shows the same.
+    pub fn problems(&self) -> Vec<String> {
+        self.problems.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Finishes what was begun and stops.
     pub async fn stop(self) {
         self.stop.cancel();

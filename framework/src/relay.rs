@@ -13,6 +13,7 @@ mod options;
 mod pace;
 mod pages;
 mod position;
+mod report;
 mod retain;
 mod route;
 mod saver;
@@ -284,6 +285,9 @@ impl<DB: Storage> RelayBuilder<DB> {
         tasks.spawn(async move {
             save.saver.run(&save).await;
         });
+        let routes = lines.iter().map(|line| &line.route);
+        let declared = report::Declared::new(&shared, self.streams, routes);
+        tasks.spawn(declared.report(self.source.clone()));
         let share = Share::new(Arc::clone(&shared), self.source, incarnation, lines);
         tasks.spawn(share.run());
         tasks.close();

@@ -69,6 +69,39 @@ pub struct OpenWriter {
     pub age: i64,
 }
 
+/// A session that keeps others waiting for a lock, or would.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Blocking {
+    /// Where to find it, such as `pid 4711 (app, psql)`; what the database tells of it.
+    pub who: String,
+    /// The tables whose locks they are, as far as the database tells; may be empty.
+    pub tables: String,
+    /// How many sessions wait.
+    pub waiting: i64,
+    /// For how many seconds the longest has been waiting.
+    pub waited: i64,
+    /// For how many seconds its transaction has been open; 0 when that is not known.
+    pub open: i64,
+}
+
+impl std::fmt::Display for Blocking {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { who, tables, waiting, waited, open } = self;
+        write!(f, "{who} has a lock")?;
+        if !tables.is_empty() {
+            write!(f, " on {tables}")?;
+        }
+        if *open > 0 {
+            write!(f, ", its transaction has been open for {open} s")?;
+        }
+        match waiting {
+            0 => Ok(()),
+            1 => write!(f, ", and 1 session waits for it, since {waited} s"),
+            _ => write!(f, ", and {waiting} sessions wait for it, the longest since {waited} s"),
+        }
+    }
+}
+
 /// What an operator looks at.
 #[async_trait]
 pub trait Inspect: Base {
@@ -77,6 +110,13 @@ pub trait Inspect: Base {
     /// anything.)
     async fn oldest_writer(_pool: &Pool<Self>) -> Result<Option<OpenWriter>> {
         Ok(None)
+    }
+
+    /// Sessions whose locks keep others waiting for five seconds or more; as many as the connected
+    /// role may see, at most 20, the longest first. It waits for no lock itself but, on SQLite, for
+    /// `busy_timeout`.
+    async fn blocking(_pool: &Pool<Self>) -> Result<Vec<Blocking>> {
+        Ok(Vec::new())
     }
 
     /// Whether the server takes no writes, as a standby or a replica: open transactions are seen

@@ -1,5 +1,6 @@
 //! MariaDB 10.6 or MySQL 8.0.16, or newer.
 
+mod blocking;
 mod inspect;
 mod lease;
 mod log;
@@ -22,10 +23,10 @@ use super::shared::{
     Bound, DELAYED, InboxColumns, KnownColumns, LagColumns, ListedInbox, PulseRow, RouteColumns,
     SagaColumns, TERMS, TIMER, ahead_store, barrier_store, beat_apart, delay_store, ended, found,
     from_millis, headers_text, held_store, hex, idempotency_store, inbox_row, incarnation_store,
-    inserted, json, json_parts, listed_inbox, millis, move_due, pulse_store, reapply_store,
-    retention_store, route_problem, route_row, route_stores, routes_taken_over, saga_apart,
-    saga_inspect, saga_store, saga_summary, save_rows, savepoint_sql, shared_reads, shared_stores,
-    split_subject, sql, step, timer_subject,
+    inserted, json, json_parts, listed_inbox, millis, move_due, process_store, pulse_store,
+    reapply_store, retention_store, route_problem, route_row, route_stores, routes_taken_over,
+    saga_apart, saga_inspect, saga_store, saga_summary, save_rows, savepoint_sql, shared_reads,
+    shared_stores, split_subject, sql, step, timer_subject,
 };
 use super::{
     Aged, Ahead, AheadRow, AheadStore, Anchor, Appended, AppliedMigration, Awaited, BarrierKey,
@@ -59,6 +60,7 @@ delay_store!(MySql, "mysql", naive, naive, move_due);
 held_store!(MySql, "mysql");
 ahead_store!(MySql, "mysql");
 reapply_store!(MySql, "mysql");
+process_store!(MySql, "mysql");
 saga_inspect!(MySql, "mysql");
 saga_apart!(MySql, "mysql");
 saga_store!(MySql, "mysql", create_saga, save_sagas);

@@ -23,8 +23,8 @@ use super::shared::{
     SagaColumns, TERMS, TIMER, ahead_store, barrier_store, beat_apart, delay_store, ended, found,
     from_millis, headers_text, held_store, hex, idempotency_store, in_order, inbox_row,
     incarnation_store, inserted, json, json_parts, lease_store, leases, listed_inbox, millis,
-    move_due, pulse_store, reapply_store, retention_store, route_problem, route_row, route_stores,
-    routes_taken_over, saga_apart, saga_inspect, saga_store, saga_summary, save_rows,
+    move_due, process_store, pulse_store, reapply_store, retention_store, route_problem, route_row,
+    route_stores, routes_taken_over, saga_apart, saga_inspect, saga_store, saga_summary, save_rows,
     savepoint_sql, shared_reads, shared_stores, split_subject, sql, step, timer_subject,
 };
 use super::{
@@ -59,6 +59,7 @@ delay_store!(Sqlite, "sqlite", micros, unix_millis, move_due);
 held_store!(Sqlite, "sqlite");
 ahead_store!(Sqlite, "sqlite");
 reapply_store!(Sqlite, "sqlite");
+process_store!(Sqlite, "sqlite");
 saga_inspect!(Sqlite, "sqlite");
 saga_apart!(Sqlite, "sqlite");
 saga_store!(Sqlite, "sqlite", create_saga, save_sagas);

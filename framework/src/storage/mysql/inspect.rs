@@ -3,12 +3,13 @@
 use async_trait::async_trait;
 use sqlx::{MySql, MySqlConnection, MySqlPool, Row};
 
-use super::{migrate, session, settings::Settings, version};
+use super::{blocking, migrate, session, settings::Settings, version};
 use crate::{
     Error, Result,
     error::mysql_number,
     storage::{
-        Base, Finding, HeldMessage, Inspect, Level, OpenWriter, RouteLag, begin::begin_plain,
+        Base, Blocking, Finding, HeldMessage, Inspect, Level, OpenWriter, RouteLag,
+        begin::begin_plain,
     },
 };
 
@@ -24,6 +25,8 @@ const UNCONVERTIBLE: u16 = 3854;
 const NO_PROCESS: u16 = 1227;
 /// ER_TABLEACCESS_DENIED_ERROR, ER_COLUMNACCESS_DENIED_ERROR.
 const DENIED: [u16; 2] = [1142, 1143];
+/// Where a view needs a right that the connected user has not.
+pub(super) const NO_RIGHT: [u16; 3] = [NO_PROCESS, DENIED[0], DENIED[1]];
 
 #[async_trait]
 impl Inspect for MySql {
@@ -46,6 +49,10 @@ impl Inspect for MySql {
                          docs/operating.md",
             }),
         }
+    }
+
+    async fn blocking(pool: &MySqlPool) -> Result<Vec<Blocking>> {
+        blocking::blocking(pool).await
     }
 
     async fn unsealed(pool: &MySqlPool) -> Result<i64> {

@@ -6,7 +6,7 @@ use sqlx::{PgConnection, PgPool, Postgres, Row};
 use super::retention;
 use crate::{
     Error, Result,
-    storage::{Finding, HeldMessage, Inspect, Level, OpenWriter, RouteLag},
+    storage::{Blocking, Finding, HeldMessage, Inspect, Level, OpenWriter, RouteLag},
 };
 
 /// The oldest server that has what sealing needs, and is tested.
@@ -23,6 +23,17 @@ impl Inspect for Postgres {
             .fetch_one(pool)
             .await
             .map_err(Error::database("ask whether the server is a standby"))
+    }
+
+    async fn blocking(pool: &PgPool) -> Result<Vec<Blocking>> {
+        let rows: Vec<(String, String, i64, i64, i64)> =
+            sqlx::query_as(include_str!("sql/blocking.sql"))
+                .fetch_all(pool)
+                .await
+                .map_err(Error::database("look for blocking locks"))?;
+        let row =
+            |(who, tables, waiting, waited, open)| Blocking { who, tables, waiting, waited, open };
+        Ok(rows.into_iter().map(row).collect())
     }
 
     async fn unsealed(pool: &PgPool) -> Result<i64> {
