@@ -14,21 +14,27 @@ mod lock;
 mod migrate;
 mod outbox;
 mod output;
+mod process;
 mod progress;
 mod relay;
 mod route;
 mod saga;
+mod status;
 mod stream;
 mod text;
+mod trace;
 
 use std::{
     io::{self, IsTerminal},
+    path::Path,
     process::ExitCode,
+    time::Duration,
 };
 
 use clap::{Parser, Subcommand};
 use sqlx::Pool;
-use syncline::Storage;
+use syncline::{Storage, processes::Kind};
+use tokio::time::timeout;
 use tracing_subscriber::EnvFilter;
 
 use database::{Database, Missing};
@@ -63,8 +69,12 @@ enum Command {
     /// Syncline's tables: apply, take back, look
     #[command(subcommand)]
     Migrate(migrate::Command),
-    /// Check the server, its settings, the tables and the rights on them
-    Doctor,
+    /// One page: what is wrong first, and who runs
+    Status,
+    /// Check the server, its settings, the tables, the rights on them, and whether things move
+    Doctor(doctor::Args),
+    /// Everything about one key: its messages in the log, what is held or dead, its sagas
+    Trace(trace::Args),
     /// Messages on their way out
     #[command(subcommand)]
     Outbox(outbox::Command),
@@ -73,6 +83,9 @@ enum Command {
     Route(route::Command),
     /// Send what the service enqueues, until SIGTERM: for a service that runs no relay itself
     Relay(relay::Args),
+    /// Who runs a relay, a consumer or an engine of sagas here
+    #[command(subcommand)]
+    Process(process::Command),
     /// The definitions of streams
     #[command(subcommand)]
     Stream(stream::Command),
@@ -93,13 +106,44 @@ enum Command {
     Lock(lock::Command),
 }
 
+/// Time limit on a command that only looks.
+const LOOKING: Duration = Duration::from_secs(30);
+/// Time limit on asking what it has waited for.
+const ASKING: Duration = Duration::from_secs(10);
+
+impl Command {
+    /// The configuration of the relay that is to run.
+    fn config(&self) -> Option<&Path> {
+        match self {
+            Self::Relay(args) => args.config(),
+            _ => None,
+        }
+    }
+
+    /// Whether it changes nothing and is done in moments.
+    fn only_looks(&self) -> bool {
+        match self {
+            Self::Outbox(command) => matches!(command, outbox::Command::Lag(_)),
+            Self::Route(command) => matches!(command, route::Command::List),
+            Self::Relay(_) => self.config().is_none(),
+            Self::Process(_) | Self::Held(_) => true,
+            Self::Dead(command) => {
+                matches!(command, dead::Command::List(_) | dead::Command::Show(_))
+            }
+            Self::Inbox(command) => matches!(command, inbox::Command::List(_)),
+            _ => false,
+        }
+    }
+}
+
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return failure::usage(&error),
     };
+    syncline::processes::set_program(concat!("syncline ", env!("CARGO_PKG_VERSION")));
     // What runs for long says what it does; the others say it by their output.
-    let serves = matches!(cli.command, Command::Relay(_));
+    let serves = cli.command.config().is_some();
     let level = if serves { "info" } else { "off" };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
@@ -130,10 +174,7 @@ async fn run(cli: &Cli, output: &mut Output) -> Result<Outcome, Failure> {
         Command::Migrate(migrate::Command::Up) => Missing::AsUrlSays,
         _ => Missing::Refuse,
     };
-    let config = match &cli.command {
-        Command::Relay(args) => Some(Config::read(&args.config)?),
-        _ => None,
-    };
+    let config = cli.command.config().map(Config::read).transpose()?;
     let url = config.as_ref().and_then(|config| config.database_url.as_deref());
     match Database::connect(url.or(cli.database_url.as_deref()), missing).await? {
         Database::MySql(pool, name) => command(&cli.command, config, &pool, &name, output).await,
@@ -149,14 +190,50 @@ async fn command<DB: Storage>(
     name: &str,
     output: &mut Output,
 ) -> Result<Outcome, Failure> {
-    let outcome = match command {
+    let outcome = match command.only_looks() {
+        false => execute(command, config, pool, name, output).await,
+        true => {
+            let looked = timeout(LOOKING, execute(command, config, pool, name, output)).await;
+            match looked {
+                Ok(outcome) => outcome,
+                Err(_) => Err(waited(pool).await),
+            }
+        }
+    };
+    database::close(pool).await;
+    outcome
+}
+
+/// What a command that got no answer was waiting for.
+async fn waited<DB: Storage>(pool: &Pool<DB>) -> Failure {
+    let locks = timeout(ASKING, DB::blocking(pool)).await;
+    let locks: Vec<String> = locks.into_iter().flatten().flatten().map(|l| l.to_string()).collect();
+    let why = match locks.is_empty() {
+        true => "no blocking lock is known: is it overloaded or frozen?".to_owned(),
+        false => locks.join("; "),
+    };
+    let seconds = LOOKING.as_secs();
+    Failure::unreachable(format!("the database has not answered within {seconds} s: {why}"))
+}
+
+async fn execute<DB: Storage>(
+    command: &Command,
+    config: Option<Config>,
+    pool: &Pool<DB>,
+    name: &str,
+    output: &mut Output,
+) -> Result<Outcome, Failure> {
+    match command {
         Command::Migrate(command) => migrate::run(command, pool, output).await,
-        Command::Doctor => doctor::run(pool, name, output).await,
+        Command::Status => status::run(pool, name, output).await,
+        Command::Doctor(args) => doctor::run(args, pool, name, output).await,
+        Command::Trace(args) => trace::run(args, pool, output).await,
         Command::Outbox(command) => outbox::run(command, pool, output).await,
         Command::Relay(args) => match config {
             Some(config) => relay::run(args, config, pool, output).await,
-            None => Err(Failure::usage("no configuration: give --config")),
+            None => process::list(Some(Kind::Relay), pool, output).await,
         },
+        Command::Process(command) => process::run(command, pool, output).await,
         Command::Route(command) => route::run(command, pool, output).await,
         Command::Stream(command) => stream::run(command, pool, output).await,
         Command::Dead(command) => dead::run(command, pool, output).await,
@@ -164,7 +241,5 @@ async fn command<DB: Storage>(
         Command::Inbox(command) => inbox::run(command, pool, output).await,
         Command::Saga(command) => saga::run(command, pool, output).await,
         Command::Lock(command) => lock::run(command, pool, output).await,
-    };
-    database::close(pool).await;
-    outcome
+    }
 }

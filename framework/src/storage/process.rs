@@ -71,6 +71,21 @@ pub struct HeldLease {
     pub left: Duration,
 }
 
+/// How many messages a consumer holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldCount {
+    /// The consumer.
+    pub consumer: String,
+    /// All of them.
+    pub held: i64,
+    /// Those that are dead letters.
+    pub dead: i64,
+    /// Those for which it has no handler.
+    pub unknown: i64,
+    /// Since when the oldest is held.
+    pub since: DateTime<Utc>,
+}
+
 /// The processes that run on a database.
 #[async_trait]
 pub trait ProcessStore: LeaseStore {
@@ -90,6 +105,9 @@ pub trait ProcessStore: LeaseStore {
 
     /// The leases that hold now, in order of name.
     async fn leases(pool: &Pool<Self>) -> Result<Vec<HeldLease>>;
+
+    /// How many messages each consumer holds, in order of their names; none that holds nothing.
+    async fn held_counts(pool: &Pool<Self>) -> Result<Vec<HeldCount>>;
 
     /// Instances of sagas that were started with `key`, at most `limit`, the newest first.
     async fn sagas_of_key(pool: &Pool<Self>, key: &str, limit: i64) -> Result<Vec<SagaSummary>>;

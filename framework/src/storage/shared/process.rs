@@ -5,7 +5,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::from_millis;
-use crate::storage::{HeldLease, ProcessRow};
+use crate::storage::{HeldCount, HeldLease, ProcessRow};
 
 /// The columns of `process_list.sql`.
 pub(in crate::storage) type ProcessColumns =
@@ -34,6 +34,14 @@ pub(in crate::storage) type LeaseColumns = (String, Uuid, i64, i64);
 pub(in crate::storage) fn held_lease((name, holder, epoch, left): LeaseColumns) -> HeldLease {
     let left = Duration::from_millis(u64::try_from(left).unwrap_or(0));
     HeldLease { name, holder, epoch, left }
+}
+
+/// The columns of `held_counts.sql`.
+pub(in crate::storage) type CountColumns = (String, i64, i64, i64, i64);
+
+pub(in crate::storage) fn held_count(row: CountColumns) -> HeldCount {
+    let (consumer, held, dead, unknown, since) = row;
+    HeldCount { consumer, held, dead, unknown, since: from_millis(since) }
 }
 
 /// Implements the table of processes for `$db` over `storage/$dir/sql`.
@@ -94,6 +102,15 @@ macro_rules! process_store {
                         .await
                         .map_err(Error::database("list leases"))?;
                 Ok(rows.into_iter().map($crate::storage::shared::held_lease).collect())
+            }
+
+            async fn held_counts(pool: &Pool<Self>) -> Result<Vec<$crate::storage::HeldCount>> {
+                let rows: Vec<$crate::storage::shared::CountColumns> =
+                    sqlx::query_as(sql!($dir, "held_counts"))
+                        .fetch_all(pool)
+                        .await
+                        .map_err(Error::database("count held messages"))?;
+                Ok(rows.into_iter().map($crate::storage::shared::held_count).collect())
             }
 
             async fn sagas_of_key(
