@@ -226,8 +226,8 @@ pub struct ConsumerHandle {
 
 impl ConsumerHandle {
     /// What the consumer does not get on with, as it was found within the last 15 seconds: messages
-    /// that stand or are missing, and another running consumer of its name that has taken other
-    /// topics for five minutes or more. Empty when all is well. `syncline process list` shows the same.
+    /// that are held, stand or are missing, and another running consumer of its name that has taken
+    /// other topics for five minutes or more. Empty when all is well.
     pub fn problems(&self) -> Vec<String> {
         self.problems.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -265,6 +265,7 @@ impl<DB: Storage> RelayBuilder<DB> {
             saved: CancellationToken::new(),
             board: Board::default(),
             uncarried: Mutex::default(),
+            resting: Mutex::default(),
             life: life.clone(),
         });
         let pool = shared.pool.now();
@@ -368,6 +369,8 @@ struct Shared<DB: Storage> {
     board: Board,
     /// What was found last that no stream carries.
     uncarried: Mutex<Vec<Uncarried>>,
+    /// Routes that stand still for another's sake, as they were found last.
+    resting: Mutex<Vec<String>>,
 }
 
 impl<DB: Storage> Shared<DB> {

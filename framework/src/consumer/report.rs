@@ -7,6 +7,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use chrono::SecondsFormat;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -15,7 +16,7 @@ use crate::{
     Result, Storage,
     message::TopicPattern,
     processes::{self, Defined, Differing, Kind, Reporter, Tell, Told},
-    storage::Current,
+    storage::{Current, HeldCount},
 };
 
 /// So many messages that stand are told of.
@@ -67,7 +68,18 @@ impl<DB: Storage> Tell<DB> for Teller<DB> {
                 gap.held
             )
         }));
-        *self.problems.lock().unwrap_or_else(PoisonError::into_inner) = problems.clone();
+        let counts = pool.limit(DB::held_counts(pool)).await?;
+        // What is held, the database has: the row need not say it again.
+        let held = counts.into_iter().filter(|count| count.consumer == self.consumer.name);
+        let held = held.map(|HeldCount { held, dead, since, .. }| {
+            let since = since.to_rfc3339_opts(SecondsFormat::Secs, true);
+            format!(
+                "{held} messages are held since {since}, {dead} of them dead letters, which wait for \
+                 an operator: see `syncline held list`"
+            )
+        });
+        *self.problems.lock().unwrap_or_else(PoisonError::into_inner) =
+            problems.iter().cloned().chain(held).collect();
         Ok(Told { defined, problems })
     }
 }

@@ -1,15 +1,18 @@
 //! The relay's row in the table of processes: its streams as they are declared here, its routes, and
 //! what it does not get on with.
 
-use std::sync::Arc;
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use async_trait::async_trait;
 
 use super::{Route, RouteState, RouteStatus, Shared};
 use crate::{
     Result, Storage, Stream,
-    processes::{Defined, DefinedStream, Kind, Reporter, Tell, Told},
-    storage::{Current, StreamVersion},
+    processes::{self, Defined, DefinedStream, Kind, Reporter, Tell, Told},
+    storage::{Current, ShardKey, StreamVersion},
 };
 
 /// What one relay declares.
@@ -17,6 +20,8 @@ pub(super) struct Declared<DB: Storage> {
     shared: Arc<Shared<DB>>,
     streams: Vec<Stream>,
     routes: Vec<String>,
+    /// What was logged and is still so.
+    said: Mutex<BTreeSet<String>>,
 }
 
 impl<DB: Storage> Declared<DB> {
@@ -26,7 +31,7 @@ impl<DB: Storage> Declared<DB> {
         routes: impl Iterator<Item = &'a Route>,
     ) -> Self {
         let routes = routes.map(|route| route.name.clone()).collect();
-        Self { shared: Arc::clone(shared), streams, routes }
+        Self { shared: Arc::clone(shared), streams, routes, said: Mutex::default() }
     }
 
     /// Reports until the relay has given everything back.
@@ -36,6 +41,54 @@ impl<DB: Storage> Declared<DB> {
             (Reporter::new(*holder, Kind::Relay, source, pool.clone()), saved.clone());
         reporter.run(self, stop).await;
     }
+
+    /// Routes that stand still here for another's sake: an operator's, or that of a process which has
+    /// died with a lease.
+    async fn resting(&self, pool: &Current<DB>, shards: &[RouteStatus]) -> Result<Vec<String>> {
+        let all = pool.limit(processes::list(pool)).await?;
+        let silent: Vec<_> = all.iter().filter(|process| !process.is_alive()).collect();
+        let leases = match silent.is_empty() {
+            true => Vec::new(),
+            false => pool.limit(processes::leases(pool)).await?,
+        };
+        let mut found = Vec::new();
+        for RouteStatus { route, version, shard, state, .. } in shards {
+            match state {
+                RouteState::Paused => found.push(format!(
+                    "route {route} is paused by an operator: nothing of it is sent until \
+                     `syncline route resume {route}`"
+                )),
+                RouteState::Standby => {
+                    let name = ShardKey::new(route.as_str(), *version, *shard).lease_name();
+                    let lease = leases.iter().find(|lease| lease.name == name);
+                    let dead = lease.and_then(|lease| {
+                        Some((lease, silent.iter().find(|process| process.id == lease.holder)?))
+                    });
+                    found.extend(dead.map(|(lease, process)| {
+                        format!(
+                            "route {route} shard {shard} waits for the lease of {process}, which has \
+                             died: it runs out in {} s at the latest",
+                            lease.left.as_secs()
+                        )
+                    }));
+                }
+                _ => {}
+            }
+        }
+        found.dedup();
+        Ok(found)
+    }
+
+    /// Logs what is new of what is `found`.
+    fn say(&self, found: &[String]) {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        // How long it still takes is no news.
+        let known = |text: &str| text.split(": ").next().unwrap_or_default().to_owned();
+        for text in found.iter().filter(|text| !said.contains(&known(text))) {
+            tracing::warn!("{text}");
+        }
+        *said = found.iter().map(|text| known(text)).collect();
+    }
 }
 
 #[async_trait]
@@ -44,9 +97,15 @@ impl<DB: Storage> Tell<DB> for Declared<DB> {
         let stored = pool.limit(DB::streams(pool)).await?;
         let streams = self.streams.iter().map(|stream| defined(stream, &stored)).collect();
         let defined = Defined { streams, routes: self.routes.clone(), ..Defined::default() };
-        let works = &self.shared.works;
-        let shards = self.shared.board.all(works.standstill());
-        let problems = works.problems().into_iter().chain(shards.iter().filter_map(problem));
+        let Shared { works, board, resting, .. } = &*self.shared;
+        let shards = board.all(works.standstill());
+        let found = self.resting(pool, &shards).await?;
+        resting.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&found);
+        self.say(&found);
+        let ours = works.problems().into_iter().chain(shards.iter().filter_map(problem));
+        // That a route is paused is stored with it.
+        let problems =
+            ours.chain(found.into_iter().filter(|text| !text.contains(" is paused by ")));
         Ok(Told { defined, problems: problems.collect() })
     }
 }

@@ -5,8 +5,9 @@ use sqlx::MySqlPool;
 use super::{inspect::NO_RIGHT, version};
 use crate::{Error, Result, error::mysql_number, storage::Blocking};
 
-/// Sessions that wait for so many seconds for the lock of a table are told of.
-const LONG: i64 = 5;
+/// Sessions that wait for so many seconds for the lock of a table are told of: ours wait for ten at the
+/// most, and then again.
+const LONG: i64 = 2;
 
 pub(super) async fn blocking(pool: &MySqlPool) -> Result<Vec<Blocking>> {
     let failed = "look for blocking locks";
