@@ -83,7 +83,7 @@ enum Command {
     Route(route::Command),
     /// Send what the service enqueues, until SIGTERM: for a service that runs no relay itself
     Relay(relay::Args),
-    /// Who runs a relay, a consumer or an engine of sagas here
+    /// The processes that run a relay, a consumer or an engine of sagas here
     #[command(subcommand)]
     Process(process::Command),
     /// The definitions of streams
@@ -204,7 +204,7 @@ async fn command<DB: Storage>(
     outcome
 }
 
-/// What a command that got no answer was waiting for.
+/// The error of a command that got no answer, with the locks that it was waiting for.
 async fn waited<DB: Storage>(pool: &Pool<DB>) -> Failure {
     let locks = timeout(ASKING, DB::blocking(pool)).await;
     let locks: Vec<String> = locks.into_iter().flatten().flatten().map(|l| l.to_string()).collect();

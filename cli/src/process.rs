@@ -21,7 +21,7 @@ const LIST: usize = 60;
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Who is alive, when they were seen last, which leases they hold and what they were built with
+    /// Alive or silent, when seen last, the leases that each holds and what it was built with
     List(Args),
 }
 

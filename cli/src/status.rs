@@ -52,7 +52,7 @@ pub(crate) async fn run<DB: Storage>(
     Ok(if ok { Outcome::Done } else { Outcome::Not })
 }
 
-/// What there is.
+/// The lower half of the page.
 #[derive(Default)]
 struct There {
     head: i64,

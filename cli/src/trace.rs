@@ -42,7 +42,7 @@ pub(crate) struct Args {
     number: u32,
 }
 
-/// What was found, and how far was looked.
+/// Everything that was found, and how far was looked.
 #[derive(Default)]
 struct Found {
     log: VecDeque<LogRow>,

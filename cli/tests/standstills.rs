@@ -33,10 +33,16 @@ on_each!(
     no_relay,
 );
 
-/// What this program has logged; of all its tests when they share a process.
+/// The log of this program; of all its tests when they share a process.
 fn log() -> &'static Logged {
     static LOG: OnceLock<Logged> = OnceLock::new();
     LOG.get_or_init(|| Logged::start(LevelFilter::INFO))
+}
+
+/// Waits until `probe` gives something, for two minutes at the most, however long each probe takes.
+async fn soon<T>(what: &str, probe: impl AsyncFnMut() -> Option<T>) -> T {
+    let found = tokio::time::timeout(Duration::from_secs(120), eventually(what, probe)).await;
+    found.unwrap_or_else(|_| panic!("waited in vain: {what}"))
 }
 
 /// Runs `syncline` with `args`, separated by spaces: its exit code, and all that it says.
@@ -52,7 +58,7 @@ fn syncline(url: &str, args: &str) -> (i32, String) {
 
 /// Waits until `args` says all of `words`, and returns it.
 async fn says(url: &str, args: &str, words: &[&str]) -> String {
-    eventually(&format!("`syncline {args}` says {words:?}"), async || {
+    soon(&format!("`syncline {args}` says {words:?}"), async || {
         let (_, said) = syncline(url, args);
         words.iter().all(|word| said.contains(word)).then_some(said)
     })
@@ -61,7 +67,7 @@ async fn says(url: &str, args: &str, words: &[&str]) -> String {
 
 /// Waits until the log says all of `words` in one line.
 async fn logs(words: &[&str]) {
-    eventually(&format!("the log says {words:?}"), async || {
+    soon(&format!("the log says {words:?}"), async || {
         let text = log().text();
         text.lines().any(|line| words.iter().all(|word| line.contains(word))).then_some(())
     })
@@ -80,7 +86,7 @@ fn check(url: &str, name: &str) -> (String, String) {
 
 /// Waits until a check warns with all of `words`, and returns what it found.
 async fn warns(url: &str, name: &str, words: &[&str]) -> String {
-    eventually(&format!("the check {name} says {words:?}"), async || {
+    soon(&format!("the check {name} says {words:?}"), async || {
         let (result, found) = check(url, name);
         let all = result == "warning" && words.iter().all(|word| found.contains(word));
         all.then_some(found)
@@ -204,7 +210,7 @@ mod case {
         fails_if(url, "dead");
         says(url, "dead list", &["the auditor says no"]).await;
         logs(&["WARN", "the auditor says no"]).await;
-        eventually("the consumer's handle says it", async || {
+        soon("the consumer's handle says it", async || {
             running
                 .problems()
                 .iter()
@@ -219,10 +225,10 @@ mod case {
     pub(super) async fn a_lock_on_the_inbox<DB: Kit>(world: World<DB>) {
         log();
         let (relay, consumer) = relay(&world, |consumer| consumer).await;
-        // What stands for too long is parked, and tried again by it.
+        // It tries again what stood for too long and was parked.
         let running = consumer.start().await.expect("start");
         write(&world.source, 3).await;
-        eventually("it works at first", async || {
+        soon("it works at first", async || {
             (DB::applied(&world.target).await.expect("applied").len() == 3).then_some(())
         })
         .await;
@@ -245,7 +251,7 @@ mod case {
         };
         DB::execute(&holder, lock).await.expect("the lock");
         write(&world.source, 3).await;
-        eventually("somebody waits for long", async || {
+        soon("somebody waits for long", async || {
             let found = DB::blocking(&world.target).await.expect("look");
             (!found.is_empty()).then_some(())
         })
@@ -256,12 +262,12 @@ mod case {
 
         says(&world.source_url, "route list", &["c shard 0", "since"]).await;
         logs(&["batch was not delivered"]).await;
-        eventually("the relay's handle says it", async || {
+        soon("the relay's handle says it", async || {
             matches!(state(&relay), RouteState::Backoff { .. }).then_some(())
         })
         .await;
         DB::execute(&holder, unlock).await.expect("no lock");
-        eventually("it goes on", async || {
+        soon("it goes on", async || {
             (DB::applied(&world.target).await.expect("applied").len() == 6).then_some(())
         })
         .await;
@@ -281,7 +287,7 @@ mod case {
             options.lease = Duration::from_secs(300);
         };
         let dead = Process::start_with::<DB, _>(&world.source_url, stream(), routes, long);
-        eventually("it has the lease and tells of itself", async || {
+        soon("it has the lease and tells of itself", async || {
             let leases = syncline::processes::leases(&world.source).await.expect("the leases");
             let processes = syncline::processes::list(&world.source).await.expect("list");
             let holds = leases.iter().any(|lease| {
@@ -315,7 +321,7 @@ mod case {
         fails_if(url, "paused");
         says(url, "route list", &["paused"]).await;
         logs(&["route c is paused by an operator", "syncline route resume c"]).await;
-        eventually("the relay's handle says it", async || {
+        soon("the relay's handle says it", async || {
             (state(&relay) == RouteState::Paused).then_some(())
         })
         .await;
@@ -323,9 +329,9 @@ mod case {
             let said = relay.problems();
             said.iter().any(|problem| problem.contains("route c is paused")).then_some(())
         };
-        eventually("and among its problems", paused).await;
+        soon("and among its problems", paused).await;
         assert_eq!(syncline(url, "route resume c").0, 0);
-        eventually("it goes on", async || {
+        soon("it goes on", async || {
             (DB::applied(&world.target).await.expect("applied").len() == 1).then_some(())
         })
         .await;
@@ -345,7 +351,7 @@ mod case {
         fails_if(url, "outdated");
         says(url, "relay list", &["outdated", "s v1 (in force: v2)"]).await;
         logs(&["the route is not carried here", "version 2"]).await;
-        eventually("the relay's handle says it", async || {
+        soon("the relay's handle says it", async || {
             matches!(state(&old), RouteState::Outdated { .. }).then_some(())
         })
         .await;
@@ -361,10 +367,9 @@ mod case {
         let url = &world.source_url;
         let (first, _) = relay(&world, |consumer| consumer).await;
         assert_eq!(syncline(url, "route pause c").0, 0);
-        eventually("it is paused", async || (state(&first) == RouteState::Paused).then_some(()))
-            .await;
+        soon("it is paused", async || (state(&first) == RouteState::Paused).then_some(())).await;
         write(&world.source, 4).await;
-        eventually("all is sealed", async || {
+        soon("all is sealed", async || {
             (DB::head(&world.source).await.expect("the head").0 == 4).then_some(())
         })
         .await;
@@ -385,7 +390,7 @@ mod case {
         let (code, said) = syncline(url, "doctor");
         assert_eq!(code, 1, "a log that cannot be read is a failure: {said}");
         logs(&["route failed; trying again", "position"]).await;
-        eventually("the relay's handle says it", async || {
+        soon("the relay's handle says it", async || {
             matches!(state(&relay), RouteState::Backoff { .. }).then_some(())
         })
         .await;
@@ -404,7 +409,7 @@ mod case {
         let one = build("order.placed").start().await.expect("start");
         let other = build("order.paid").start().await.expect("start");
         // At once as information, as during a deployment.
-        let (result, _) = eventually("both are seen", async || {
+        let (result, _) = soon("both are seen", async || {
             let (result, found) = check(url, "handlers");
             let words = ["twice", "order.placed", "order.paid"];
             words.iter().all(|word| found.contains(word)).then_some((result, found))
@@ -422,7 +427,7 @@ mod case {
         fails_if(url, "handlers");
         logs(&["WARN", "two consumers named twice take different topics"]).await;
         for handle in [&one, &other] {
-            eventually("the handle says it", async || {
+            soon("the handle says it", async || {
                 let said = handle.problems();
                 said.iter()
                     .any(|problem| problem.contains("two consumers named twice"))
@@ -435,7 +440,7 @@ mod case {
         assert_eq!(syncline(url, "status").0, 0, "who has stopped differs from nobody");
     }
 
-    /// Nobody is there who could log it, or be asked.
+    /// Without a log event and a status: there is no process that could tell.
     pub(super) async fn no_relay<DB: Kit>(world: World<DB>) {
         let (relay, _) = relay(&world, |consumer| consumer).await;
         let url = &world.source_url;

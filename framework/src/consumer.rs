@@ -225,7 +225,7 @@ pub struct ConsumerHandle {
 }
 
 impl ConsumerHandle {
-    /// What the consumer does not get on with, as it was found within the last 15 seconds: messages
+    /// Problems of the consumer, as found within the last 15 seconds: messages
     /// that are held, stand or are missing, and another running consumer of its name that has taken
     /// other topics for five minutes or more. Empty when all is well.
     pub fn problems(&self) -> Vec<String> {

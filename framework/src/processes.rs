@@ -22,16 +22,16 @@ use crate::{
 pub use differing::{Differing, LASTING, differing};
 pub(crate) use report::{Reporter, Tell, Told};
 
-/// How often a process writes its row.
+/// Interval at which a process writes its row.
 pub(crate) const EVERY: Duration = Duration::from_secs(15);
 /// A process that has not written its row for longer is taken for dead.
 pub const SILENT: Duration = Duration::from_secs(45);
-/// How long the row of one that did not stop in order is kept.
+/// Retention of the row of one that did not stop in order.
 const RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
-/// How long a name of a machine or a program may be, in bytes.
+/// The longest name of a machine or a program, in bytes.
 const NAME: usize = 200;
 
-/// What runs in a process.
+/// Role of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
@@ -77,7 +77,7 @@ pub struct DefinedStream {
     pub in_force: i32,
     /// Its topic patterns, in order.
     pub topics: Vec<String>,
-    /// How many shards it has.
+    /// Its number of shards.
     pub shards: i32,
 }
 
@@ -88,7 +88,7 @@ impl DefinedStream {
     }
 }
 
-/// What a relay, a consumer or an engine was built with; only its own part is filled.
+/// The definitions that a relay, a consumer or an engine was built with; only its own part is filled.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
@@ -113,7 +113,7 @@ pub struct Defined {
 pub struct Process {
     /// Its id; a relay's leases name it as their holder.
     pub id: Uuid,
-    /// What runs in it.
+    /// Its role.
     pub kind: Kind,
     /// The relay's or engine's source, the consumer's name.
     pub name: String,
@@ -127,13 +127,13 @@ pub struct Process {
     pub started_at: DateTime<Utc>,
     /// When it was seen last, by the database's clock.
     pub seen_at: DateTime<Utc>,
-    /// How long it has been running, up to when it was seen last.
+    /// Time from its start to when it was seen last.
     pub ran: Duration,
-    /// How long ago it was seen last.
+    /// Time since it was seen last.
     pub unseen: Duration,
-    /// What it was built with.
+    /// The definitions that it was built with.
     pub defined: Defined,
-    /// What it does not get on with.
+    /// Its problems, at most 20.
     pub problems: Vec<String>,
 }
 

@@ -1,4 +1,4 @@
-//! What a check found, what it is about, and how long it may take.
+//! Results of checks, their causes, and time limits.
 
 use std::{cmp::Ordering, time::Duration};
 
@@ -13,7 +13,7 @@ const EACH: Duration = Duration::from_secs(15);
 /// All of them together take no longer.
 const ALL: Duration = Duration::from_secs(45);
 
-/// What keeps something from moving, the worst first; `doctor --fail-if` names them.
+/// Reasons why something does not move, the worst first; `doctor --fail-if` names them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum Cause {
     /// All that follow
@@ -58,9 +58,9 @@ pub(crate) enum Cause {
     Uncarried,
     /// Rows of the log that cannot be sent
     SetAside,
-    /// What keeps the log from being trimmed
+    /// Transactions or routes that keep the log from being trimmed
     Retention,
-    /// What running processes say that they do not get on with
+    /// Problems that running processes tell of themselves
     Processes,
 }
 
@@ -71,7 +71,7 @@ pub(crate) struct Check {
     pub(crate) level: Level,
     pub(crate) found: String,
     pub(crate) advice: Option<String>,
-    /// What a warning is about, in order, each once.
+    /// Causes of a warning, in order, each once.
     pub(crate) causes: Vec<Cause>,
 }
 
@@ -117,7 +117,7 @@ impl Check {
         }
     }
 
-    /// What was found, with what to do.
+    /// The finding, with what to do.
     pub(crate) fn text(&self) -> String {
         match &self.advice {
             Some(advice) => format!("{} - {advice}", self.found),
@@ -177,7 +177,7 @@ impl Clock {
     }
 }
 
-/// What keeps `routes` from moving.
+/// Causes for which `routes` do not move, one for each that applies.
 pub(super) fn causes(routes: &[RouteLag]) -> Vec<Cause> {
     let of = |route: &RouteLag| {
         let kind = route.problem.as_ref().map(|problem| problem.kind.as_str());

@@ -1,4 +1,4 @@
-//! Who runs on the database, and what waits for whom.
+//! Checks of the processes that run on the database, and of what waits for them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -131,7 +131,7 @@ async fn look<DB: Storage>(pool: &Pool<DB>) -> Result<(Lines, String)> {
     Ok((found, alive))
 }
 
-/// How many messages wait at each consumer for something that it does by itself.
+/// Number of messages at each consumer that wait for something that it does by itself.
 async fn waiting<DB: Storage>(pool: &Pool<DB>) -> Result<BTreeMap<String, i64>> {
     let mut waiting = BTreeMap::new();
     for HeldCount { consumer, held, dead, .. } in DB::held_counts(pool).await? {

@@ -19,10 +19,10 @@ use crate::{
     storage::{Current, HeldCount},
 };
 
-/// So many messages that stand are told of.
+/// The most messages that are told of as standing.
 const STANDING: usize = 5;
 
-/// What the consumer does not get on with, as it has told last.
+/// Problems of the consumer, as it has told them last.
 pub(super) type Problems = Arc<Mutex<Vec<String>>>;
 
 struct Teller<DB: Storage> {
@@ -69,7 +69,7 @@ impl<DB: Storage> Tell<DB> for Teller<DB> {
             )
         }));
         let counts = pool.limit(DB::held_counts(pool)).await?;
-        // What is held, the database has: the row need not say it again.
+        // The row need not say what the database has anyhow.
         let held = counts.into_iter().filter(|count| count.consumer == self.consumer.name);
         let held = held.map(|HeldCount { held, dead, since, .. }| {
             let since = since.to_rfc3339_opts(SecondsFormat::Secs, true);

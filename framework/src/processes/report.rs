@@ -13,12 +13,12 @@ use crate::{
 
 /// Time limit on removing the row.
 const STOPPING: Duration = Duration::from_secs(5);
-/// How often the rows of those that did not stop in order are looked for.
+/// Interval at which rows of processes that did not stop in order are looked for.
 const FORGET: Duration = Duration::from_secs(10 * 60);
-/// So many problems are kept.
+/// The most problems that are kept.
 const PROBLEMS: usize = 20;
 
-/// What a process tells of itself.
+/// The changing part of a process's row.
 pub(crate) struct Told {
     pub(crate) defined: Defined,
     pub(crate) problems: Vec<String>,
@@ -50,7 +50,7 @@ impl<DB: Storage> Reporter<DB> {
         loop {
             match self.report(&of).await {
                 Ok(()) => failing = false,
-                // Those that work on the database say the same, and go on saying it.
+                // The parts that work on the database say the same, and go on saying it.
                 Err(error) if !failing => {
                     failing = true;
                     tracing::warn!(

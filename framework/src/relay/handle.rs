@@ -48,7 +48,7 @@ impl RelayHandle {
         self.status.status()
     }
 
-    /// What this process does not get on with, beside what is in [`RelayHandle::status`]: sealing,
+    /// Problems of this process beside those in [`RelayHandle::status`]: sealing,
     /// renewing leases, saving checkpoints, moving delayed messages, trimming the log; routes that an
     /// operator has paused or whose lease a dead process holds, as found within the last 15 seconds.
     /// Empty when all is well.

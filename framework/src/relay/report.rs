@@ -15,12 +15,12 @@ use crate::{
     storage::{Current, ShardKey, StreamVersion},
 };
 
-/// What one relay declares.
+/// The streams and routes of one relay.
 pub(super) struct Declared<DB: Storage> {
     shared: Arc<Shared<DB>>,
     streams: Vec<Stream>,
     routes: Vec<String>,
-    /// What was logged and is still so.
+    /// Texts that were logged and are still so.
     said: Mutex<BTreeSet<String>>,
 }
 
@@ -82,7 +82,7 @@ impl<DB: Storage> Declared<DB> {
     /// Logs what is new of what is `found`.
     fn say(&self, found: &[String]) {
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        // How long it still takes is no news.
+        // That the lease runs out sooner is no news.
         let known = |text: &str| text.split(": ").next().unwrap_or_default().to_owned();
         for text in found.iter().filter(|text| !said.contains(&known(text))) {
             tracing::warn!("{text}");
@@ -110,7 +110,7 @@ impl<DB: Storage> Tell<DB> for Declared<DB> {
     }
 }
 
-/// How `stream` stands to what is stored.
+/// `stream` as it is declared, with its version and the one in force.
 fn defined(stream: &Stream, stored: &[StreamVersion]) -> DefinedStream {
     let (topics, shards) = (stream.patterns(), stream.shard_count());
     let of: Vec<_> = stored.iter().filter(|version| version.name == stream.name()).collect();

@@ -76,7 +76,7 @@ pub struct Blocking {
     pub who: String,
     /// The tables whose locks they are, as far as the database tells; may be empty.
     pub tables: String,
-    /// How many sessions wait.
+    /// Number of sessions that wait.
     pub waiting: i64,
     /// For how many seconds the longest has been waiting.
     pub waited: i64,

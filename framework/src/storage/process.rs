@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::{LeaseStore, SagaSummary};
 use crate::Result;
 
-/// What a running relay, consumer or engine writes of itself.
+/// Row that a running relay, consumer or engine writes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProcessReport<'a> {
     /// Its id; a relay's is the holder of its leases.
@@ -25,9 +25,9 @@ pub struct ProcessReport<'a> {
     pub pid: i64,
     /// The program, with its version if that is known; at most 255 bytes.
     pub program: &'a str,
-    /// What it was built with, as JSON.
+    /// Definitions that it was built with, as JSON.
     pub defined: &'a str,
-    /// What it does not get on with, as a JSON array of texts.
+    /// Problems, as a JSON array of texts.
     pub problems: &'a str,
 }
 
@@ -61,9 +61,9 @@ pub struct ProcessRow {
 /// A lease that has not run out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeldLease {
-    /// What it is for, such as `seal` or `route/login`.
+    /// Its name, such as `seal` or `route/login`.
     pub name: String,
-    /// Who holds it: a relay process's id.
+    /// Its holder: a relay process's id.
     pub holder: Uuid,
     /// Its fencing epoch.
     pub epoch: i64,
@@ -71,16 +71,16 @@ pub struct HeldLease {
     pub left: Duration,
 }
 
-/// How many messages a consumer holds.
+/// Numbers of messages that a consumer holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeldCount {
     /// The consumer.
     pub consumer: String,
     /// All of them.
     pub held: i64,
-    /// Those that are dead letters.
+    /// Dead letters among them.
     pub dead: i64,
-    /// Those for which it has no handler.
+    /// Messages among them for which it has no handler.
     pub unknown: i64,
     /// Since when the oldest is held.
     pub since: DateTime<Utc>,
@@ -106,7 +106,7 @@ pub trait ProcessStore: LeaseStore {
     /// The leases that hold now, in order of name.
     async fn leases(pool: &Pool<Self>) -> Result<Vec<HeldLease>>;
 
-    /// How many messages each consumer holds, in order of their names; none that holds nothing.
+    /// Numbers of messages that each consumer holds, in order of their names; none that holds nothing.
     async fn held_counts(pool: &Pool<Self>) -> Result<Vec<HeldCount>>;
 
     /// Instances of sagas that were started with `key`, at most `limit`, the newest first.

@@ -29,7 +29,7 @@ WITH here AS (
                          nullif(session.state, ''))) AS who
     FROM held
     LEFT JOIN pg_stat_activity AS session ON session.pid = held.pid
-    -- Who waits for another one holds nobody up by himself.
+    -- A session that waits itself is not the first in the row.
     WHERE held.pid IS NULL OR held.pid NOT IN (SELECT pid FROM waits)
     GROUP BY held.pid
 )
