@@ -9,11 +9,15 @@ mod show;
 use clap::Subcommand;
 use serde_json::json;
 use sqlx::Pool;
-use syncline::{Storage, storage::check_schema};
+use syncline::{
+    Storage,
+    storage::{HeldMessage, check_schema},
+};
 
 use crate::{
     failure::{Failure, Outcome},
     output::Output,
+    text,
 };
 
 pub(crate) use list::{state, summary};
@@ -47,22 +51,63 @@ pub(crate) async fn run<DB: Storage>(
     }
 }
 
-/// Says what became of each id. That one was not there is an outcome of its own.
+/// Says what became of each id, and `why` of each that nothing was done to. That there is one is an
+/// outcome of its own.
 fn report(
     output: &mut Output,
     word: &str,
     done: &[i64],
-    missing: &[i64],
+    missing: &[(i64, String)],
+    why: Option<String>,
 ) -> Result<Outcome, Failure> {
+    let problems: Vec<String> = missing.iter().map(|(_, why)| why.clone()).chain(why).collect();
     if output.is_json() {
+        let missing: Vec<_> = missing.iter().map(|(id, _)| id).collect();
         output.json(&json!({word: done, "not_found": missing}))?;
-    } else {
-        for id in done {
-            output.line(format!("{word} {id}"))?;
-        }
-        for id in missing {
-            output.line(format!("there is no dead letter {id}: see `syncline dead list`"))?;
-        }
+        return match problems.is_empty() {
+            true => Ok(Outcome::Done),
+            false => Err(Failure::failed(problems.join("; "))),
+        };
     }
-    Ok(if missing.is_empty() { Outcome::Done } else { Outcome::Not })
+    for id in done {
+        output.line(format!("{word} {id}"))?;
+    }
+    for problem in &problems {
+        output.line(text::escape(problem))?;
+    }
+    Ok(if problems.is_empty() { Outcome::Done } else { Outcome::Not })
+}
+
+/// Why nothing was done to message `id` as a dead letter, and what can be.
+async fn why_not<DB: Storage>(pool: &Pool<DB>, id: i64) -> Result<String, Failure> {
+    let Some(held) = held(pool, id).await? else {
+        return Ok(format!("there is no dead letter {id}: see `syncline dead list`"));
+    };
+    let HeldMessage { key, consumer, attempts, reason, .. } = &held;
+    Ok(match &**reason {
+        _ if held.dead => format!("dead letter {id} was changed meanwhile: try again"),
+        "behind" => format!(
+            "message {id} is not dead: it waits behind an earlier one of key {key:?} at {consumer}, \
+             which `syncline held list` shows"
+        ),
+        "unknown" => format!(
+            "message {id} is not dead: no process of {consumer} knows its topic or schema version, and \
+             one that does takes it; `syncline held retry {key:?}` has it looked at now, `syncline dead \
+             drop {id}` gives it up"
+        ),
+        _ => format!(
+            "message {id} is not dead: it has failed {attempts} times and is tried again by itself; \
+             `syncline held retry {key:?}` has it tried now, `syncline dead edit {id}` changes it, \
+             `syncline dead drop {id} --failing` gives it up"
+        ),
+    })
+}
+
+/// One held message.
+async fn held<DB: Storage>(pool: &Pool<DB>, id: i64) -> Result<Option<HeldMessage>, Failure> {
+    let mut connection = pool
+        .acquire()
+        .await
+        .map_err(|error| Failure::unreachable(format!("cannot reach the database: {error}")))?;
+    Ok(DB::held_by_id(&mut connection, id).await?)
 }

@@ -3,6 +3,8 @@
 mod check;
 mod life;
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use sqlx::Pool;
 use syncline::{
@@ -14,8 +16,10 @@ use syncline::{
 
 use crate::{
     failure::{Failure, Outcome},
-    outbox::lag::{LONG, LOOK, lost, problems, size, waiting},
+    held::{START_IT, unattended},
+    outbox::lag::{LONG, LOOK, lost, size, waiting},
     output::Output,
+    standing,
 };
 pub(crate) use check::{Cause, Check, Clock};
 
@@ -29,11 +33,12 @@ pub(crate) struct Args {
 /// Exits with 4 when the tables cannot be used, with 1 when another check failed.
 pub(crate) async fn run<DB: Storage>(
     args: &Args,
+    time: Duration,
     pool: &Pool<DB>,
     name: &str,
     output: &mut Output,
 ) -> Result<Outcome, Failure> {
-    let clock = Clock::start();
+    let clock = Clock::start(time);
     let mut checks = vec![Check::ok("connection", name)];
     let (durability, pooled) = clock
         .limit(durability(pool))
@@ -109,6 +114,7 @@ pub(crate) async fn operating<DB: Storage>(pool: &Pool<DB>, clock: &Clock) -> Ve
         clock.check("dead letters", life::dead(pool)).await,
         clock.check("held messages", life::held(pool)).await,
         clock.check("gaps", life::gaps(pool)).await,
+        clock.check("consumers", consumers(pool)).await,
         clock.check("sagas", sagas(pool)).await,
         clock.check("rows set aside", set_aside(pool)).await,
         clock.check("retention", retention(pool)).await,
@@ -175,8 +181,18 @@ async fn routes<DB: Storage>(pool: &Pool<DB>) -> Check {
         Ok(lags) => lags,
         Err(error) => return Check::failed(NAME, error.to_string(), None),
     };
-    let (mut found, causes) = (problems(&lags), check::causes(&lags));
-    found.extend(check::resting(&lags));
+    let standing = match streams::waiting(pool).await {
+        Ok(waits) => standing::of(pool, &lags, &waits).await,
+        Err(error) => Err(error),
+    };
+    let standing = match standing {
+        Ok(standing) => standing,
+        Err(error) => return Check::failed(NAME, error.to_string(), None),
+    };
+    let mut causes = check::causes(&lags);
+    causes.extend(standing.iter().filter(|one| one.still).map(|_| Cause::Still));
+    let mut found: Vec<String> = standing.into_iter().map(|one| one.line).collect();
+    found.extend(check::alarmed(&lags));
     match causes.is_empty() {
         true => {
             Check::ok(NAME, format!("{} shards, no reason known why one would wait", lags.len()))
@@ -229,6 +245,16 @@ async fn carried<DB: Storage>(pool: &Pool<DB>) -> Check {
          stream is new",
     );
     Check::warning(NAME, causes, found.join("; "), advice)
+}
+
+/// Parked keys that nobody tries again.
+async fn consumers<DB: Storage>(pool: &Pool<DB>) -> Check {
+    const NAME: &str = "consumers";
+    match unattended(pool).await {
+        Ok(waits) if waits.is_empty() => Check::ok(NAME, "no parked key waits for one in vain"),
+        Ok(waits) => Check::warning(NAME, [Cause::Consumer], waits.join("; "), Some(START_IT)),
+        Err(error) => Check::failed(NAME, error.to_string(), None),
+    }
 }
 
 /// Sagas that wait for an operator, or for an answer that does not come.

@@ -58,6 +58,23 @@ impl Failure {
         Self { kind: Kind::Unreachable, message: message.into() }
     }
 
+    /// Whether the database was not reached, or busy.
+    pub(crate) fn is_unreachable(&self) -> bool {
+        self.kind == Kind::Unreachable
+    }
+
+    /// The same, and what else is known of it.
+    pub(crate) fn with(self, more: &str) -> Self {
+        Self { message: format!("{}: {more}", self.message), ..self }
+    }
+
+    /// Not all is well, and the document on stdout says what is not.
+    pub(crate) fn of_document(schema: bool) -> Self {
+        let kind = if schema { Kind::Schema } else { Kind::Failed };
+        let message = "a check failed or nothing matched: the document on stdout says what";
+        Self { kind, message: message.to_owned() }
+    }
+
     /// Says on stderr what went wrong.
     pub(crate) fn report(&self, json: bool) -> ExitCode {
         let (code, kind) = match self.kind {
@@ -70,7 +87,8 @@ impl Failure {
         };
         let text = match json {
             true => {
-                json!({"error": {"code": code, "kind": kind, "message": self.message}}).to_string()
+                let error = json!({"code": code, "kind": kind, "message": self.message});
+                crate::text::json(&json!({ "error": error }), false).unwrap_or_default()
             }
             false => format!("error: {}", crate::text::escape(&self.message)),
         };

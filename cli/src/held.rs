@@ -1,12 +1,16 @@
 //! `syncline held`: everything that came in and was not applied.
 
+mod retry;
+
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use clap::Subcommand;
 use serde_json::json;
 use sqlx::Pool;
 use syncline::{
     Storage,
-    storage::{Ahead, check_schema},
+    storage::{Ahead, OverdueKeys, check_schema},
 };
 
 use crate::{
@@ -18,11 +22,16 @@ use crate::{
 
 /// The longest error text in a table.
 const ERROR: usize = 50;
+/// A parked key that was not tried for so long after its time waits in vain, or its consumer is far
+/// behind.
+const LATE: Duration = Duration::from_secs(30);
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// What is held, why, under which key and since when; and what waits for a missing message
     List(Args),
+    /// Have parked keys tried again now, and not when their pause is over
+    Retry(retry::Args),
 }
 
 #[derive(clap::Args)]
@@ -42,7 +51,35 @@ pub(crate) async fn run<DB: Storage>(
     output: &mut Output,
 ) -> Result<Outcome, Failure> {
     check_schema(pool).await?;
-    let Command::List(args) = command;
+    match command {
+        Command::List(args) => list(args, pool, output).await,
+        Command::Retry(args) => retry::run(args, pool, output).await,
+    }
+}
+
+/// Parked keys that nobody tries, a line for each consumer.
+pub(crate) async fn unattended<DB: Storage>(
+    pool: &Pool<DB>,
+) -> Result<Vec<String>, syncline::Error> {
+    let says = |OverdueKeys { consumer, keys, since }| {
+        format!(
+            "{consumer}: {keys} parked keys were to be tried since {} ({}), and nobody has",
+            text::time(since),
+            text::ago(Some(since))
+        )
+    };
+    Ok(DB::overdue_keys(pool, None, LATE).await?.into_iter().map(says).collect())
+}
+
+/// The advice to it.
+pub(crate) const START_IT: &str = "see that a process of the consumer runs and takes messages in, and that it has started the consumer \
+     (`Consumer::start`), which `build` alone does not";
+
+async fn list<DB: Storage>(
+    args: &Args,
+    pool: &Pool<DB>,
+    output: &mut Output,
+) -> Result<Outcome, Failure> {
     let held = DB::held(pool, true, args.after, args.number).await?;
     let early: Vec<Ahead> = DB::ahead(pool, None).await?;
     let early: Vec<&Ahead> = early.iter().filter(|early| early.waiting > 0).collect();
@@ -61,7 +98,13 @@ pub(crate) async fn run<DB: Storage>(
             })
         });
         let held: Vec<_> = held.iter().map(summary).collect();
-        output.json(&json!({"held": held, "early": early.collect::<Vec<_>>()}))?;
+        let early: Vec<_> = early.collect();
+        let overdue: Vec<_> = DB::overdue_keys(pool, None, LATE).await?;
+        let overdue = overdue.iter().map(
+            |OverdueKeys { consumer, keys, since }| json!({"consumer": consumer, "keys": keys, "since": since}),
+        );
+        let overdue: Vec<_> = overdue.collect();
+        output.json(&json!({"held": held, "early": early, "overdue": overdue}))?;
         return Ok(Outcome::Done);
     }
     if held.is_empty() && early.is_empty() {
@@ -99,6 +142,9 @@ pub(crate) async fn run<DB: Storage>(
             early.row.last.position,
             early.first,
         )))?;
+    }
+    for line in unattended(pool).await? {
+        output.line(text::escape(&format!("{line}: {START_IT}")))?;
     }
     if held.len() as i64 == args.number {
         let last = held.last().map_or(0, |held| held.id);

@@ -10,6 +10,7 @@ mod doctor;
 mod failure;
 mod held;
 mod inbox;
+mod limit;
 mod lock;
 mod migrate;
 mod outbox;
@@ -19,6 +20,7 @@ mod progress;
 mod relay;
 mod route;
 mod saga;
+mod standing;
 mod status;
 mod stream;
 mod text;
@@ -33,8 +35,7 @@ use std::{
 
 use clap::{Parser, Subcommand};
 use sqlx::Pool;
-use syncline::{Storage, processes::Kind};
-use tokio::time::timeout;
+use syncline::{Storage, logs::Lines, processes::Kind};
 use tracing_subscriber::EnvFilter;
 
 use database::{Database, Missing};
@@ -52,8 +53,35 @@ struct Cli {
     /// Write one JSON document for programs; errors go to stderr as JSON, too
     #[arg(long, global = true)]
     json: bool,
+    /// The longest time that the command may take; 30 s for most, an hour for those that work through
+    /// much (migrate, trim, rebase, redrive, reapply), none for those that go on until they are stopped
+    #[arg(long, global = true, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    timeout: Option<u64>,
     #[command(subcommand)]
     command: Command,
+}
+
+impl Command {
+    /// The configuration of the relay that is to run.
+    fn config(&self) -> Option<&Path> {
+        match self {
+            Self::Relay(args) => args.config(),
+            _ => None,
+        }
+    }
+
+    /// The longest time that it may take unless another is given.
+    fn limit(&self) -> Option<Duration> {
+        match self {
+            Self::Outbox(outbox::Command::Tail(args)) if args.follows() => None,
+            Self::Migrate(_)
+            | Self::Outbox(outbox::Command::Trim(_))
+            | Self::Stream(stream::Command::Rebase(_))
+            | Self::Dead(dead::Command::Redrive(_))
+            | Self::Inbox(inbox::Command::Reapply(_)) => Some(limit::LONG),
+            _ => Some(limit::SHORT),
+        }
+    }
 }
 
 const EXIT_CODES: &str = "\
@@ -106,36 +134,6 @@ enum Command {
     Lock(lock::Command),
 }
 
-/// Time limit on a command that only looks.
-const LOOKING: Duration = Duration::from_secs(30);
-/// Time limit on asking what it has waited for.
-const ASKING: Duration = Duration::from_secs(10);
-
-impl Command {
-    /// The configuration of the relay that is to run.
-    fn config(&self) -> Option<&Path> {
-        match self {
-            Self::Relay(args) => args.config(),
-            _ => None,
-        }
-    }
-
-    /// Whether it changes nothing and is done in moments.
-    fn only_looks(&self) -> bool {
-        match self {
-            Self::Outbox(command) => matches!(command, outbox::Command::Lag(_)),
-            Self::Route(command) => matches!(command, route::Command::List),
-            Self::Relay(_) => self.config().is_none(),
-            Self::Process(_) | Self::Held(_) => true,
-            Self::Dead(command) => {
-                matches!(command, dead::Command::List(_) | dead::Command::Show(_))
-            }
-            Self::Inbox(command) => matches!(command, inbox::Command::List(_)),
-            _ => false,
-        }
-    }
-}
-
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -146,8 +144,10 @@ fn main() -> ExitCode {
     let serves = cli.command.config().is_some();
     let level = if serves { "info" } else { "off" };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    logs.with_ansi(io::stderr().is_terminal()).init();
+    let colours = io::stderr().is_terminal();
+    let lines = move || Lines::new(io::stderr()).colours(colours);
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(lines);
+    logs.with_ansi(colours).init();
     let mut output = Output::new(cli.json);
     let runtime = match serves {
         true => tokio::runtime::Builder::new_multi_thread().enable_all().build(),
@@ -164,6 +164,10 @@ fn main() -> ExitCode {
     };
     let outcome = outcome.and_then(|outcome| output.finish().map(|()| outcome));
     match outcome {
+        // What is wrong stands in the document; that something is, where errors are told.
+        Ok(Outcome::Not | Outcome::Schema) if cli.json => {
+            Failure::of_document(matches!(outcome, Ok(Outcome::Schema))).report(true)
+        }
         Ok(outcome) => outcome.into(),
         Err(failure) => failure.report(cli.json),
     }
@@ -177,47 +181,38 @@ async fn run(cli: &Cli, output: &mut Output) -> Result<Outcome, Failure> {
     let config = cli.command.config().map(Config::read).transpose()?;
     let url = config.as_ref().and_then(|config| config.database_url.as_deref());
     match Database::connect(url.or(cli.database_url.as_deref()), missing).await? {
-        Database::MySql(pool, name) => command(&cli.command, config, &pool, &name, output).await,
-        Database::Postgres(pool, name) => command(&cli.command, config, &pool, &name, output).await,
-        Database::Sqlite(pool, name) => command(&cli.command, config, &pool, &name, output).await,
+        Database::MySql(pool, name) => command(cli, config, &pool, &name, output).await,
+        Database::Postgres(pool, name) => command(cli, config, &pool, &name, output).await,
+        Database::Sqlite(pool, name) => command(cli, config, &pool, &name, output).await,
     }
 }
 
 async fn command<DB: Storage>(
-    command: &Command,
+    cli: &Cli,
     config: Option<Config>,
     pool: &Pool<DB>,
     name: &str,
     output: &mut Output,
 ) -> Result<Outcome, Failure> {
-    let outcome = match command.only_looks() {
-        false => execute(command, config, pool, name, output).await,
-        true => {
-            let looked = timeout(LOOKING, execute(command, config, pool, name, output)).await;
-            match looked {
-                Ok(outcome) => outcome,
-                Err(_) => Err(waited(pool).await),
-            }
-        }
+    let limit = match config.is_some() {
+        // A relay goes on until it is stopped, and its own work has limits.
+        true => None,
+        false => cli.timeout.map(Duration::from_secs).or(cli.command.limit()),
     };
-    database::close(pool).await;
+    let time = limit::telling(limit);
+    let work = work(&cli.command, time, config, pool, name, output);
+    let outcome = limit::within(limit, cli.json, pool, work).await;
+    // A connection that was given up while it waited would be waited for, too.
+    if !outcome.as_ref().is_err_and(Failure::is_unreachable) {
+        database::close(pool).await;
+    }
     outcome
 }
 
-/// The error of a command that got no answer, with the locks that it was waiting for.
-async fn waited<DB: Storage>(pool: &Pool<DB>) -> Failure {
-    let locks = timeout(ASKING, DB::blocking(pool)).await;
-    let locks: Vec<String> = locks.into_iter().flatten().flatten().map(|l| l.to_string()).collect();
-    let why = match locks.is_empty() {
-        true => "no blocking lock is known: is it overloaded or frozen?".to_owned(),
-        false => locks.join("; "),
-    };
-    let seconds = LOOKING.as_secs();
-    Failure::unreachable(format!("the database has not answered within {seconds} s: {why}"))
-}
-
-async fn execute<DB: Storage>(
+/// Does what is asked for; what can tell half of it does so after `time`.
+async fn work<DB: Storage>(
     command: &Command,
+    time: Duration,
     config: Option<Config>,
     pool: &Pool<DB>,
     name: &str,
@@ -225,9 +220,9 @@ async fn execute<DB: Storage>(
 ) -> Result<Outcome, Failure> {
     match command {
         Command::Migrate(command) => migrate::run(command, pool, output).await,
-        Command::Status => status::run(pool, name, output).await,
-        Command::Doctor(args) => doctor::run(args, pool, name, output).await,
-        Command::Trace(args) => trace::run(args, pool, output).await,
+        Command::Status => status::run(time, pool, name, output).await,
+        Command::Doctor(args) => doctor::run(args, time, pool, name, output).await,
+        Command::Trace(args) => trace::run(args, time, pool, output).await,
         Command::Outbox(command) => outbox::run(command, pool, output).await,
         Command::Relay(args) => match config {
             Some(config) => relay::run(args, config, pool, output).await,

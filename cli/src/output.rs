@@ -5,6 +5,7 @@ use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
+use syncline::logs;
 
 use crate::{failure::Failure, text};
 
@@ -32,9 +33,10 @@ impl Output {
         width.map(usize::from)
     }
 
-    /// One line; what comes from the database must have been escaped.
+    /// One line, or several of ours. What comes from the database must have been escaped where it may
+    /// hold a newline; all else that a terminal would obey is escaped here.
     pub(crate) fn line(&mut self, line: impl AsRef<str>) -> Result<(), Failure> {
-        Ok(writeln!(self.stdout, "{}", line.as_ref())?)
+        Ok(writeln!(self.stdout, "{}", harmless(line.as_ref()))?)
     }
 
     /// A table; its cells are escaped here.
@@ -62,8 +64,8 @@ impl Output {
 
     /// The one JSON document of this command.
     pub(crate) fn json(&mut self, document: &impl Serialize) -> Result<(), Failure> {
-        serde_json::to_writer_pretty(&mut self.stdout, document).map_err(io::Error::from)?;
-        Ok(writeln!(self.stdout)?)
+        let text = text::json(document, true).map_err(io::Error::from)?;
+        Ok(writeln!(self.stdout, "{text}")?)
     }
 
     /// A JSON document on one line, with what stands before and after it.
@@ -74,7 +76,8 @@ impl Output {
         after: &str,
     ) -> Result<(), Failure> {
         self.stdout.write_all(before.as_bytes())?;
-        serde_json::to_writer(&mut self.stdout, document).map_err(io::Error::from)?;
+        let text = text::json(document, false).map_err(io::Error::from)?;
+        self.stdout.write_all(text.as_bytes())?;
         Ok(self.stdout.write_all(after.as_bytes())?)
     }
 
@@ -82,7 +85,7 @@ impl Output {
     pub(crate) fn note(&mut self, note: &str) -> Result<(), Failure> {
         self.finish()?;
         if !self.json {
-            drop(writeln!(io::stderr(), "{note}"));
+            drop(writeln!(io::stderr(), "{}", harmless(note)));
         }
         Ok(())
     }
@@ -91,4 +94,16 @@ impl Output {
     pub(crate) fn finish(&mut self) -> Result<(), Failure> {
         Ok(self.stdout.flush()?)
     }
+}
+
+/// Lines of ours, with everything but newlines and tabs escaped.
+fn harmless(lines: &str) -> String {
+    let mut harmless = String::with_capacity(lines.len());
+    for character in lines.chars() {
+        match character {
+            '\n' | '\t' => harmless.push(character),
+            character => logs::push(&mut harmless, character),
+        }
+    }
+    harmless
 }

@@ -20,6 +20,12 @@ pub(crate) enum Command {
     Pause {
         /// The route
         route: String,
+        /// Why; it is shown to whoever looks at the route
+        #[arg(long, value_name = "REASON", default_value = "no reason was given")]
+        why: String,
+        /// Who does it; $USER unless given
+        #[arg(long, env = "USER", value_name = "NAME", default_value = "somebody")]
+        by: String,
     },
     /// Let a paused route go on
     Resume {
@@ -44,7 +50,9 @@ pub(crate) async fn run<DB: Storage>(
     check_schema(pool).await?;
     let (route, done, word) = match command {
         Command::List => return list::run(pool, output).await,
-        Command::Pause { route } => (route, routes::pause(pool, route).await?, "paused"),
+        Command::Pause { route, why, by } => {
+            (route, routes::pause_because(pool, route, by, why).await?, "paused")
+        }
         Command::Resume { route } => (route, routes::resume(pool, route).await?, "resumed"),
         Command::Rewind { route, to } => {
             (route, routes::rewind(pool, route, Position(*to)).await?, "rewound")

@@ -1,5 +1,7 @@
 //! `syncline status`: one page, what is wrong first.
 
+use std::time::Duration;
+
 use serde_json::json;
 use sqlx::Pool;
 use syncline::{
@@ -17,11 +19,12 @@ use crate::{
 
 /// Exits with 1 when something is wrong.
 pub(crate) async fn run<DB: Storage>(
+    time: Duration,
     pool: &Pool<DB>,
     name: &str,
     output: &mut Output,
 ) -> Result<Outcome, Failure> {
-    let clock = Clock::start();
+    let clock = Clock::start(time);
     let mut checks = vec![locks(pool, &clock).await];
     let silent = || Failure::unreachable(format!("{name} has not answered in time"));
     match clock.limit(check_schema(pool)).await {

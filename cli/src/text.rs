@@ -1,16 +1,11 @@
 //! What comes from a database, made harmless and short for a terminal.
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use serde::Serialize;
 use unicode_width::UnicodeWidthChar;
 
-/// Control characters and those that reorder or hide text, as escapes.
-pub(crate) fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        push(&mut escaped, character);
-    }
-    escaped
-}
+pub(crate) use syncline::logs::escape;
+use syncline::logs::{is_hidden, push};
 
 /// The start of `text`, escaped, in at most `columns` columns.
 pub(crate) fn cut(text: &str, columns: usize) -> String {
@@ -34,16 +29,28 @@ pub(crate) fn cut(text: &str, columns: usize) -> String {
     escaped
 }
 
-fn push(text: &mut String, character: char) {
-    let hidden = matches!(character,
-        '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
-    match character {
-        '\n' => text.push_str("\\n"),
-        '\r' => text.push_str("\\r"),
-        '\t' => text.push_str("\\t"),
-        c if c.is_control() || hidden => text.extend(c.escape_unicode()),
-        c => text.push(c),
+/// JSON whose strings hold nothing that a terminal obeys: it means the same.
+pub(crate) fn json(document: &impl Serialize, pretty: bool) -> serde_json::Result<String> {
+    let text = match pretty {
+        true => serde_json::to_string_pretty(document)?,
+        false => serde_json::to_string(document)?,
+    };
+    // Below U+0080 all but U+007F is escaped already, or stands between the values.
+    let spoils = |c: char| c >= '\u{7f}' && is_hidden(c);
+    if !text.chars().any(spoils) {
+        return Ok(text);
     }
+    let mut clean = String::with_capacity(text.len() + 64);
+    for character in text.chars() {
+        if !spoils(character) {
+            clean.push(character);
+            continue;
+        }
+        for unit in character.encode_utf16(&mut [0; 2]) {
+            clean.push_str(&format!("\\u{unit:04x}"));
+        }
+    }
+    Ok(clean)
 }
 
 /// A payload as text; bytes that are no text as their number and start.
@@ -77,6 +84,15 @@ pub(crate) fn ago(at: Option<DateTime<Utc>>) -> String {
     }
 }
 
+/// How soon, roughly.
+pub(crate) fn until(at: DateTime<Utc>) -> String {
+    match (at - Utc::now()).num_seconds() {
+        ..=0 => "now".to_owned(),
+        s @ 1..=7_199 => format!("in {s} s"),
+        s => format!("in {} h", s / 3_600),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -89,6 +105,19 @@ mod tests {
             good,
             "a\\u{1b}[2J\\u{7}\\r\\n\\t\\u{9b}31m\\u{202e}\\u{2066}\\u{200b}\\u{7f}é漢🙂"
         );
+    }
+
+    #[test]
+    fn json_holds_no_control_characters_and_means_the_same() {
+        let bad = "a\u{1b}\u{7}\n\u{7f}\u{9b}31m\u{202e}\u{2066}\u{feff}\u{e0041}\\é漢🙂";
+        let document = serde_json::json!({ bad: [bad, 7, null] });
+        for pretty in [true, false] {
+            let text = json(&document, pretty).expect("JSON");
+            let hidden = text.chars().find(|c| *c != '\n' && is_hidden(*c));
+            assert_eq!(hidden, None, "{text:?}");
+            assert!(pretty || !text.contains('\n'));
+            assert_eq!(serde_json::from_str::<serde_json::Value>(&text).expect("JSON"), document);
+        }
     }
 
     #[test]

@@ -26,8 +26,6 @@ const PAGE: PageLimit = PageLimit { rows: 1_000, bytes: 4 << 20 };
 const HELD: i64 = 100;
 /// The most sagas, and locks, that are looked at.
 const SAGAS: u32 = 10_000;
-/// The log and the held messages are looked through for so long.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -57,20 +55,22 @@ struct Found {
     locks: Vec<SagaLock>,
 }
 
-/// Exits with 1 when nothing is known of the key.
+/// Exits with 1 when nothing is known of the key. The log and the held messages are looked through for
+/// `time`.
 pub(crate) async fn run<DB: Storage>(
     args: &Args,
+    time: Duration,
     pool: &Pool<DB>,
     output: &mut Output,
 ) -> Result<Outcome, Failure> {
+    let began = Instant::now();
     check_schema(pool).await?;
     let mut found = Found { head: DB::head(pool).await?, ..Found::default() };
     found.sagas = DB::sagas_of_key(pool, &args.key, SAGAS.into()).await?;
     found.locks = operate::locks(pool, SAGAS).await?;
     found.locks.retain(|lock| lock.entity == args.key);
-    let began = Instant::now();
-    held(&mut found, args, began, pool).await?;
-    log(&mut found, args, began, pool).await?;
+    held(&mut found, args, began + time / 2, pool).await?;
+    log(&mut found, args, began + time, pool).await?;
     let Found { messages, held, sagas, locks, .. } = &found;
     let nothing = *messages == 0 && held.is_empty() && sagas.is_empty() && locks.is_empty();
     match output.is_json() {
@@ -96,7 +96,7 @@ pub(crate) async fn run<DB: Storage>(
 async fn held<DB: Storage>(
     found: &mut Found,
     args: &Args,
-    began: Instant,
+    until: Instant,
     pool: &Pool<DB>,
 ) -> Result<(), Failure> {
     let mut after = 0;
@@ -105,7 +105,7 @@ async fn held<DB: Storage>(
         let Some(last) = page.last() else { return Ok(()) };
         after = last.id;
         found.held.extend(page.into_iter().filter(|held| is_of(held, &args.key)));
-        if began.elapsed() > PATIENCE / 2 {
+        if Instant::now() > until {
             found.held_to = Some(after);
             return Ok(());
         }
@@ -121,7 +121,7 @@ fn is_of(held: &HeldMessage, key: &str) -> bool {
 async fn log<DB: Storage>(
     found: &mut Found,
     args: &Args,
-    began: Instant,
+    until: Instant,
     pool: &Pool<DB>,
 ) -> Result<(), Failure> {
     let trimmed = DB::trimmed(pool).await?;
@@ -134,7 +134,7 @@ async fn log<DB: Storage>(
         _ => trimmed,
     };
     found.looked = (at.position, at.position);
-    while at.position < found.head && began.elapsed() < PATIENCE {
+    while at.position < found.head && Instant::now() < until {
         let rows = DB::read(pool, at, PAGE).await?;
         let Some(last) = rows.last() else { break };
         at = last.cursor;

@@ -56,6 +56,12 @@ fn syncline(url: &str, args: &str) -> (i32, String) {
     (output.status.code().expect("an exit code"), said)
 }
 
+/// The document of what was said; that something is wrong is another one, of stderr.
+fn document(said: &str) -> Value {
+    let mut documents = serde_json::Deserializer::from_str(said).into_iter();
+    documents.next().expect("a document").expect("JSON")
+}
+
 /// Waits until `args` says all of `words`, and returns it.
 async fn says(url: &str, args: &str, words: &[&str]) -> String {
     soon(&format!("`syncline {args}` says {words:?}"), async || {
@@ -77,7 +83,7 @@ async fn logs(words: &[&str]) {
 /// The result of one check of doctor, and what it found.
 fn check(url: &str, name: &str) -> (String, String) {
     let (_, said) = syncline(url, "doctor --json");
-    let report: Value = serde_json::from_str(&said).expect("JSON");
+    let report = document(&said);
     let checks = report["checks"].as_array().expect("checks");
     let check = checks.iter().find(|check| check["check"] == name).expect(name);
     let text = |field: &str| check[field].as_str().unwrap_or_default().to_owned();
@@ -252,7 +258,7 @@ mod case {
         DB::execute(&holder, lock).await.expect("the lock");
         write(&world.source, 3).await;
         soon("somebody waits for long", async || {
-            let found = DB::blocking(&world.target).await.expect("look");
+            let found = DB::blocking(&world.target, Duration::from_secs(5)).await.expect("look");
             (!found.is_empty()).then_some(())
         })
         .await;
@@ -316,18 +322,20 @@ mod case {
         let (relay, _) = relay(&world, |consumer| consumer).await;
         write(&world.source, 1).await;
         let url = &world.source_url;
-        assert_eq!(syncline(url, "route pause c").0, 0);
-        warns(url, "routes", &["c is paused by an operator", "syncline route resume c"]).await;
+        let pause = "route pause c --by ada --why moved-in-the-rehearsal";
+        assert_eq!(syncline(url, pause).0, 0);
+        let words = ["paused by ada since", "moved-in-the-rehearsal", "syncline route resume c"];
+        warns(url, "routes", &words).await;
         fails_if(url, "paused");
-        says(url, "route list", &["paused"]).await;
-        logs(&["route c is paused by an operator", "syncline route resume c"]).await;
+        says(url, "route list", &words).await;
+        logs(&words).await;
         soon("the relay's handle says it", async || {
             (state(&relay) == RouteState::Paused).then_some(())
         })
         .await;
         let paused = async || {
             let said = relay.problems();
-            said.iter().any(|problem| problem.contains("route c is paused")).then_some(())
+            said.iter().any(|problem| problem.contains("route c is paused by ada")).then_some(())
         };
         soon("and among its problems", paused).await;
         assert_eq!(syncline(url, "route resume c").0, 0);
@@ -450,7 +458,7 @@ mod case {
         warns(url, "processes", &["no relay runs here"]).await;
         fails_if(url, "relay");
         let (code, said) = syncline(url, "status --json");
-        let status: Value = serde_json::from_str(&said).expect("JSON");
+        let status = document(&said);
         assert_eq!((code, &status["ok"]), (1, &Value::Bool(false)), "{said}");
         assert_eq!(status["problems"][0]["check"], "processes", "{said}");
     }

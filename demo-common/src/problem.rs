@@ -1,5 +1,7 @@
 //! Errors as `application/problem+json` (RFC 9457), those of axum's own extractors too.
 
+use std::sync::LazyLock;
+
 use axum::{
     extract::{FromRequest, FromRequestParts, Request, rejection::JsonRejection},
     http::{StatusCode, header, request::Parts},
@@ -7,7 +9,11 @@ use axum::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
+use syncline::logs::LogLimit;
 use utoipa::ToSchema;
+
+/// Of errors that requests meet: clients can bring many about.
+static FAILED: LazyLock<LogLimit> = LazyLock::new(LogLimit::default);
 
 /// What went wrong with a request.
 #[derive(Debug, ToSchema)]
@@ -46,7 +52,9 @@ impl Problem {
 impl<E: Into<anyhow::Error>> From<E> for Problem {
     /// Our own trouble: the client learns that it may try again, the log learns why.
     fn from(error: E) -> Self {
-        tracing::error!(error = format!("{:#}", error.into()), "request failed");
+        if let Some(left_out) = FAILED.admit("failed requests") {
+            tracing::error!(error = format!("{:#}", error.into()), left_out, "request failed");
+        }
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "the service cannot do this now; to repeat the request is safe, try again",

@@ -1,6 +1,12 @@
 //! Set-up and shutdown.
 
-use std::{borrow::Cow, future::Future, io::Write, process::ExitCode, time::Duration};
+use std::{
+    borrow::Cow,
+    future::Future,
+    io::{IsTerminal, Write},
+    process::ExitCode,
+    time::Duration,
+};
 
 use anyhow::{Context, bail};
 use axum::{
@@ -16,7 +22,11 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
-use syncline::{storage::pool::release_within, transport::http_push::serve};
+use syncline::{
+    logs::{self, Lines},
+    storage::pool::release_within,
+    transport::http_push::serve,
+};
 use tokio_util::sync::CancellationToken;
 use tower::{BoxError, ServiceBuilder, timeout::TimeoutLayer};
 
@@ -160,7 +170,10 @@ pub fn main<F: Future<Output = anyhow::Result<()>>>(
 ) -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    // What clients send is quoted in the log: it stays on its line, and colours nobody's terminal.
+    let colours = std::io::stderr().is_terminal();
+    let lines = move || Lines::new(std::io::stderr()).colours(colours);
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(lines).init();
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error.into()),
@@ -197,7 +210,7 @@ async fn signal() -> anyhow::Result<()> {
 }
 
 fn fail(error: &anyhow::Error) -> ExitCode {
-    let line = format!("{error:#}").replace(['\n', '\r'], " ");
+    let line = logs::escape(&format!("{error:#}"));
     drop(writeln!(std::io::stderr(), "error: {line}"));
     ExitCode::FAILURE
 }

@@ -74,7 +74,8 @@ impl Intake {
     ) -> anyhow::Result<Self> {
         let Some(url) = &config.peer_feed else {
             let secret = config.secret_in.as_ref().context("SECRET_IN is missing")?;
-            let principal = Principal::new(source, stream, [secret.parse("SECRET_IN")?])?;
+            let principal =
+                Principal::new(source, stream, [secret.parse("SECRET_IN")?])?.shards(shards);
             let router = PushReceiver::new(consumer).principal(principal).router();
             return Ok(Self { router, pulling: Vec::new() });
         };

@@ -11,9 +11,22 @@ pub(crate) const MAX_TEXT: usize = 2_000;
 /// A hundred years are as good as for ever; every database can add them to its time and subtract them.
 pub(crate) const LONGEST: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
 
-/// A text that every database can keep: cut, and without NUL, which PostgreSQL refuses.
+/// A text that every database can keep: cut, without NUL, which PostgreSQL refuses, and without the
+/// colour codes of a terminal (ECMA-48, 5.4: from CSI to a final byte).
 pub(crate) fn text(text: &str) -> String {
-    text.chars().filter(|&c| c != '\0').take(MAX_TEXT).collect()
+    let (mut rest, mut kept) = (text.chars().peekable(), String::new());
+    let mut room = MAX_TEXT;
+    while let (Some(next), true) = (rest.next(), room > 0) {
+        let csi = next == '\u{9b}' || next == '\u{1b}' && rest.next_if_eq(&'[').is_some();
+        if csi {
+            while rest.next_if(|c| matches!(c, ' '..='?')).is_some() {}
+            let _final = rest.next_if(|c| matches!(c, '@'..='~'));
+        } else if !matches!(next, '\0' | '\u{1b}') {
+            kept.push(next);
+            room -= 1;
+        }
+    }
+    kept
 }
 
 /// Writes a text that may be missing as [`text`] makes it.
@@ -44,6 +57,8 @@ mod tests {
     #[test]
     fn a_text_is_cut_at_a_character_and_loses_its_nul() {
         assert_eq!(text("a\0b\u{1f511}"), "ab\u{1f511}");
+        assert_eq!(text("a \u{1b}[1;31mred\u{1b}[0m \u{9b}4mline\u{9b}m\u{1b}"), "a red line");
+        assert_eq!(text("\u{1b}[31"), "");
         let cut = text(&"\u{1f511}".repeat(1 << 20));
         assert_eq!((cut.chars().count(), cut.len()), (MAX_TEXT, MAX_TEXT * 4));
     }

@@ -11,6 +11,7 @@ mod gaps;
 mod handover;
 mod incarnation;
 mod invoke;
+mod patterns;
 mod repeat;
 mod report;
 mod retry;
@@ -18,11 +19,12 @@ mod settle;
 mod standing;
 mod start;
 mod stop;
+mod unseen;
 
 use std::{
     collections::HashMap,
     ops::RangeInclusive,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -40,12 +42,14 @@ use crate::{
 };
 use builder::{Hold, Order};
 use standing::AllStanding;
+use unseen::{Unseen, Working};
 
 pub use builder::{ConsumerBuilder, OnDead, OnGap, RetryPolicy};
 pub use compensation::REJECTED;
 pub use gaps::Gap;
 pub(crate) use invoke::text as panic_text;
 pub use standing::Standing;
+pub use unseen::{ConsumerStatus, Unattended};
 
 /// A transaction may rest for longer than a handler may take, by this.
 const MARGIN: Duration = Duration::from_secs(5);
@@ -124,6 +128,9 @@ struct Inner<DB: Storage> {
     turns: Mutex<HashMap<Origin, Turn>>,
     gaps: Mutex<HashMap<Origin, Gap>>,
     standing: AllStanding,
+    /// It has rejected a message since it was built.
+    rejects: AtomicBool,
+    unseen: Unseen,
     /// A key was parked: the retry task looks when it is due.
     parked: Notify,
     /// There is a gap, or what was missing has come.
@@ -188,13 +195,17 @@ impl<DB: Storage> Consumer<DB> {
         source: &str,
         messages: Vec<ForeignMessage>,
     ) -> Result<Ack, ReceiveError> {
+        self.0.be_watched();
         let (inner, source) = (Arc::clone(&self.0), source.to_owned());
         let done = tokio::spawn(async move { inner.receive_foreign(&source, messages).await });
         done.await.unwrap_or_else(|error| Err(panicked(&error)))
     }
 
     /// Starts the background work: trying parked keys again when they are due, closing gaps, and
-    /// forgetting foreign messages' ids and sagas' steps in time.
+    /// forgetting foreign messages' ids and sagas' steps in time. **A consumer that takes messages in
+    /// must be started**, in each process: without, a message that failed is never tried again. Where
+    /// that holds something up, the log says so within a minute, and so do [`Consumer::status`],
+    /// `syncline doctor` and `syncline held list`.
     ///
     /// # Errors
     /// [`Error::NotMigrated`](crate::Error::NotMigrated) and its kin when the database's tables do
@@ -204,7 +215,12 @@ impl<DB: Storage> Consumer<DB> {
         pool.limit(DB::check_session(&pool)).await?;
         pool.limit(check_schema(&pool)).await?;
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-        tasks.spawn(retry::run(Arc::clone(&self.0), stop.clone()));
+        let (working, retries) =
+            (Working::new(&self.0), retry::run(Arc::clone(&self.0), stop.clone()));
+        tasks.spawn(async move {
+            let _working = working;
+            retries.await;
+        });
         tasks.spawn(gaps::run(Arc::clone(&self.0), stop.clone()));
         tasks.spawn(forget::run(Arc::clone(&self.0), stop.clone()));
         let of = format!("the consumer {}", self.0.name);
@@ -242,6 +258,7 @@ impl ConsumerHandle {
 #[async_trait]
 impl<DB: Storage> Receive for Consumer<DB> {
     async fn receive(&self, batch: Batch) -> Result<Ack, ReceiveError> {
+        self.0.be_watched();
         // A task of its own: a client that goes away does not stop it half way.
         let inner = Arc::clone(&self.0);
         let done = tokio::spawn(async move { inner.receive(batch).await }).await;
@@ -257,6 +274,7 @@ impl<DB: Storage> Receive for Consumer<DB> {
     }
 
     async fn reached(&self, origin: &Origin) -> Result<Option<Reached>, ReceiveError> {
+        self.0.be_watched();
         let (name, pool) = (&self.0.name, self.0.pool.now());
         // The row's key is without the incarnation, which the row tells.
         let row = pool.limit(DB::inbox(&pool, name, origin)).await?;

@@ -27,7 +27,7 @@ pub enum Error {
         id: uuid::Uuid,
     },
     /// The database answered with an error.
-    #[error("{action}: {source}")]
+    #[error("{action}: {}", told(source))]
     Database {
         /// What was being done.
         action: &'static str,
@@ -266,11 +266,37 @@ pub(crate) fn trimmed(position: i64, kept: i64, skip: &str, route: &str) -> Stri
     )
 }
 
+/// The driver's words, without the line of the server's own source that PostgreSQL's names.
+fn told(error: &sqlx::Error) -> String {
+    match error.as_database_error() {
+        Some(of_database) => {
+            let (said, message) = (of_database.to_string(), of_database.message());
+            match said.strip_prefix(message).is_some_and(|rest| rest.starts_with(" at line ")) {
+                true => format!("error returned from database: {message}"),
+                false => error.to_string(),
+            }
+        }
+        None => error.to_string(),
+    }
+}
+
 /// An error with its causes.
 pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
+    let of_driver =
+        |error: &(dyn std::error::Error + 'static)| error.downcast_ref::<sqlx::Error>().map(told);
+    let mut text = of_driver(error).unwrap_or_else(|| error.to_string());
     let mut cause = error.source();
+    if of_driver(error).is_some() {
+        // The database's own words are in it.
+        cause = None;
+    }
     while let Some(error) = cause {
+        if let Some(told) = of_driver(error) {
+            if !text.contains(&told) {
+                text = format!("{text}: {told}");
+            }
+            break;
+        }
         let more = error.to_string();
         if !text.contains(&more) {
             text = format!("{text}: {more}");

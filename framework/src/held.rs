@@ -1,7 +1,7 @@
 //! What an operator does with dead letters: try one again, or give it up. The consumer need
 //! not stop for it.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use sqlx::{Pool, Transaction};
@@ -11,6 +11,11 @@ use crate::{
     message::{DecodeError, JSON, Limits, Message, decode_envelope, encode_envelope},
     storage::{HeldMessage, begin_by_hand},
 };
+
+/// Held messages that are read at once.
+const PAGE: i64 = 500;
+/// The first message of a key.
+const FIRST: i64 = 1;
 
 /// Has the dead letter `id` tried again, now, with its attempts counted from nought; the
 /// messages behind it follow in order. False when there is no such dead letter.
@@ -29,11 +34,96 @@ use crate::{
 /// ```
 pub async fn redrive<DB: Storage>(pool: &Pool<DB>, id: i64) -> Result<bool> {
     let mut tx = begin_by_hand(pool).await?;
-    if lock_dead(&mut tx, id).await?.is_none() || !DB::revive(&mut tx, id).await? {
+    let dead = lock_held(&mut tx, id).await?.is_some_and(|held| is_given_up(&held));
+    if !dead || !DB::revive(&mut tx, id).await? {
         return Ok(false);
     }
     tx.commit().await.map_err(Error::database("commit a redrive"))?;
     Ok(true)
+}
+
+/// A parked key, as [`retry_now`] has found it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ParkedKey {
+    /// The consumer.
+    pub consumer: String,
+    /// The source that its messages come from.
+    pub source: String,
+    /// The key, or what stands for one that the message has not.
+    pub key: String,
+    /// The held message that is tried next, or the dead letter that blocks the key.
+    pub id: i64,
+    /// Whether a dead letter blocks it: then nothing was changed, and [`redrive`] is the way.
+    pub blocked: bool,
+}
+
+/// Has what is held tried again now and not when its pause is over: of the parked key `key` (of every
+/// one, with `None`), at one consumer or at all of them. Attempts are counted as they would be then.
+/// Returns the keys that there are, also those that a dead letter blocks.
+///
+/// # Errors
+/// [`Error::Database`]; keys that came before it are hurried.
+///
+/// ```
+/// # #[cfg(feature = "sqlite")]
+/// # async fn example(pool: sqlx::SqlitePool) -> syncline::Result<()> {
+/// for key in syncline::held::retry_now(&pool, None, Some("u-0977")).await? {
+///     println!("{} at {}: {}", key.key, key.consumer, if key.blocked { "blocked" } else { "now" });
+/// }
+/// # Ok(()) }
+/// ```
+pub async fn retry_now<DB: Storage>(
+    pool: &Pool<DB>,
+    consumer: Option<&str>,
+    key: Option<&str>,
+) -> Result<Vec<ParkedKey>> {
+    let (mut keys, mut after) = (BTreeSet::new(), 0);
+    loop {
+        let page = DB::held(pool, true, after, PAGE).await?;
+        let Some(last) = page.last() else { break };
+        after = last.id;
+        for held in page {
+            let meant = consumer.is_none_or(|consumer| consumer == held.consumer)
+                && key.is_none_or(|key| key == held.key);
+            if meant {
+                keys.insert((held.consumer, held.source, held.key));
+            }
+        }
+    }
+    let mut found = Vec::new();
+    for (consumer, source, key) in keys {
+        if let Some((id, blocked)) = hurry(pool, &consumer, &source, &key).await? {
+            found.push(ParkedKey { consumer, source, key, id, blocked });
+        }
+    }
+    Ok(found)
+}
+
+/// Hurries one key; the message that is next, and whether it blocks the key.
+async fn hurry<DB: Storage>(
+    pool: &Pool<DB>,
+    consumer: &str,
+    source: &str,
+    key: &str,
+) -> Result<Option<(i64, bool)>> {
+    let mut tx = begin_by_hand(pool).await?;
+    if !DB::lock_parked(&mut tx, consumer, source, key).await? {
+        return Ok(None);
+    }
+    let mut next = DB::held_of_key(&mut tx, consumer, source, key, true, FIRST).await?;
+    if let Some(dead) = next.first().filter(|next| next.dead) {
+        // What was tried since it died goes on without it (`OnDead::Skip`).
+        let id = dead.id;
+        next = DB::held_of_key(&mut tx, consumer, source, key, false, FIRST).await?;
+        if next.first().is_none_or(|next| next.reason == "behind") {
+            return Ok(Some((id, true)));
+        }
+    }
+    let Some(next) = next.first() else { return Ok(None) };
+    DB::park(&mut tx, consumer, source, key, Some(Duration::ZERO)).await?;
+    tx.commit().await.map_err(Error::database("have a parked key tried now"))?;
+    Ok(Some((next.id, false)))
 }
 
 /// Gives the dead letter `id`, or a message that nobody handles, up for good; the messages behind
@@ -42,8 +132,25 @@ pub async fn redrive<DB: Storage>(pool: &Pool<DB>, id: i64) -> Result<bool> {
 /// # Errors
 /// [`Error::Database`].
 pub async fn drop_dead<DB: Storage>(pool: &Pool<DB>, id: i64) -> Result<bool> {
+    drop_held(pool, id, is_given_up).await
+}
+
+/// As [`drop_dead`], and also a message that has failed and is still tried by itself. One that waits
+/// behind another is not dropped.
+///
+/// # Errors
+/// [`Error::Database`].
+pub async fn drop_failing<DB: Storage>(pool: &Pool<DB>, id: i64) -> Result<bool> {
+    drop_held(pool, id, |held| held.dead || held.reason != "behind").await
+}
+
+async fn drop_held<DB: Storage>(
+    pool: &Pool<DB>,
+    id: i64,
+    may: impl Fn(&HeldMessage) -> bool + Send,
+) -> Result<bool> {
     let mut tx = begin_by_hand(pool).await?;
-    let Some(dead) = lock_dead(&mut tx, id).await? else { return Ok(false) };
+    let Some(dead) = lock_held(&mut tx, id).await?.filter(may) else { return Ok(false) };
     let HeldMessage { consumer, source, key, .. } = &dead;
     DB::unhold(&mut tx, id).await?;
     match DB::held_of_key(&mut tx, consumer, source, key, true, 1).await?.first() {
@@ -56,15 +163,20 @@ pub async fn drop_dead<DB: Storage>(pool: &Pool<DB>, id: i64) -> Result<bool> {
     Ok(true)
 }
 
-/// The dead letter `id`, with its key locked against the consumer and other operators.
-async fn lock_dead<DB: Storage>(
+/// Whether only an operator, or another version of the program, does something about it.
+fn is_given_up(held: &HeldMessage) -> bool {
+    held.dead || held.reason == "unknown"
+}
+
+/// The held message `id`, with its key locked against the consumer and other operators.
+async fn lock_held<DB: Storage>(
     tx: &mut Transaction<'_, DB>,
     id: i64,
 ) -> Result<Option<HeldMessage>> {
     let Some(held) = DB::held_by_id(tx, id).await? else { return Ok(None) };
     // The key first, as the consumer does it; what was read before may be over by then.
     DB::lock_parked(tx, &held.consumer, &held.source, &held.key).await?;
-    Ok(DB::held_by_id(tx, id).await?.filter(|held| held.dead || held.reason == "unknown"))
+    DB::held_by_id(tx, id).await
 }
 
 /// Replaces the payload of the held message `id`, whatever it is held for; what it was at first

@@ -198,6 +198,10 @@ pub struct Skip {
     pub shard: Option<i32>,
     /// Everything up to this position that was not applied.
     pub to: Position,
+    /// Where the source's log ends, as it is told there (`syncline outbox lag`): a position beyond it
+    /// is refused, for messages that are yet to be written would never be applied. With `None`, one
+    /// beyond all that this database has seen of the source is.
+    pub log_ends: Option<Position>,
 }
 
 /// Moves the consumer's watermarks forward to [`Skip::to`]: what stands between was **not applied
@@ -208,27 +212,30 @@ pub struct Skip {
 ///
 /// # Errors
 /// [`Error::Definition`] when the consumer knows nothing of the stream or is past the position
-/// everywhere, and when messages at or below it wait here for a missing one: they would be lost,
-/// too. Nothing is changed then. [`Error::Database`].
+/// everywhere, when the source is not known to have come so far ([`Skip::log_ends`]), and when
+/// messages at or below it wait here for a missing one: they would be lost, too. Nothing is changed then. [`Error::Database`].
 ///
 /// ```
 /// # #[cfg(feature = "sqlite")]
 /// # async fn example(pool: sqlx::SqlitePool) -> syncline::Result<()> {
 /// use syncline::{inboxes::{Skip, skip}, message::Position};
 /// let [consumer, source, stream] = ["login", "/register", "users"].map(String::from);
-/// let lost = Skip { consumer, source, stream, shard: None, to: Position(1683) };
+/// let log_ends = Some(Position(2104));
+/// let lost = Skip { consumer, source, stream, shard: None, to: Position(1683), log_ends };
 /// for inbox in skip(&pool, &lost).await? {
 ///     println!("shard {} was at {}", inbox.origin.shard, inbox.row.watermark);
 /// }
 /// # Ok(()) }
 /// ```
 pub async fn skip<DB: Storage>(pool: &Pool<DB>, skip: &Skip) -> Result<Vec<Inbox>> {
-    let Skip { consumer, source, stream, shard, to } = skip;
+    let Skip { consumer, source, stream, shard, to, log_ends } = skip;
     let refuse = |problem: String| {
         Err(Error::Definition { what: "consumer", name: consumer.clone(), problem })
     };
-    let mut known = list(pool, Some(consumer)).await?;
-    known.retain(|inbox| inbox.origin.source == *source && inbox.origin.stream == *stream);
+    let mut known = list(pool, None).await?;
+    known.retain(|inbox| inbox.origin.source == *source);
+    let seen = known.iter().map(|inbox| inbox.row.watermark.max(inbox.row.last.position)).max();
+    known.retain(|inbox| inbox.consumer == *consumer && inbox.origin.stream == *stream);
     known.retain(|inbox| shard.is_none_or(|shard| shard == inbox.origin.shard));
     if known.is_empty() {
         let what = format!("it has taken in nothing of {source} {stream} there");
@@ -245,8 +252,26 @@ pub async fn skip<DB: Storage>(pool: &Pool<DB>, skip: &Skip) -> Result<Vec<Inbox
     if known.is_empty() {
         return refuse(format!("it is past position {to}: there is nothing to skip"));
     }
+    if let Some(end) = log_ends.filter(|end| to > end) {
+        return refuse(format!(
+            "position {to} is beyond {end}, where the log of {source} is said to end: what is yet to \
+             be written there would be lost"
+        ));
+    }
+    let mut waiting = Vec::new();
     for Inbox { origin, row, .. } in &known {
         let ahead = DB::next_ahead(&mut tx, consumer, origin, row.watermark, LOOKED_AT).await?;
+        waiting.push(ahead);
+    }
+    let seen = waiting.iter().flatten().map(|ahead| ahead.link.position).chain(seen).max();
+    if let Some(seen) = seen.filter(|seen| log_ends.is_none() && to > seen) {
+        return refuse(format!(
+            "position {to} is beyond all that this database has seen of {source}, which is up to \
+             {seen}: if the log there ends before it, what is yet to be written would be lost; say \
+             where it ends, as `syncline outbox lag` tells it there (`--log-ends POSITION`)"
+        ));
+    }
+    for (Inbox { origin, row, .. }, ahead) in known.iter().zip(&waiting) {
         let mut here = ahead.iter().filter(|ahead| ahead.link.position <= *to);
         if let Some(waits) = here.find(|ahead| ahead.envelope.is_some()) {
             return refuse(format!(

@@ -21,6 +21,7 @@
 //! | [`inboxes`] | what an operator does with watermarks |
 //! | [`handler`] | what user code implements |
 //! | [`storage`] | what is asked of a database: the log, leases, checkpoints, the inbox; all the SQL |
+//! | [`logs`] | texts of others in a log: harmless, and not without bound |
 //! | `testing` | suites that every database and transport must pass (feature `testing`) |
 
 mod backoff;
@@ -32,6 +33,7 @@ pub mod held;
 mod inbox;
 pub mod inboxes;
 pub mod incarnation;
+pub mod logs;
 pub mod message;
 pub mod outbox;
 pub mod processes;
@@ -39,6 +41,7 @@ mod pulse;
 pub mod relay;
 pub mod routes;
 pub mod saga;
+mod said;
 pub mod storage;
 pub mod stream;
 pub mod streams;

@@ -205,8 +205,8 @@ impl Message {
     /// Reads the payload as JSON.
     ///
     /// # Errors
-    /// [`MessageError::Payload`] when the payload is not the JSON of a `T`.
+    /// [`MessageError::Undecodable`] when the payload is not the JSON of a `T`.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, MessageError> {
-        serde_json::from_slice(&self.data).map_err(MessageError::Payload)
+        serde_json::from_slice(&self.data).map_err(MessageError::Undecodable)
     }
 }

@@ -6,7 +6,7 @@ use sqlx::Pool;
 use crate::{
     Error, Result, Storage,
     message::Position,
-    storage::{NewShard, RouteRow},
+    storage::{NewPause, NewShard, RouteRow},
     streams,
 };
 
@@ -36,6 +36,30 @@ pub async fn list<DB: Storage>(pool: &Pool<DB>, route: Option<&str>) -> Result<V
 /// [`Error::Database`].
 pub async fn pause<DB: Storage>(pool: &Pool<DB>, route: &str) -> Result<bool> {
     Ok(DB::set_paused(pool, route, true).await? > 0)
+}
+
+/// As [`pause`], and keeps by whom and why: `route list`, `outbox lag` and the relay's status and log
+/// show it. Each is cut to 2,000 characters.
+///
+/// # Errors
+/// [`Error::Database`].
+///
+/// ```
+/// # #[cfg(feature = "sqlite")]
+/// # async fn example(pool: sqlx::SqlitePool) -> syncline::Result<()> {
+/// let why = "the login service is being moved";
+/// let known = syncline::routes::pause_because(&pool, "login", "ada", why).await?;
+/// # let _ = known;
+/// # Ok(()) }
+/// ```
+pub async fn pause_because<DB: Storage>(
+    pool: &Pool<DB>,
+    route: &str,
+    by: &str,
+    why: &str,
+) -> Result<bool> {
+    let pause = NewPause { by: Some(by), why: Some(why) };
+    Ok(DB::set_pause(pool, route, Some(&pause)).await? > 0)
 }
 
 /// Lets a paused `route` go on. False when there is no such route.

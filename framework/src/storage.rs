@@ -47,7 +47,7 @@ pub use ahead::{Ahead, AheadRow, AheadStore};
 pub use barrier::{BarrierKey, BarrierRecord, BarrierRow, BarrierStep, BarrierStore};
 pub use begin::{begin, check_writes};
 pub(crate) use begin::{begin_as, begin_by_hand};
-pub use held::{DueKey, Edited, HeldMessage, HeldReason, HeldStore, Holding};
+pub use held::{DueKey, Edited, HeldMessage, HeldReason, HeldStore, Holding, OverdueKeys};
 pub use incarnation::{Former, IncarnationStore, Term, UnsealedRow};
 pub use inspect::{Blocking, Finding, Inspect, Level, OpenWriter, RouteLag};
 pub(crate) use lent::Lent;
@@ -64,8 +64,8 @@ pub use pulse::{Awaited, Beat, Beating, Found, PulseStore};
 pub use reapply::{Inbox, ReapplyStore};
 pub use retention::{Aged, Anchor, Kept, Patience, RetentionStore, SetAside, Swept};
 pub use route::{
-    Begins, Checkpoint, FoundProblem, MemberStore, NewShard, NewVersion, RouteProblem, RouteRow,
-    RouteStore, Save, ShardKey, StreamStore, StreamVersion,
+    Begins, Checkpoint, FoundProblem, MemberStore, NewPause, NewShard, NewVersion, RoutePause,
+    RouteProblem, RouteRow, RouteStore, Save, ShardKey, StreamStore, StreamVersion,
 };
 pub(crate) use saga::saga_owner;
 pub use saga::{

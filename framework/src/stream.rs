@@ -7,7 +7,7 @@ use crate::{
 };
 
 /// The most shards that a stream may have.
-const MAX_SHARDS: i32 = 1_024;
+pub(crate) const MAX_SHARDS: i32 = 1_024;
 
 /// Where a subscription or a route begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -153,13 +153,13 @@ impl Stream {
     }
 
     pub(crate) fn check(&self) -> Result<()> {
-        let hopeless = |t: &TopicPattern| !t.can_match();
+        let hopeless = self.topics.iter().chain(&self.drops).find_map(TopicPattern::problem);
         let problem = if let Err(error) = check_stream(&self.name) {
             error.to_string()
         } else if self.topics.is_empty() {
             "it has no topics".to_owned()
-        } else if self.topics.iter().any(hopeless) {
-            "a topic is empty, or has characters that no topic has".to_owned()
+        } else if let Some(problem) = hopeless {
+            problem
         } else if !(1..=MAX_SHARDS).contains(&self.shards) {
             format!("it has {} shards; 1 to {MAX_SHARDS} are allowed", self.shards)
         } else {

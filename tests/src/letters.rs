@@ -29,14 +29,15 @@ pub struct Recipient<DB: Storage> {
 impl<DB: Storage> Recipient<DB> {
     /// A broken one, whose failures are dead letters at once.
     pub fn broken(pool: Pool<DB>) -> Self {
+        let pause = Duration::from_millis(20);
+        Self::failing(pool, RetryPolicy { max_attempts: 1, base: pause, max: pause })
+    }
+
+    /// A broken one, whose failures are tried again so.
+    pub fn failing(pool: Pool<DB>, retry: RetryPolicy) -> Self {
         let broken = Arc::new(AtomicBool::new(true));
         let applied = Arc::default();
         let handler = Fragile { broken: Arc::clone(&broken), applied: Arc::clone(&applied) };
-        let retry = RetryPolicy {
-            max_attempts: 1,
-            base: Duration::from_millis(20),
-            max: Duration::from_millis(50),
-        };
         let consumer = Consumer::builder("login", pool).handler("*", handler).retry(retry);
         Self { consumer: consumer.build().expect("a valid consumer"), broken, applied }
     }

@@ -59,7 +59,9 @@ async fn listen<DB: Kit>(
     let secret = || [Secret::parse(SECRET).expect("a secret")];
     let principals: Vec<_> = streams
         .iter()
-        .map(|(source, stream)| Principal::new(*source, *stream, secret()).expect("a principal"))
+        .map(|(source, stream)| {
+            Principal::new(*source, *stream, secret()).expect("a principal").shards(4)
+        })
         .collect();
     let setup = |receiver| {
         principals.into_iter().fold(PushReceiver::new(receiver), PushReceiver::principal)

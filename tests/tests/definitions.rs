@@ -37,6 +37,7 @@ on_each!(
     a_definition_that_drops_unsent_messages_is_refused_by_check_and_start,
     a_stored_route_that_is_left_out_with_messages_is_refused_by_check,
     a_late_process_of_an_old_definition_is_outdated_and_only_check_refuses_it,
+    what_only_an_outdated_process_has_is_stored_until_a_newer_one_sends_it,
 );
 
 /// What `write` writes, and what nobody writes.
@@ -508,5 +509,39 @@ mod case {
         assert_eq!(DB::streams(&world.source).await.expect("streams").len(), 4);
         late.stop().await;
         after.stop().await;
+    }
+    pub(super) async fn what_only_an_outdated_process_has_is_stored_until_a_newer_one_sends_it<
+        DB: Kit,
+    >(
+        world: World<DB>,
+    ) {
+        let route = [("r", "old", "c")];
+        let outdated = async || {
+            let lags = DB::route_lags(&world.source).await.expect("lags");
+            let mut problems = lags.into_iter().filter_map(|lag| lag.problem);
+            problems.find(|problem| problem.kind == "outdated")
+        };
+        relay(&world, [both()], &route).await.stop().await;
+        let wider = || both().topic("more.*");
+        let newer = relay(&world, [wider()], &route).await;
+        let late = relay(&world, [both()], &route).await;
+        eventually("it stands aside", async || {
+            let aside = |state: &RouteState| matches!(state, RouteState::Outdated { .. });
+            late.status().iter().any(|shard| aside(&shard.state)).then_some(())
+        })
+        .await;
+        // Another process sends the route: nothing stands still.
+        write(&world.source, 12).await;
+        check(&world.source, &world.target, &["c"]).await;
+        assert_eq!(outdated().await, None);
+        newer.stop().await;
+        let found = eventually("it is stored", outdated).await;
+        says(&found.text, &["version 2", "start its newer program"]);
+        write(&world.source, 12).await;
+        let newer = relay(&world, [wider()], &route).await;
+        check(&world.source, &world.target, &["c"]).await;
+        eventually("it is stored no more", async || outdated().await.is_none().then_some(())).await;
+        late.stop().await;
+        newer.stop().await;
     }
 }

@@ -1,14 +1,21 @@
 //! Hostile names: each is refused with an error that says which name, or is bound as a value; the
 //! tables are as they were.
 
-use std::time::Duration;
+mod push;
+
+use std::{sync::Arc, time::Duration};
 
 use sqlx::Pool;
 use syncline::{
     Consumer, Error, Message, Relay, Route, Stream, Verdict, begin, enqueue, handler_fn,
-    message::Origin,
+    message::{Batch, Origin},
     routes,
-    transport::{PublishError, in_process},
+    testing::SampleSource,
+    transport::{
+        PublishError, Receive, ReceiveError, Subscriber,
+        http_push::{PushListener, PushReceiver},
+        in_process,
+    },
 };
 use syncline_tests::{
     kit::Kit,
@@ -17,11 +24,13 @@ use syncline_tests::{
     servers::with_database,
     world::World,
 };
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 on_each!(
     hostile_names_are_refused_or_bound_and_change_no_table,
     a_database_of_a_hostile_name_is_one_like_any_other,
+    a_shard_that_no_stream_has_is_refused_and_leaves_no_row,
 );
 
 const HOSTILE: [&str; 14] = [
@@ -137,6 +146,48 @@ mod case {
         assert_eq!(DB::shards(pool).await.expect("read").len(), 1, "one route, of one shard");
         let error = PublishError::Refused { target: HOSTILE[0].into(), reason: HOSTILE[5].into() };
         assert!(error.to_string().contains("%s%n%d"), "texts are texts");
+    }
+
+    /// A batch of one message of a stream's `version` and `shard`.
+    fn of(version: i32, shard: i32) -> Batch {
+        let mut batch = SampleSource::new(push::SOURCE, push::STREAM).next(1);
+        batch.origin = Arc::new(Origin { version, shard, ..(*batch.origin).clone() });
+        batch.messages[0].origin = Arc::clone(&batch.origin);
+        batch
+    }
+
+    pub(super) async fn a_shard_that_no_stream_has_is_refused_and_leaves_no_row<DB: Kit>(
+        world: World<DB>,
+    ) {
+        let ignored = handler_fn(|_, _| Box::pin(async { Ok(Verdict::Done) }));
+        let consumer = Consumer::builder("c", world.target.clone()).handler("*", ignored);
+        let consumer = consumer.build().expect("a consumer");
+        let rows = async || {
+            DB::count(&world.target, "SELECT COUNT(*) FROM syncline_inbox").await.expect("rows")
+        };
+        // By whatever transport.
+        for (version, shard) in [(1, -1), (1, i32::MIN), (1, 1_024), (1, i32::MAX), (0, 0), (-1, 0)]
+        {
+            let refused = consumer.receive(of(version, shard)).await;
+            let Err(ReceiveError::Refused(reason)) = refused else { panic!("{refused:?}") };
+            let words = format!("cannot have shard {shard} in version {version}");
+            assert!(reason.contains(&words), "{reason}");
+        }
+        assert_eq!(rows().await, 0);
+        // By push, where the receiver knows how many there are.
+        let principal = push::principal(&[push::SECRET]).shards(2);
+        let setup = |receiver| PushReceiver::new(receiver).principal(principal);
+        let listener = PushListener::bind("127.0.0.1:0", setup).await.expect("listens");
+        let (address, stop) = (listener.local_addr(), CancellationToken::new());
+        let server = tokio::spawn(Box::new(listener).run(Arc::new(consumer), stop.clone()));
+        for (shard, status) in [(-1, 403), (2, 403), (1_023, 403), (1, 200)] {
+            let request = push::Request::of(&of(1, shard));
+            let answer = push::raw(address, &request.bytes()).await;
+            assert_eq!(answer.status, status, "shard {shard}: {answer:?}");
+        }
+        assert_eq!(rows().await, 1, "of the one that there is");
+        stop.cancel();
+        server.await.expect("no panic").expect("ends well");
     }
 
     /// `text` with every byte as `%XX`.

@@ -3,12 +3,18 @@
 
 mod push;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use push::{AMPLE, Answer, OLD_SECRET, Request, SECRET, SOURCE, STREAM, Target, principal, secret};
 use syncline::{
     Message,
-    message::{Position, encode_batch},
+    message::{Origin, Position, encode_batch},
     testing::{SampleSource, Temper},
     transport::{
         Publisher,
@@ -18,6 +24,7 @@ use syncline::{
         },
     },
 };
+use syncline_tests::relays::eventually;
 use tokio::{
     io::AsyncWriteExt,
     net::TcpStream,
@@ -66,7 +73,10 @@ async fn unsigned_forged_and_tampered_pushes_get_401_and_apply_nothing() {
         401,
         SIGNATURE_HEADER,
     );
-    expect(&target.post(&good.clone().set(SOURCE_HEADER, "/other")).await, 401, "no secret");
+    let other = target.post(&good.clone().set(SOURCE_HEADER, "/other")).await;
+    expect(&other, 401, "no secret");
+    expect(&other, 401, "sent as source \"/other\", stream \"users\"");
+    expect(&target.post(&forged).await, 401, "sent as source \"/demo/register\", stream \"users\"");
     assert!(target.receiver.arrived().is_empty());
     assert_eq!(target.post(&good).await.status, 200);
 }
@@ -239,6 +249,111 @@ async fn a_busy_receiver_says_when_to_come_again() {
     target.receiver.set(Temper::Willing);
     assert_eq!(begun.await.expect("no panic").status, 200);
     assert_eq!(target.post(&second).await.status, 200);
+}
+
+/// Reads `stream` to its end, and counts it then.
+fn count_when_answered(
+    stream: TcpStream,
+    answered: &Arc<AtomicUsize>,
+) -> tokio::task::JoinHandle<()> {
+    let answered = Arc::clone(answered);
+    tokio::spawn(async move {
+        let mut stream = stream;
+        let mut answer = Vec::new();
+        let _ = tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut answer).await;
+        answered.fetch_add(1, Ordering::SeqCst);
+    })
+}
+
+#[tokio::test]
+async fn slow_bodies_take_no_place_from_signed_pushes() {
+    let target = Target::with(|push| {
+        push.principal(principal(&[SECRET])).read_timeout(Duration::from_secs(600))
+    })
+    .await;
+    let mut source = source();
+    let request = Request::of(&source.next(1));
+    let (answered, mut open) = (Arc::default(), Vec::new());
+    for _ in 0..48 {
+        let mut stream = TcpStream::connect(target.address).await.expect("connects");
+        stream.write_all(request.head().as_bytes()).await.expect("writes");
+        stream.write_all(b"[").await.expect("writes");
+        open.push(count_when_answered(stream, &answered));
+    }
+    // However many may arrive at once, the others have their answer.
+    eventually("the first are answered", async || {
+        (answered.load(Ordering::SeqCst) >= 32).then_some(())
+    })
+    .await;
+    assert_eq!(target.post(&request).await.status, 200);
+    for _ in 0..20 {
+        assert_eq!(target.post(&Request::of(&source.next(1))).await.status, 200);
+    }
+    open.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+#[tokio::test]
+async fn bytes_that_nobody_has_verified_are_bounded_by_address() {
+    let target = Target::with(|push| {
+        let push = push.principal(principal(&[SECRET])).max_body(1 << 20);
+        push.read_timeout(Duration::from_secs(600))
+    })
+    .await;
+    let request = Request::signed(&vec![b' '; 1 << 20], SECRET, 0);
+    let (answered, mut open) = (Arc::default(), Vec::new());
+    for _ in 0..2 {
+        let mut stream = TcpStream::connect(target.address).await.expect("connects");
+        stream.write_all(request.head().as_bytes()).await.expect("writes");
+        let (reading, mut writing) = stream.into_split();
+        let body = request.body[..700_000].to_vec();
+        open.push(tokio::spawn(async move {
+            // It may be answered before all of it is written. The connection stays open.
+            let _ = writing.write_all(&body).await;
+            std::future::pending::<()>().await;
+        }));
+        let (mut reading, answered) = (reading, Arc::<AtomicUsize>::clone(&answered));
+        open.push(tokio::spawn(async move {
+            let mut answer = String::new();
+            let _ = tokio::io::AsyncReadExt::read_to_string(&mut reading, &mut answer).await;
+            assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+            answered.fetch_add(1, Ordering::SeqCst);
+        }));
+    }
+    eventually("one of them is refused", async || {
+        (answered.load(Ordering::SeqCst) == 1).then_some(())
+    })
+    .await;
+    open.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+#[tokio::test]
+async fn without_a_foreign_principal_nothing_listens_to_foreign_events() {
+    let target = Target::new().await;
+    let mut request = Request::of(&source().next(1));
+    request.line = "POST /foreign HTTP/1.1".into();
+    expect(&target.post(&request).await, 404, "POST /");
+}
+
+#[tokio::test]
+async fn a_shard_that_the_stream_does_not_have_is_refused() {
+    let of_shard = |shard| {
+        let mut batch = source().next(1);
+        batch.origin = Arc::new(Origin { shard, ..(*batch.origin).clone() });
+        batch.messages[0].origin = Arc::clone(&batch.origin);
+        Request::of(&batch)
+    };
+    for shards in [1, 8] {
+        let target =
+            Target::with(move |push| push.principal(principal(&[SECRET]).shards(shards))).await;
+        for shard in [-1, i32::MIN, shards, 1_024, i32::MAX] {
+            let words = format!("of shard {shard}, and stream \"users\" has {shards} of them");
+            expect(&target.post(&of_shard(shard)).await, 403, &words);
+        }
+        assert!(target.receiver.arrived().is_empty());
+        for shard in [0, shards - 1] {
+            assert_eq!(target.post(&of_shard(shard)).await.status, 200);
+        }
+    }
 }
 
 #[tokio::test]

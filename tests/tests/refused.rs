@@ -39,6 +39,7 @@ on_each!(
     a_message_for_which_a_batch_is_refused_is_found_and_goes_once_it_is_taken,
     a_target_that_refuses_everything_blames_no_message,
     a_target_that_is_away_is_told_of_with_its_time_and_reason,
+    a_paused_route_says_by_whom_and_why,
     a_rewind_skips_nothing_that_was_not_sent,
     a_message_above_what_the_reader_of_a_feed_takes_is_named,
 );
@@ -188,7 +189,8 @@ mod case {
         // Given up where it is to be applied, it holds up nothing.
         let [consumer, source_name, of] = ["c", "/tests", "s"].map(String::from);
         let to = Position(11);
-        let lost = Skip { consumer, source: source_name, stream: of, shard: None, to };
+        let log_ends = Some(DB::head(source).await.expect("the head"));
+        let lost = Skip { consumer, source: source_name, stream: of, shard: None, to, log_ends };
         inboxes::skip(target, &lost).await.expect("it is skipped");
         let others: Vec<i64> = (1..=14).filter(|n| *n != 11).collect();
         are_applied(target, &others).await;
@@ -246,6 +248,7 @@ mod case {
         commit(source, 1..=5, 0).await;
         let found = stored(source, "backoff").await;
         assert!(found.text.contains("nobody is there"), "{found:?}");
+        assert!(found.tries > 0 && found.next_try.is_some_and(|next| next >= found.since));
         // Another process takes it over, and the time stays.
         relay.stop().await;
         let (relay, again) = moody(&world).await;
@@ -255,10 +258,48 @@ mod case {
             matches!(state, RouteState::Backoff { failures: 5.., .. }).then_some(())
         })
         .await;
-        assert_eq!(problem(source).await, Some(found));
+        // And so do the tries, which go on.
+        let again_found = eventually("its tries are stored", async || {
+            let now = problem(source).await?;
+            assert!(now.tries >= found.tries, "they are not counted anew: {now:?}");
+            (now.tries > found.tries).then_some(now)
+        })
+        .await;
+        let what = |of: &RouteProblem| (of.kind.clone(), of.text.clone(), of.since);
+        assert_eq!(what(&again_found), what(&found));
         again.away.store(false, Ordering::SeqCst);
         are_applied(target, &[1, 2, 3, 4, 5]).await;
         moves(source).await;
+        relay.stop().await;
+    }
+
+    pub(super) async fn a_paused_route_says_by_whom_and_why<DB: Kit>(world: World<DB>) {
+        let (source, target) = (&world.source, &world.target);
+        let (relay, _) = moody(&world).await;
+        let why = "the target is moved";
+        assert!(routes::pause_because(source, "r", "ada", why).await.expect("pause"));
+        assert!(!routes::pause_because(source, "nobody", "ada", why).await.expect("none"));
+        let told = eventually("the status says so", async || relay.status().remove(0).pause).await;
+        assert!(told.contains("by ada since") && told.contains(why), "{told}");
+        eventually("it pauses", async || {
+            (relay.status().remove(0).state == RouteState::Paused).then_some(())
+        })
+        .await;
+        let row = routes::list(source, Some("r")).await.expect("list").remove(0);
+        let pause = row.pause.expect("it is stored");
+        assert_eq!((pause.by.as_deref(), pause.why.as_deref()), (Some("ada"), Some(why)));
+        assert!(row.paused && pause.since.is_some());
+        let lag = DB::route_lags(source).await.expect("lags").remove(0);
+        assert_eq!(lag.pause, Some(pause));
+        commit(source, 1..=3, 0).await;
+        assert!(routes::resume(source, "r").await.expect("resume"));
+        are_applied(target, &[1, 2, 3]).await;
+        eventually("the status says nothing of it", async || {
+            relay.status().remove(0).pause.is_none().then_some(())
+        })
+        .await;
+        let row = routes::list(source, Some("r")).await.expect("list").remove(0);
+        assert!(row.pause.is_none() && !row.paused);
         relay.stop().await;
     }
 

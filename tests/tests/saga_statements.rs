@@ -95,7 +95,11 @@ async fn cost(home: &mut PgConnection, sagas: i64) -> Cost {
     let looks = of("-- In how many milliseconds something is due")
         + of("SELECT due FROM (")
         + of("-- What is there for those who wait")
-        + of("SELECT $4 AS what");
+        + of("SELECT $4 AS what")
+        // A consumer that was not started looks whether that holds something up.
+        + of("SELECT owner, count(*)")
+        + of("SELECT ahead.consumer")
+        + of("SELECT name, version, topics");
     // BEGIN, a claim that finds nothing, ROLLBACK: what woke the engine was decided already.
     let in_vain = 3 * of("ROLLBACK");
     assert!(looks > 0 && of("COMMIT") > 0, "the server counts: {calls:?}");

@@ -327,6 +327,7 @@ mod case {
         let consumer = noting("c", world.target.clone()).build().expect("a consumer");
         let secret = Secret::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").expect("a secret");
         let principal = Principal::new("/tests", "s", [secret.clone()]).expect("a principal");
+        let principal = principal.shards(16);
         let setup = |receiver| PushReceiver::new(receiver).principal(principal);
         let listener = PushListener::bind("127.0.0.1:0", setup).await.expect("listens");
         let url = listener.url();

@@ -13,11 +13,11 @@ use syncline_tests::{
     servers::{mariadb_database, postgres_database, sqlite_database},
 };
 
-/// How many cases run at once: one unless `SYNCLINE_SUITE_AT_ONCE` says otherwise, as a run with many
-/// deliberate faults does.
+/// The number of cases that run at once, most of which wait most of the time: three, unless
+/// `SYNCLINE_SUITE_AT_ONCE` says otherwise, as a run with many deliberate faults does.
 fn at_once() -> usize {
     let set = std::env::var("SYNCLINE_SUITE_AT_ONCE").ok();
-    set.and_then(|set| set.parse().ok()).unwrap_or(1)
+    set.and_then(|set| set.parse().ok()).unwrap_or(3)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,10 @@
 //! `syncline dead drop`.
 
 use sqlx::Pool;
-use syncline::{Storage, held::drop_dead};
+use syncline::{
+    Storage,
+    held::{drop_dead, drop_failing},
+};
 
 use crate::{
     failure::{Failure, Outcome},
@@ -16,6 +19,9 @@ pub(crate) struct Args {
     /// Yes, these messages are to be lost
     #[arg(long)]
     yes: bool,
+    /// Also messages that have failed and are still tried again by themselves
+    #[arg(long)]
+    failing: bool,
 }
 
 pub(crate) async fn run<DB: Storage>(
@@ -31,8 +37,14 @@ pub(crate) async fn run<DB: Storage>(
     }
     let (mut done, mut missing) = (Vec::new(), Vec::new());
     for id in &args.ids {
-        let list = if drop_dead(pool, *id).await? { &mut done } else { &mut missing };
-        list.push(*id);
+        let dropped = match args.failing {
+            true => drop_failing(pool, *id).await?,
+            false => drop_dead(pool, *id).await?,
+        };
+        match dropped {
+            true => done.push(*id),
+            false => missing.push((*id, super::why_not(pool, *id).await?)),
+        }
     }
-    super::report(output, "dropped", &done, &missing)
+    super::report(output, "dropped", &done, &missing, None)
 }

@@ -9,6 +9,7 @@ use syncline::{Storage, held};
 use crate::{
     failure::{Failure, Outcome},
     output::Output,
+    text,
 };
 
 #[derive(clap::Args)]
@@ -42,17 +43,35 @@ pub(crate) async fn run<DB: Storage>(
         Failure::usage(format!("the payload {} cannot be read: {error}", args.data.display()))
     })?;
     let edited = held::edit(pool, args.id, payload, &args.by).await?;
-    let redriven = edited && args.redrive && held::redrive(pool, args.id).await?;
+    let redriven = edited && args.redrive && redriven(pool, args.id).await?;
     if output.is_json() {
         output.json(&json!({"id": args.id, "edited": edited, "redriven": redriven}))?;
     } else if edited {
         output.line(format!("edited {}", args.id))?;
         if redriven {
             output.line(format!("redriven {}", args.id))?;
+        } else if args.redrive {
+            output.line(text::escape(&super::why_not(pool, args.id).await?))?;
         }
-    } else {
-        let id = args.id;
-        output.line(format!("no message is held under id {id}: see `syncline held list`"))?;
     }
-    Ok(if edited { Outcome::Done } else { Outcome::Not })
+    if !edited {
+        let id = args.id;
+        let problem = format!("no message is held under id {id}: see `syncline held list`");
+        if output.is_json() {
+            return Err(Failure::failed(problem));
+        }
+        output.line(problem)?;
+    }
+    let done = edited && redriven == args.redrive;
+    Ok(if done { Outcome::Done } else { Outcome::Not })
+}
+
+/// Has the message tried now, dead or not; one that waits behind another is not.
+async fn redriven<DB: Storage>(pool: &Pool<DB>, id: i64) -> Result<bool, Failure> {
+    if held::redrive(pool, id).await? {
+        return Ok(true);
+    }
+    let Some(held) = super::held(pool, id).await? else { return Ok(false) };
+    let keys = held::retry_now(pool, Some(&held.consumer), Some(&held.key)).await?;
+    Ok(keys.iter().any(|key| key.id == id && !key.blocked))
 }

@@ -43,9 +43,12 @@ pub(crate) async fn run<DB: Storage>(
 ) -> Result<Outcome, Failure> {
     let (mut done, mut missing) = (Vec::new(), Vec::new());
     for id in &args.ids {
-        let list = if redrive(pool, *id).await? { &mut done } else { &mut missing };
-        list.push(*id);
+        match redrive(pool, *id).await? {
+            true => done.push(*id),
+            false => missing.push((*id, super::why_not(pool, *id).await?)),
+        }
     }
+    let mut why = None;
     if args.ids.is_empty() {
         let (mut after, progress) = (0, Progress::new(output, "redriving"));
         loop {
@@ -62,9 +65,15 @@ pub(crate) async fn run<DB: Storage>(
             }
         }
         drop(progress);
-        if done.is_empty() && !output.is_json() {
-            output.line("no dead letters")?;
+        if done.is_empty() {
+            let held = DB::held(pool, true, 0, 1).await?;
+            why = Some(match held.is_empty() {
+                true => "no dead letters".to_owned(),
+                false => "no dead letters to redrive; what is held and not dead is tried again by \
+                          itself, and `syncline held retry --all` has it tried now"
+                    .to_owned(),
+            });
         }
     }
-    super::report(output, "redriven", &done, &missing)
+    super::report(output, "redriven", &done, &missing, why)
 }

@@ -31,13 +31,7 @@ pub(crate) async fn run<DB: Storage>(
     pool: &Pool<DB>,
     output: &mut Output,
 ) -> Result<Outcome, Failure> {
-    let mut connection = pool
-        .acquire()
-        .await
-        .map_err(|error| Failure::unreachable(format!("cannot reach the database: {error}")))?;
-    let held = DB::held_by_id(&mut connection, args.id).await?;
-    drop(connection);
-    let held = held.ok_or_else(|| {
+    let held = super::held(pool, args.id).await?.ok_or_else(|| {
         Failure::failed(format!(
             "no message is held under id {}: see `syncline dead list`",
             args.id

@@ -6,12 +6,7 @@ use clap::ValueEnum;
 use syncline::storage::{Finding, Level, RouteLag};
 use tokio::time::{Instant, timeout};
 
-use crate::{outbox::lag::shard, text};
-
-/// No check takes longer.
-const EACH: Duration = Duration::from_secs(15);
-/// All of them together take no longer.
-const ALL: Duration = Duration::from_secs(45);
+use crate::{standing::shard, text};
 
 /// Reasons why something does not move, the worst first; `doctor --fail-if` names them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -24,6 +19,8 @@ pub(crate) enum Cause {
     Relay,
     /// A lease that a dead process has
     Leases,
+    /// Shards that have something to send and do not move, without a reason that is known
+    Still,
     /// A relay has an older definition of a stream than the one in force
     Outdated,
     /// Shards that wait for an operator: refused, trimmed, diverged
@@ -158,8 +155,9 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
-    pub(crate) fn start() -> Self {
-        Self { each: EACH, until: Instant::now() + ALL }
+    /// All that it limits has `time`, each the half of it.
+    pub(crate) fn start(time: Duration) -> Self {
+        Self { each: time / 2, until: Instant::now() + time }
     }
 
     /// Waits for `work` as long as there is time; none when it is up.
@@ -183,6 +181,7 @@ pub(super) fn causes(routes: &[RouteLag]) -> Vec<Cause> {
         let kind = route.problem.as_ref().map(|problem| problem.kind.as_str());
         let problem = kind.map(|kind| match kind {
             "refused" | "trimmed" | "diverged" => Cause::Stopped,
+            "outdated" => Cause::Outdated,
             _ => Cause::Failing,
         });
         let lost = route.lost.then_some(Cause::Lost);
@@ -193,16 +192,11 @@ pub(super) fn causes(routes: &[RouteLag]) -> Vec<Cause> {
     routes.iter().flat_map(of).collect()
 }
 
-/// Lines about routes that are paused, alarmed or lost, escaped.
-pub(super) fn resting(routes: &[RouteLag]) -> Vec<String> {
+/// Lines about routes that are alarmed or lost, escaped.
+pub(super) fn alarmed(routes: &[RouteLag]) -> Vec<String> {
     let mut lines = Vec::new();
     for route in routes {
         let (name, shard, behind) = (&route.route, shard(route), route.behind);
-        if route.paused {
-            lines.push(format!(
-                "{name} is paused by an operator: `syncline route resume {name}` lets it go on"
-            ));
-        }
         if route.lost {
             lines.push(format!(
                 "{name} shard {shard} is lost: retention goes on without it, {behind} messages \

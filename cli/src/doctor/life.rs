@@ -1,6 +1,9 @@
 //! Checks of the processes that run on the database, and of what waits for them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use sqlx::Pool;
 use syncline::{
@@ -12,10 +15,13 @@ use syncline::{
 use super::check::{Cause, Check};
 use crate::text;
 
+/// A lock that is had for a moment is none of anybody's business.
+const LONG: Duration = Duration::from_secs(5);
+
 /// Sessions that keep others waiting.
 pub(super) async fn locks<DB: Storage>(pool: &Pool<DB>) -> Check {
     const NAME: &str = "blocking locks";
-    match DB::blocking(pool).await {
+    match DB::blocking(pool, LONG).await {
         Ok(found) if found.is_empty() => Check::ok(NAME, "none"),
         Ok(found) => {
             let found: Vec<String> = found.iter().map(ToString::to_string).collect();

@@ -31,6 +31,11 @@ pub(crate) struct Args {
     /// The position up to which nothing more is applied
     #[arg(long, value_name = "POSITION", value_parser = clap::value_parser!(i64).range(0..))]
     to: i64,
+    /// Where the source's log ends, as `syncline outbox lag` says there (log: up to position ...): a
+    /// position beyond it is refused. Without it, one beyond all that this database has seen of the
+    /// source is
+    #[arg(long, value_name = "POSITION", value_parser = clap::value_parser!(i64).range(0..))]
+    log_ends: Option<i64>,
     /// Yes, these messages are never to be applied here
     #[arg(long)]
     yes: bool,
@@ -52,7 +57,8 @@ pub(crate) async fn run<DB: Storage>(
         let most: i64 = behind.map(|inbox| (to - inbox.row.watermark.0).max(0)).max().unwrap_or(0);
         return Err(Failure::usage(format!(
             "the messages of {source} {stream} at up to {most} positions, up to {to}, would NEVER \
-             be applied by {consumer}; to give them up, add --yes"
+             be applied by {consumer}; to give them up, add --yes, and with --log-ends where the \
+             source's log ends, as `syncline outbox lag` says there"
         )));
     }
     let lost = Skip {
@@ -61,6 +67,7 @@ pub(crate) async fn run<DB: Storage>(
         stream: stream.clone(),
         shard: args.shard,
         to: Position(*to),
+        log_ends: args.log_ends.map(Position),
     };
     let moved = skip(pool, &lost).await?;
     if output.is_json() {

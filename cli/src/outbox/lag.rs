@@ -7,13 +7,14 @@ use serde_json::{Value, json};
 use sqlx::Pool;
 use syncline::{
     Storage,
-    storage::{Delayed, Kept, RouteLag, RouteProblem, ShardKey},
+    storage::{Delayed, Kept, RouteLag, ShardKey},
     streams::{self, Uncarried},
 };
 
 use crate::{
     failure::{Failure, Outcome},
     output::Output,
+    standing::{self, pause, problem, shard, state},
     text,
 };
 
@@ -25,7 +26,8 @@ pub(crate) const LOOK: u32 = 10_000;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Exit with 1 when a route is further behind than so many messages
+    /// Exit with 1 when a route is further behind than so many messages; those that have no position
+    /// yet count
     #[arg(long, value_name = "MESSAGES", value_parser = clap::value_parser!(i64).range(0..))]
     max_behind: Option<i64>,
 }
@@ -62,6 +64,7 @@ pub(crate) async fn run<DB: Storage>(
                     "waits": why(&waits, route),
                     "alarm_at": route.alarm_at,
                     "problem": problem(route),
+                    "pause": pause(route),
                 })
             })
             .collect();
@@ -97,7 +100,8 @@ pub(crate) async fn run<DB: Storage>(
         if let Some(writer) = writer {
             output.line(format!(
                 "held back: what {} has written, whose transaction has been open for {} s",
-                writer.who, writer.age
+                text::escape(&writer.who),
+                writer.age
             ))?;
         }
         for line in size(&kept) {
@@ -128,12 +132,13 @@ pub(crate) async fn run<DB: Storage>(
             let header =
                 ["route", "stream", "shard", "position", "behind", "oldest", "checkpoint", "state"];
             output.table(header, rows)?;
-            for line in problems(&routes) {
-                output.line(line)?;
+            for standing in standing::of(pool, &routes, &waits).await? {
+                output.line(standing.line)?;
             }
         }
     }
-    let worst = routes.iter().map(|route| route.behind).max().unwrap_or(0);
+    // Messages without a position are behind, too: no route has them.
+    let worst = routes.iter().map(|route| route.behind).max().unwrap_or(0).saturating_add(unsealed);
     let late = args.max_behind.is_some_and(|max| worst > max);
     Ok(if late { Outcome::Not } else { Outcome::Done })
 }
@@ -158,8 +163,9 @@ pub(crate) fn lost(uncarried: &[Uncarried]) -> impl Iterator<Item = String> {
     uncarried.iter().map(|one| {
         let Uncarried { topic, messages, first, last, .. } = one;
         format!(
-            "no stream carries {topic}: {messages} of the last messages, at positions {first} to \
-             {last}, are sent nowhere"
+            "no stream carries {}: {messages} of the last messages, at positions {first} to \
+             {last}, are sent nowhere",
+            text::escape(topic)
         )
     })
 }
@@ -178,44 +184,4 @@ pub(crate) fn why<'a>(waits: &'a [(ShardKey, String)], route: &RouteLag) -> Opti
         key.route == route.route && (key.version, key.shard) == (route.version, route.shard)
     };
     waits.iter().find(|(key, _)| of(key)).map(|(_, why)| why.as_str())
-}
-
-/// What is to be said of a route at once.
-pub(crate) fn state(route: &RouteLag) -> &str {
-    let kind = route.problem.as_ref().map(|problem| problem.kind.as_str());
-    match (kind, route) {
-        // An operator must do something, whatever else there is.
-        (Some(kind @ ("trimmed" | "refused" | "diverged")), _) => kind,
-        (_, RouteLag { lost: true, .. }) => "lost",
-        (_, RouteLag { alarm_at: Some(_), .. }) => "alarm",
-        (_, RouteLag { paused: true, .. }) => "paused",
-        (Some(kind), _) => kind,
-        _ => "on",
-    }
-}
-
-/// Why a shard does not move, as JSON.
-pub(crate) fn problem(route: &RouteLag) -> Value {
-    let document = |RouteProblem { kind, text, since }: &RouteProblem| json!({"kind": kind, "text": text, "since": since});
-    route.problem.as_ref().map_or(Value::Null, document)
-}
-
-/// Why shards do not move, as a line each, escaped.
-pub(crate) fn problems(routes: &[RouteLag]) -> Vec<String> {
-    let line = |route: &RouteLag| {
-        let RouteProblem { kind, text, since } = route.problem.as_ref()?;
-        let (name, shard, ago) = (&route.route, shard(route), text::ago(Some(*since)));
-        let since = text::time(*since);
-        let line = format!("{name} shard {shard}: {kind} since {since} ({ago}): {text}");
-        Some(text::escape(&line))
-    };
-    routes.iter().filter_map(line).collect()
-}
-
-/// The shard, with the version of its stream where that is not the first.
-pub(crate) fn shard(route: &RouteLag) -> String {
-    match route.version {
-        1 => route.shard.to_string(),
-        version => format!("{} of v{version}", route.shard),
-    }
 }

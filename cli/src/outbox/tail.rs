@@ -43,6 +43,13 @@ pub(crate) struct Args {
     follow: bool,
 }
 
+impl Args {
+    /// Whether it goes on until it is stopped.
+    pub(crate) fn follows(&self) -> bool {
+        self.follow
+    }
+}
+
 pub(crate) async fn run<DB: Storage>(
     args: &Args,
     pool: &Pool<DB>,

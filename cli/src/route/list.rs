@@ -6,8 +6,9 @@ use syncline::{Storage, streams};
 
 use crate::{
     failure::{Failure, Outcome},
-    outbox::lag::{problem, problems, shard, state, waiting, why},
+    outbox::lag::{waiting, why},
     output::Output,
+    standing::{self, pause, problem, shard, state},
     text,
 };
 
@@ -31,6 +32,7 @@ pub(crate) async fn run<DB: Storage>(
                     "paused": route.paused,
                     "alarm_at": route.alarm_at,
                     "problem": problem(route),
+                    "pause": pause(route),
                     "position": route.position,
                     "behind": route.behind,
                     "oldest": route.oldest,
@@ -61,7 +63,8 @@ pub(crate) async fn run<DB: Storage>(
     });
     let header = ["route", "stream", "shard", "state", "position", "behind", "checkpoint"];
     output.table(header, rows)?;
-    for line in problems(&routes).into_iter().chain(waiting(&waits)) {
+    let standing = standing::of(pool, &routes, &waits).await?;
+    for line in standing.into_iter().map(|one| one.line).chain(waiting(&waits)) {
         output.line(line)?;
     }
     Ok(Outcome::Done)

@@ -130,7 +130,7 @@ fn preview(preview: &Preview, output: &mut Output) -> Result<(), Failure> {
         output
             .line(format!("to be decided (--unsealed): {unsealed} messages without a position"))?;
         for row in first_unsealed {
-            output.line(format!("  {row}"))?;
+            output.line(crate::text::escape(&format!("  {row}")))?;
         }
     }
     Ok(())

@@ -125,7 +125,7 @@ mod case {
         let mut holder = syncline::begin(&pool).await.unwrap();
         (&mut *holder).execute("SELECT 1 FROM syncline_inbox FOR UPDATE").await.unwrap();
         let began = Instant::now();
-        let skip = "inbox skip c --source /source --stream s --to 9 --yes";
+        let skip = "inbox skip c --source /source --stream s --to 9 --log-ends 9 --yes";
         let run = syncline(url, skip).expect(3);
         let waited = began.elapsed();
         assert!(waited < Duration::from_secs(30), "{waited:?}: {}", run.stderr);
@@ -203,4 +203,16 @@ async fn a_wrong_database_name_or_password_is_the_servers_to_say() {
     }
     let mut connection = PgConnection::connect(&url).await.unwrap();
     connection.ping().await.unwrap();
+}
+
+#[test]
+fn a_check_that_failed_has_an_error_document() {
+    let (_directory, url) = sqlite_database();
+    syncline(&url, "migrate up").expect(0);
+    syncline(&url, "migrate down --to 0").expect(0);
+    let run = syncline(&url, "doctor --json").expect(4);
+    assert_eq!(run.json()["ok"], serde_json::json!(false));
+    let error = run.error();
+    assert_eq!((&error["code"], &error["kind"]), (&4.into(), &"schema".into()));
+    assert!(error["message"].as_str().unwrap().contains("stdout"), "{error}");
 }

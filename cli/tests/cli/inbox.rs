@@ -275,7 +275,15 @@ mod case {
         assert!(warned.contains("up to 2 positions") && warned.contains("NEVER"), "{warned}");
         syncline(url, &format!("inbox skip {of} --to 1 --yes")).expect(1);
         syncline(url, "inbox skip x --source /tests --stream users --to 4 --yes").expect(1);
-        let said = syncline(url, &format!("{skip} --yes")).expect(0).stdout;
+        // How far that log goes only the source knows.
+        let unknown = syncline(url, &format!("{skip} --yes")).expect(1).stderr;
+        assert!(unknown.contains("up to 2") && unknown.contains("--log-ends"), "{unknown}");
+        let beyond = format!("inbox skip {of} --to 400 --log-ends 7 --yes");
+        let beyond = syncline(url, &beyond).expect(1).stderr;
+        assert!(beyond.contains("beyond 7") && beyond.contains("would be lost"), "{beyond}");
+        let list = syncline(url, "inbox list --json").expect(0).json();
+        assert_eq!(list[0]["watermark"], json!(2), "nothing is changed");
+        let said = syncline(url, &format!("{skip} --log-ends 7 --yes")).expect(0).stdout;
         assert!(said.contains("c was at 2") && said.contains("never applied here"), "{said}");
         assert_eq!(rewind, "route rewind login --to 4");
         syncline(url, rewind).expect(0);

@@ -7,10 +7,15 @@ on_each!(
     lag_tells_of_delayed_messages,
     tail_goes_on,
     a_reader_that_goes_away_is_no_failure,
-    trim_says_what_goes
+    trim_says_what_goes,
+    messages_without_a_position_are_behind_too,
+    a_shard_that_stands_still_says_who_has_its_lease
 );
 
-on_servers!(an_open_transaction_holds_up_no_other_and_lag_names_it);
+on_servers!(
+    an_open_transaction_holds_up_no_other_and_lag_names_it,
+    a_command_that_waits_for_a_locked_table_ends_and_names_who_holds_it
+);
 
 /// On a server of the test's own: MariaDB does not tell of which database a prepared transaction is, so
 /// `lag` names it on every database of its server, and so does that of other tests.
@@ -107,6 +112,12 @@ mod case {
             assert!(tail.stderr.contains("2 more are committed"), "{}", tail.stderr);
         }
         seal(&pool).await;
+        for args in ["outbox tail", "outbox tail --json"] {
+            let shown = syncline(url, args).expect(0).stdout;
+            let spoils = |c: &char| *c != '\n' && syncline::logs::is_hidden(*c);
+            assert_eq!(shown.chars().find(spoils), None, "{args}: {shown:?}");
+            assert!(shown.contains("202e"), "{args}: {shown:?}");
+        }
         let text = Message::new("user.note", "text/plain", "two\nlines").key("k");
         commit(&pool, &[text, Message::new("user.raw", "application/json", "{ \"a\":\n1e400 }")])
             .await;
@@ -198,6 +209,74 @@ mod case {
             let run = Run::from(tail.wait_with_output().unwrap()).expect(0);
             assert_eq!(run.stderr, "");
         }
+    }
+
+    pub(super) async fn messages_without_a_position_are_behind_too<DB: Open>(url: &str) {
+        syncline(url, "migrate up").expect(0);
+        let pool = DB::open(url).await;
+        let key = ShardKey::new("login", 1, 0);
+        let new = NewShard { key, at: Position::START, closed: false };
+        DB::create_shards(&pool, "users", &[new]).await.unwrap();
+        // No relay runs: only on SQLite they have their positions.
+        commit(&pool, &(0..5).map(|n| message(&json!(n))).collect::<Vec<_>>()).await;
+        syncline(url, "outbox lag --max-behind 5").expect(0);
+        syncline(url, "outbox lag --max-behind 4").expect(1);
+    }
+
+    pub(super) async fn a_shard_that_stands_still_says_who_has_its_lease<DB: Open>(url: &str) {
+        syncline(url, "migrate up").expect(0);
+        let pool = DB::open(url).await;
+        let key = ShardKey::new("login", 1, 0);
+        let new = NewShard { key: key.clone(), at: Position::START, closed: false };
+        DB::create_shards(&pool, "users", &[new]).await.unwrap();
+        commit(&pool, &[message(&json!(1))]).await;
+        seal(&pool).await;
+        let still = "not moved for";
+        assert!(!syncline(url, "route list").expect(0).stdout.contains(still), "it is new");
+        let ago = match DB::LABEL {
+            "PostgreSQL" => "now() - interval '90 seconds'",
+            "SQLite" => "CAST(unixepoch('subsec') * 1000 AS INTEGER) - 90000",
+            _ => "UTC_TIMESTAMP(6) - INTERVAL 90 SECOND",
+        };
+        DB::run(&pool, &format!("UPDATE syncline_route SET updated_at = {ago}")).await;
+        let says = |parts: &[&str]| {
+            for args in ["route list", "outbox lag", "doctor"] {
+                let said = syncline(url, args).expect(0).stdout;
+                assert!(parts.iter().all(|part| said.contains(part)), "{said}");
+            }
+        };
+        says(&[still, "no relay has its lease", "stream close users"]);
+        // Its process died when it had a long lease.
+        let (dead, ttl) = (uuid::Uuid::from_u128(7), Duration::from_secs(500));
+        let lease = DB::acquire(&pool, &key.lease_name(), dead, ttl).await.unwrap();
+        assert!(lease.is_some());
+        says(&[still, &dead.to_string(), "has its lease until"]);
+    }
+
+    pub(super) async fn a_command_that_waits_for_a_locked_table_ends_and_names_who_holds_it<
+        DB: Open,
+    >(
+        url: &str,
+    ) {
+        syncline(url, "migrate up").expect(0);
+        let locker = DB::open(url).await;
+        let (lock, who) = match DB::LABEL {
+            "PostgreSQL" => ("BEGIN; LOCK TABLE syncline_route IN ACCESS EXCLUSIVE MODE", "pid "),
+            _ => ("LOCK TABLES syncline_route WRITE", "connection "),
+        };
+        DB::run(&locker, lock).await;
+        // On a slow machine it may not have come to the table when its time is up.
+        let mut said = String::new();
+        for _ in 0..5 {
+            said = syncline(url, "outbox lag --timeout 3").expect(3).stderr;
+            if said.contains(who) {
+                break;
+            }
+        }
+        let words = ["not done within 3 s", who, "has a lock on", "syncline_route"];
+        assert!(words.iter().all(|word| said.contains(word)), "{said}");
+        locker.close().await;
+        syncline(url, "outbox lag --timeout 30").expect(0);
     }
 
     /// Others flow past the messages of a transaction that `who` names, and lag does; after its

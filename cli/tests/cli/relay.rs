@@ -85,6 +85,7 @@ impl Target {
     pub(crate) async fn start(source: &str, stream: &str) -> Self {
         let (target, consumer) = Self::new().await;
         let principal = Principal::new(source, stream, [Secret::parse(SECRET).unwrap()]).unwrap();
+        let principal = principal.shards(8);
         let setup = |receiver| PushReceiver::new(receiver).principal(principal);
         let listener = PushListener::bind("127.0.0.1:0", setup).await.unwrap();
         let url = listener.url();

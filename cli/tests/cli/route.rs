@@ -53,7 +53,15 @@ mod case {
             let _ = enqueue(&mut tx, &message).await.unwrap();
         }
         tx.commit().await.unwrap();
-        let words = ["refused since", "position 2", "user.large", "\"key 0\"", "1 bytes", "413"];
+        let words = [
+            "refused since",
+            "tries failed, next try",
+            "position 2",
+            "user.large",
+            "\"key 0\"",
+            "1 bytes",
+            "413",
+        ];
         let lag = eventually("it is shown", async || {
             let now = syncline(url, "outbox lag --json").expect(0).json();
             let lag = syncline(url, "outbox lag").expect(0).stdout;
@@ -71,6 +79,8 @@ mod case {
             assert_eq!(problem["kind"], json!("refused"));
             let text = problem["text"].as_str().unwrap();
             assert!(text.contains("position 2") && problem["since"].is_string(), "{problem}");
+            assert!(problem["tries"].as_u64() > Some(0), "{problem}");
+            assert!(problem["next_try"].is_string(), "{problem}");
         }
         let report = syncline(url, "doctor --json").expect(0).json();
         let checks = report["checks"].as_array().unwrap();
@@ -82,7 +92,8 @@ mod case {
         let said = syncline(url, "route rewind login --to 2").expect(1).stderr;
         let words = ["up to position 1 only", "inbox skip CONSUMER", "--shard 0 --to 2"];
         assert!(words.iter().all(|word| said.contains(word)), "{said}");
-        let skip = "inbox skip c --source /tests --stream users --shard 0 --to 2 --yes";
+        let skip =
+            "inbox skip c --source /tests --stream users --shard 0 --to 2 --log-ends 2 --yes";
         syncline(url, skip).expect(0);
         eventually("it goes on", async || {
             let lag = syncline(url, "outbox lag --json").expect(0).json();
@@ -138,9 +149,14 @@ mod case {
         assert_eq!((&shown[0]["topics"], &shown[0]["shards"]), (&json!(["user.*"]), &json!(2)));
         assert!(syncline(url, "stream list").expect(0).stdout.contains("user.*"));
 
-        syncline(url, "route pause login").expect(0);
+        syncline(url, "route pause login --by ada --why moved").expect(0);
         eventually("it pauses", async || all(RouteState::Paused).then_some(())).await;
-        assert!(syncline(url, "route list").expect(0).stdout.contains("paused"));
+        for args in ["route list", "outbox lag", "doctor"] {
+            let said = syncline(url, args).expect(0).stdout;
+            assert!(said.contains("paused by ada since") && said.contains(": moved"), "{said}");
+        }
+        let pause = &syncline(url, "route list --json").expect(0).json()[0]["pause"];
+        assert_eq!((&pause["by"], &pause["why"]), (&json!("ada"), &json!("moved")));
         write(2).await;
         tokio::time::sleep(Duration::from_millis(300)).await;
         assert_eq!(DB::applied(&pool).await.unwrap().len(), 1);

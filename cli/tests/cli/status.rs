@@ -1,14 +1,12 @@
 //! `syncline status`, `trace`, `process` and what `doctor` counts.
 
-use crate::{on_each, on_servers};
+use crate::on_each;
 
 on_each!(
     what_waits_is_counted_and_fails_on_request,
     trace_finds_everything_of_a_key,
     who_runs_is_listed
 );
-
-on_servers!(a_command_that_waits_for_a_lock_says_whose);
 
 mod case {
     use serde_json::{Value, json};
@@ -187,20 +185,5 @@ mod case {
         assert_eq!(syncline(url, "process list --json").expect(0).json(), json!([]));
         // Without a configuration it still does not relay.
         syncline(url, "relay").expect(2);
-    }
-
-    pub(super) async fn a_command_that_waits_for_a_lock_says_whose<DB: Open + Kit>(url: &str) {
-        syncline(url, "migrate up").expect(0);
-        let holder = DB::connect(url, 1).await.unwrap();
-        let (lock, unlock, word) = match DB::LABEL {
-            "PostgreSQL" => ("BEGIN; LOCK TABLE syncline_route", "ROLLBACK", "pid "),
-            _ => ("LOCK TABLES syncline_route WRITE", "UNLOCK TABLES", "has a lock"),
-        };
-        Kit::execute(&holder, lock).await.unwrap();
-        let run = syncline(url, "outbox lag").expect(3);
-        let words = ["has not answered within", word, "syncline_route"];
-        assert!(words.iter().all(|word| run.stderr.contains(word)), "{}", run.stderr);
-        Kit::execute(&holder, unlock).await.unwrap();
-        syncline(url, "route list").expect(0);
     }
 }

@@ -39,22 +39,22 @@ async fn main() -> Anything<()> {
     let sagas = Sagas::builder("/orders", orders.clone()).saga(saga::place_order()?).build()?;
     let replies =
         Consumer::builder("orders", orders.clone()).batch_handler(SAGA_REPLY, sagas.replies());
-    let to_orders = listen(replies, &stop)?;
+    let to_orders = listen(replies, &stop).await?;
 
     // Each of the others applies commands, and sends its answers back.
     let credit = database(folder.path(), "customers", customers::TABLES).await?;
     let consumer = Consumer::builder("customers", credit.clone())
         .participant("credit.reserve", customers::Credit);
-    let to_customers = listen(consumer, &stop)?;
+    let to_customers = listen(consumer, &stop).await?;
     let stock = database(folder.path(), "warehouse", warehouse::TABLES).await?;
     let consumer = Consumer::builder("warehouse", stock.clone())
         .participant("stock.reserve", warehouse::Stock);
-    let to_warehouse = listen(consumer, &stop)?;
+    let to_warehouse = listen(consumer, &stop).await?;
     let shipments = database(folder.path(), "shipping", shipping::TABLES).await?;
     let consumer = Consumer::builder("shipping", shipments.clone())
         .participant("shipment.book", shipping::Booking)
         .participant("shipment.dispatch", shipping::Departure);
-    let to_shipping = listen(consumer, &stop)?;
+    let to_shipping = listen(consumer, &stop).await?;
 
     let mut relays = vec![
         Relay::builder("/orders", orders.clone())
@@ -116,14 +116,20 @@ async fn database(folder: &Path, name: &str, tables: &'static str) -> Anything<S
     Ok(pool)
 }
 
-/// Lets a consumer take in what is published in this process; returns where to publish it.
-fn listen(
+/// Lets a consumer take in what is published in this process, and try again what has failed; returns
+/// where to publish it.
+async fn listen(
     consumer: ConsumerBuilder<sqlx::Sqlite>,
     stop: &CancellationToken,
 ) -> Anything<InProcessPublisher> {
     let (publisher, subscriber) = in_process::channel(16);
-    let consumer = Arc::new(consumer.build()?);
-    tokio::spawn(Box::new(subscriber).run(consumer, stop.clone()));
+    let consumer = consumer.build()?;
+    let consuming = consumer.start().await?;
+    let taking_in = Box::new(subscriber).run(Arc::new(consumer), stop.clone());
+    tokio::spawn(async move {
+        drop(taking_in.await);
+        consuming.stop().await;
+    });
     Ok(publisher)
 }
 

@@ -21,6 +21,7 @@ use crate::{
     inbox::{News, compare},
     message::{Batch, Envelope, HandOver, Link, Origin, Position},
     storage::{HeldReason, Holding, InboxRow, Lent, Mark},
+    stream::MAX_SHARDS,
     transport::{Ack, Outcome, ReceiveError},
 };
 
@@ -85,6 +86,7 @@ pub(super) struct Taken<'a> {
 
 impl<DB: Storage> Inner<DB> {
     pub(super) async fn receive(&self, batch: Batch) -> Result<Ack, ReceiveError> {
+        check_origin(&batch.origin)?;
         if self.order_of(&batch.origin) == Order::None {
             return self.receive_unordered(&batch).await;
         }
@@ -220,7 +222,8 @@ impl<DB: Storage> Inner<DB> {
         if paused == OLDER {
             tracing::debug!(consumer = self.name, stream = part.origin.stream, "{paused}");
         } else {
-            tracing::warn!(consumer = self.name, ?error, "{paused}");
+            let error = error.as_ref().map(tracing::field::display);
+            tracing::warn!(consumer = self.name, stream = part.origin.stream, error, "{paused}");
         }
         let row = self.inbox(part.origin).await?;
         let row = row.unwrap_or(self.first_row(part));
@@ -277,6 +280,11 @@ impl<DB: Storage> Inner<DB> {
         let committed = tx.commit().await.map_err(Error::database("commit"));
         committed.map_err(Stop::behind_handler)?;
         self.standing.applied(fresh);
+        let origin = part.origin;
+        tracing::debug!(
+            consumer = self.name, source = origin.source, stream = origin.stream, shard = origin.shard,
+            messages = fresh.len(), watermark = %after.watermark, "a batch is committed"
+        );
         Ok(after)
     }
 
@@ -333,6 +341,19 @@ impl<DB: Storage> Inner<DB> {
             News::Gap => Err(Stop::Gap(row)),
         }
     }
+}
+
+/// No stream has such a version or shard: nothing of it may leave a row.
+fn check_origin(origin: &Origin) -> Result<(), ReceiveError> {
+    let Origin { stream, version, shard, .. } = origin;
+    if *version >= 1 && (0..MAX_SHARDS).contains(shard) {
+        return Ok(());
+    }
+    Err(ReceiveError::Refused(format!(
+        "stream {stream:?} cannot have shard {shard} in version {version}: shards are numbered from 0 \
+         to {}, versions from 1",
+        MAX_SHARDS - 1
+    )))
 }
 
 /// A version of a stream takes nothing more once a newer one has begun here.

@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use super::{
     Action, Consumer, Inner, LINKS,
     compensation::{OnRejected, REJECTED},
+    patterns,
 };
 use crate::{
     BatchHandler, Compensate, Error, Handler, Result, Start, Storage, cap,
@@ -138,7 +139,7 @@ impl<DB: Storage> ConsumerBuilder<DB> {
     }
 
     /// Handles messages of `topic` (a topic, `user.*` or `*`) one at a time. Of several
-    /// patterns that match, the first one given counts.
+    /// patterns that match, the first one given counts; one behind a wider one is refused.
     #[must_use]
     pub fn handler(self, topic: impl Into<TopicPattern>, handler: impl Handler<DB>) -> Self {
         self.action(topic, Action::One(Arc::new(handler)))
@@ -315,8 +316,9 @@ impl<DB: Storage> ConsumerBuilder<DB> {
     /// Makes the consumer.
     ///
     /// # Errors
-    /// [`Error::Definition`] when its name is not of the allowed form, it handles nothing, or
-    /// a limit is nought.
+    /// [`Error::Definition`] when its name is not of the allowed form, it handles nothing, a
+    /// pattern matches no topic, a handler would never be called (it is the second one for its topic
+    /// or stands behind a wider one: both are named), or a limit is nought.
     pub fn build(mut self) -> Result<Consumer<DB>> {
         let problem = if let Err(error) = check_stream(&self.name) {
             Some(error.to_string())
@@ -333,15 +335,20 @@ impl<DB: Storage> ConsumerBuilder<DB> {
                           lanes must be at least 1";
             Some(limits.to_owned())
         } else {
-            None
+            patterns::of_all("the compensation", self.compensations.iter().map(|(topic, _)| topic))
         };
-        if let Some(problem) = problem {
-            return Err(Error::Definition { what: "consumer", name: self.name, problem });
-        }
         if !self.compensations.is_empty() {
             let rejected = OnRejected::new(std::mem::take(&mut self.compensations));
             // First, so that a pattern like `*` does not swallow it.
             self.actions.insert(0, (TopicPattern::from(REJECTED), Action::One(Arc::new(rejected))));
+        }
+        let versions = || self.versions.iter().map(|(topic, _)| topic);
+        let problem = problem
+            .or_else(|| patterns::of_actions(&self.actions))
+            .or_else(|| patterns::of_all("`handler_versions`", versions()))
+            .or_else(|| patterns::without_handler(versions(), &self.actions));
+        if let Some(problem) = problem {
+            return Err(Error::Definition { what: "consumer", name: self.name, problem });
         }
         self.actions.insert(LINKS, (TopicPattern::from(LINK), Action::Ignore));
         Ok(Consumer(Arc::new(Inner {
@@ -371,6 +378,8 @@ impl<DB: Storage> ConsumerBuilder<DB> {
             handed: Mutex::default(),
             gaps: Mutex::default(),
             standing: Default::default(),
+            rejects: Default::default(),
+            unseen: Default::default(),
             parked: Notify::new(),
             gap: Notify::new(),
         })))

@@ -2,7 +2,7 @@
 //! arrives or is fetched; always reported.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     sync::{Arc, PoisonError},
     time::Duration,
 };
@@ -29,6 +29,8 @@ const STEP: i64 = 256;
 const FETCH: Duration = Duration::from_secs(30);
 /// How many pages are fetched at a look.
 const PAGES: usize = 1_000;
+/// A gap that is open for longer does not heal by itself: a source sends again within seconds.
+const OPEN: Duration = Duration::from_secs(30);
 /// What a source is told to wait while its stream is stopped.
 const STOPPED_MS: u64 = 5_000;
 
@@ -134,10 +136,12 @@ impl<DB: Storage> Inner<DB> {
             }
             return;
         }
-        tracing::error!(
+        // It is an error when it stays: a source goes back by itself for a consumer that lags, or that
+        // did not take a batch between two others.
+        tracing::debug!(
             consumer = self.name, source = origin.source, stream = origin.stream,
             shard = origin.shard, applied = %applied.position, missing = %missing.position, held,
-            "messages are missing: what came does not follow what was applied"
+            "what came does not follow what was applied"
         );
         let since = Utc::now();
         let gap = Gap { origin: origin.clone(), since, applied, missing, held };
@@ -149,12 +153,33 @@ impl<DB: Storage> Inner<DB> {
         let mut gaps = self.gaps.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(gap) = gaps.get(origin) else { return };
         if ack.last.position >= gap.missing.position {
+            let open_for_seconds = (Utc::now() - gap.since).num_seconds();
             tracing::info!(
                 consumer = self.name, source = origin.source, stream = origin.stream,
-                shard = origin.shard, applied = %ack.last.position, "what was missing has come"
+                shard = origin.shard, applied = %ack.last.position, open_for_seconds,
+                "what was missing has come"
             );
             gaps.remove(origin);
             self.gap.notify_one();
+        }
+    }
+
+    /// Tells of gaps that stay open, each once.
+    fn tell_open_gaps(&self, told: &mut HashSet<Origin>) {
+        let gaps = self.known_gaps();
+        told.retain(|told| gaps.iter().any(|gap| gap.origin == *told));
+        for Gap { origin, since, applied, missing, held } in gaps {
+            let age = (Utc::now() - since).to_std().unwrap_or_default();
+            if age >= OPEN && told.insert(origin.clone()) {
+                tracing::error!(
+                    consumer = self.name, source = origin.source, stream = origin.stream,
+                    shard = origin.shard, applied = %applied.position,
+                    missing = %missing.position, held, open_for_seconds = age.as_secs(),
+                    "messages are missing: what came does not follow what was applied; have them sent \
+                     again (`syncline route rewind` at the source), or skip them (`syncline inbox \
+                     skip`)"
+                );
+            }
         }
     }
 
@@ -197,6 +222,8 @@ impl<DB: Storage> Inner<DB> {
             let applying = turn.begin(self.patience()).await?;
             let (row, first) = self.drain(origin).await?;
             drop(applying);
+            // Another process may have applied what is missing here.
+            self.passed(origin, &row.ack(Outcome::Complete));
             if let Some(prev) = first {
                 self.note_gap(origin, row.last, prev, 0);
             }
@@ -310,10 +337,12 @@ enum Held {
 pub(super) async fn run<DB: Storage>(consumer: Arc<Inner<DB>>, stop: CancellationToken) {
     let wish = Wish::Ahead(consumer.name.clone());
     let mut ear = Pulse::of(&consumer.service).ear(consumer.pool.clone(), wish, pulse::EVERY);
+    let mut told = HashSet::new();
     loop {
         if let Err(error) = consumer.close_gaps(&stop).await {
             tracing::warn!(consumer = consumer.name, %error, "gaps could not be looked for");
         }
+        consumer.tell_open_gaps(&mut told);
         let looked = Instant::now();
         let now_and_then = async {
             sleep(LOOK).await;

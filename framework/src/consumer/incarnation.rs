@@ -57,13 +57,23 @@ impl<DB: Storage> Inner<DB> {
         DB::forget_ahead(&mut tx, &self.name, origin, agreed).await?;
         tx.commit().await.map_err(Error::database("follow a new incarnation"))?;
         self.forget(&Origin { incarnation: former, ..Origin::clone(origin) });
-        tracing::error!(
-            consumer = self.name, source = origin.source, stream = origin.stream,
-            shard = origin.shard, %former, incarnation = %origin.incarnation,
-            applied = %row.watermark, %agreed, lost = (row.watermark.0 - agreed.0).max(0),
-            "the source began a new incarnation; it has lost what was applied after the agreed \
-             position"
-        );
+        let lost = (row.watermark.0 - agreed.0).max(0);
+        // A version that ended before, or that was sent back, has lost nothing by it.
+        match lost {
+            0 => tracing::info!(
+                consumer = self.name, source = origin.source, stream = origin.stream,
+                version = origin.version, shard = origin.shard, %former,
+                incarnation = %origin.incarnation, applied = %row.watermark, %agreed,
+                "the source began a new incarnation; it has all that was applied here"
+            ),
+            _ => tracing::error!(
+                consumer = self.name, source = origin.source, stream = origin.stream,
+                version = origin.version, shard = origin.shard, %former,
+                incarnation = %origin.incarnation, applied = %row.watermark, %agreed, lost,
+                "the source began a new incarnation; it has lost what was applied after the agreed \
+                 position"
+            ),
+        }
         Ok(true)
     }
 

@@ -12,8 +12,8 @@ use super::{
 use crate::{
     Error, HandlerError, Storage, Verdict,
     error::{Class, chain, class_of_handler, of_database},
-    message::Envelope,
-    saga::participant::Barrier,
+    message::{Envelope, MessageError},
+    saga::{participant::Barrier, wire::NoCommand},
     storage::{Mark, user_code},
 };
 
@@ -110,6 +110,7 @@ impl<DB: Storage> Inner<DB> {
             Ok(Ok(Ok(Verdict::Retry(after)))) => Failure::Retry(after),
             Ok(Ok(Ok(Verdict::Reject(reason)))) => Failure::Reject(reason),
             Ok(Ok(Err(error))) => match class_of_handler(&*error) {
+                Class::Lasting if is_undecodable(&*error) => Failure::Undecodable(chain(&*error)),
                 Class::Lasting => Failure::Error(chain(&*error)),
                 class => {
                     let error = of_database("handle a message", error);
@@ -126,7 +127,11 @@ impl<DB: Storage> Inner<DB> {
 /// A handler on a connection that has ended answers what is not its own: on SQLite a query finds no rows
 /// then, and does not fail.
 async fn or_its_connection<DB: Storage>(tx: &mut Transaction<'_, DB>, stop: Stop) -> Stop {
-    let Stop::Failed(at, Failure::Error(_) | Failure::Retry(_) | Failure::Reject(_)) = &stop else {
+    let Stop::Failed(
+        at,
+        Failure::Error(_) | Failure::Undecodable(_) | Failure::Retry(_) | Failure::Reject(_),
+    ) = &stop
+    else {
         return stop;
     };
     let at = *at;
@@ -140,7 +145,48 @@ async fn or_its_connection<DB: Storage>(tx: &mut Transaction<'_, DB>, stop: Stop
     }
 }
 
+/// Whether a handler has failed because a payload is not what it reads, or a saga's command is damaged.
+fn is_undecodable(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        // The crate's own error passes over its message's in the chain.
+        let of_message = match error.downcast_ref::<Error>() {
+            Some(Error::Message(error)) => Some(error),
+            _ => error.downcast_ref::<MessageError>(),
+        };
+        if matches!(of_message, Some(MessageError::Undecodable(_))) || error.is::<NoCommand>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
 pub(crate) fn text(panic: &(dyn std::any::Any + Send)) -> &str {
     let string = panic.downcast_ref::<String>().map(String::as_str);
     string.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a message")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Message;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("the order could not be taken")]
+    struct Wrapped(#[source] MessageError);
+
+    #[test]
+    fn only_a_payload_that_cannot_be_read_is_never_tried_again() {
+        let decode = || Message::new("t", "application/json", "7").decode::<String>();
+        let error = decode().expect_err("it is a number");
+        assert!(is_undecodable(&error), "{error}");
+        assert!(is_undecodable(&Error::from(decode().expect_err("a number"))));
+        assert!(is_undecodable(&Wrapped(decode().expect_err("a number"))), "as a source");
+        // Others may be of what the handler has read elsewhere, or is about to write.
+        let other = serde_json::from_str::<i64>("x").expect_err("it is not JSON");
+        assert!(!is_undecodable(&other));
+        assert!(!is_undecodable(&MessageError::Payload(other)));
+        assert!(!is_undecodable(&Error::NotMigrated));
+    }
 }

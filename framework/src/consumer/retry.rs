@@ -3,6 +3,7 @@
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
+use chrono::Utc;
 use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -226,12 +227,18 @@ impl<DB: Storage> Inner<DB> {
                     1 => DB::unpark(&mut tx, &self.name, source, key).await?,
                     _ => DB::park(&mut tx, &self.name, source, key, Some(Duration::ZERO)).await?,
                 }
-                tracing::info!(consumer = self.name, id = %message.id, key, "held message applied");
                 applied = Some(message);
                 if held.len() == 1 { Step::Rest } else { Step::More }
             }
         };
         tx.commit().await.map_err(Error::database("commit a retry"))?;
+        if let (Some(message), Some(first)) = (&applied, held.first()) {
+            let stood_s = (Utc::now() - first.held_at).num_seconds().max(0);
+            tracing::info!(
+                consumer = self.name, topic = message.topic, key, id = %message.id, source,
+                attempts = first.attempts, stood_s, "held message applied"
+            );
+        }
         self.standing.applied(applied.as_slice());
         Ok(step)
     }
@@ -249,7 +256,7 @@ impl<DB: Storage> Inner<DB> {
         if !DB::lock_parked(&mut tx, &self.name, source, key).await? {
             return Ok(());
         }
-        let mut receipt = None;
+        let (mut receipt, mut failed) = (None, None);
         if let Failure::Reject(reason) = &failure {
             receipt = Some(enqueue(&mut tx, &rejection(&self.name, message, reason)?).await?);
             DB::unhold(&mut tx, held.id).await?;
@@ -259,15 +266,18 @@ impl<DB: Storage> Inner<DB> {
             DB::mark_unknown(&mut tx, held.id, error).await?;
             DB::park(&mut tx, &self.name, source, key, next.after).await?;
         } else {
-            let next = self.next_try(&failure, held.attempts.saturating_add(1));
-            tracing::warn!(
-                consumer = self.name, id = %message.id, key, dead = next.dead, %failure,
-                "held message failed again"
-            );
+            let attempt = held.attempts.saturating_add(1);
+            let next = self.next_try(&failure, attempt);
             DB::tried(&mut tx, held.id, &next.error, next.dead).await?;
             DB::park(&mut tx, &self.name, source, key, next.after).await?;
+            failed = Some((attempt, next));
         }
         tx.commit().await.map_err(Error::database("commit a retry"))?;
+        match (&failed, &failure) {
+            (Some((attempt, next)), _) => self.tell_failed(message, key, *attempt, &failure, next),
+            (None, Failure::Reject(reason)) => self.tell_rejected(message, reason),
+            _ => {}
+        }
         if let Some(receipt) = receipt {
             receipt.committed();
         }

@@ -1,7 +1,7 @@
 //! What becomes of a message that failed on its own, in a transaction of its own: its key
 //! is parked, or its rejection goes back to the source.
 
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashSet, sync::atomic::Ordering, time::Duration};
 
 use sqlx::Transaction;
 
@@ -44,11 +44,10 @@ impl<DB: Storage> Inner<DB> {
     pub(super) async fn settle(&self, part: Part<'_>, failure: &Failure) -> Result<InboxRow, Stop> {
         let mut tx = self.begin().await?;
         let taken = self.take(&mut tx, part).await?;
-        let mut receipt = None;
+        let (mut receipt, mut parked_as) = (None, None);
         if let [message] = &taken.fresh[..] {
             let (source, key) = (&message.origin.source, self.key_of(message));
             if let Failure::Reject(reason) = failure {
-                tracing::info!(consumer = self.name, id = %message.id, reason, "message rejected");
                 let rejection = rejection(&self.name, message, reason)?;
                 receipt = Some(enqueue(&mut tx, &rejection).await?);
             } else {
@@ -57,24 +56,81 @@ impl<DB: Storage> Inner<DB> {
                     return Err(Stop::TooManyParked);
                 }
                 self.room_to_hold(&mut tx, 1).await?;
-                tracing::warn!(
-                    consumer = self.name, id = %message.id, topic = message.topic, key, %failure,
-                    "message failed: its key is parked"
-                );
                 let next = self.next_try(failure, 1);
                 let holding =
                     Holding { reason: next.reason, error: Some(&next.error), dead: next.dead };
                 DB::park(&mut tx, &self.name, source, &key, next.after).await?;
                 DB::hold(&mut tx, &self.name, &key, message, holding).await?;
+                parked_as = Some((key, next));
             }
         }
         let after = self.save(&mut tx, part, &taken).await?;
         tx.commit().await.map_err(Error::database("commit"))?;
+        if let [message] = &taken.fresh[..] {
+            match (&parked_as, failure) {
+                (Some((key, next)), _) => self.tell_failed(message, key, 1, failure, next),
+                (None, Failure::Reject(reason)) => self.tell_rejected(message, reason),
+                _ => {}
+            }
+        }
         if let Some(receipt) = receipt {
             receipt.committed();
         }
         self.parked.notify_one();
         Ok(after)
+    }
+
+    /// Logs a try that failed, and what follows.
+    pub(super) fn tell_failed(
+        &self,
+        message: &Envelope,
+        key: &str,
+        attempt: i32,
+        failure: &Failure,
+        next: &NextTry,
+    ) {
+        let (consumer, topic, id, position) =
+            (&self.name, &message.topic, message.id, message.position.0);
+        let (source, stream) = (&message.origin.source, &message.origin.stream);
+        let (of, error) = (self.retry.max_attempts, &next.error);
+        if next.dead && self.on_dead == OnDead::Block {
+            tracing::error!(
+                consumer, topic, key, %id, source, stream, position, attempt, of, error,
+                "message is a dead letter and blocks its key: mend the cause and have it tried again \
+                 (`syncline dead redrive`), change it (`dead edit`) or give it up (`dead drop`); `dead \
+                 list` has its number"
+            );
+        } else if next.dead {
+            tracing::error!(
+                consumer, topic, key, %id, source, stream, position, attempt, of, error,
+                "message is a dead letter; its key goes on without it: mend the cause and have it tried \
+                 again (`syncline dead redrive`), change it (`dead edit`) or give it up (`dead drop`); \
+                 `dead list` has its number"
+            );
+        } else if matches!(failure, Failure::Unknown(_)) {
+            tracing::warn!(
+                consumer, topic, key, %id, source, stream, position, error,
+                "message is held with its key: no process of this consumer that has seen it knows it"
+            );
+        } else {
+            let again_in_s = next.after.unwrap_or_default().as_secs_f64();
+            tracing::warn!(
+                consumer, topic, key, %id, source, stream, position, attempt, of, again_in_s, error,
+                "message failed: its key is parked until it is tried again; `syncline held list` has \
+                 it, `held retry` has it tried at once"
+            );
+        }
+    }
+
+    /// Logs a rejection.
+    pub(super) fn tell_rejected(&self, message: &Envelope, reason: &str) {
+        let (topic, key, origin) = (&message.topic, &message.key, &message.origin);
+        tracing::info!(
+            consumer = self.name, topic, key, id = %message.id, source = origin.source,
+            stream = origin.stream, position = message.position.0, reason = cap::text(reason),
+            "message rejected: its source is told"
+        );
+        self.rejects.store(true, Ordering::Relaxed);
     }
 
     /// The keys of `messages` that are parked, locked until the transaction ends.
@@ -125,7 +181,8 @@ impl<DB: Storage> Inner<DB> {
     /// What follows the try number `attempts` (from 1) that ended in `failure`.
     pub(super) fn next_try(&self, failure: &Failure, attempts: i32) -> NextTry {
         let unknown = matches!(failure, Failure::Unknown(_));
-        let dead = attempts >= self.retry.max_attempts && !unknown;
+        let spent = attempts >= self.retry.max_attempts && !unknown;
+        let dead = spent || matches!(failure, Failure::Undecodable(_));
         let (reason, pause) = match failure {
             Failure::Unknown(_) => (HeldReason::Unknown, UNKNOWN),
             Failure::Retry(after) => (HeldReason::Retry, *after),

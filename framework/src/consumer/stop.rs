@@ -16,6 +16,8 @@ pub(super) enum Failure {
     Error(String),
     /// The handler panicked, took too long, or left its transaction unusable: so its connection may be.
     Cut(String),
+    /// The payload is not what the handler reads: another try would find the same.
+    Undecodable(String),
     /// Nobody here handles its topic or its schema version.
     Unknown(String),
     /// The handler asked for another try.
@@ -27,7 +29,10 @@ pub(super) enum Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Error(error) | Self::Cut(error) | Self::Unknown(error) => f.write_str(error),
+            Self::Error(error)
+            | Self::Cut(error)
+            | Self::Undecodable(error)
+            | Self::Unknown(error) => f.write_str(error),
             Self::Retry(after) => write!(f, "the handler asked for another try in {after:?}"),
             Self::Reject(reason) => write!(f, "rejected: {reason}"),
         }

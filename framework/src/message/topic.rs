@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::validate::word;
+use super::validate::{MAX_TOPIC, word};
 
 /// The topic of rejections. A service whose handlers reject needs a stream with this topic
 /// and a route of it to the source.
@@ -42,10 +42,35 @@ impl TopicPattern {
         }
     }
 
-    /// Whether there can be a topic that it matches.
+    /// Whether there can be a topic that it matches; `order.`, `*.placed` and `order.**` match none.
     pub(crate) fn can_match(&self) -> bool {
-        let name = self.0.strip_suffix('*').unwrap_or(&self.0);
-        !self.0.is_empty() && name.bytes().all(word)
+        if self.0.starts_with(RESERVED_PREFIX) {
+            return [REJECTED, SAGA_REPLY].iter().any(|own| self.matches(own));
+        }
+        let (name, open) = match self.0.strip_suffix('*') {
+            Some("") => return true,
+            Some(name) => (name, true),
+            None => (&*self.0, false),
+        };
+        // A prefix may end where a part of the topic begins, which has a character at least.
+        let (parts, more) = match name.strip_suffix('.').filter(|_| open) {
+            Some(parts) => (parts, 1),
+            None => (name, 0),
+        };
+        name.len() + more <= MAX_TOPIC
+            && name.bytes().all(word)
+            && parts.split('.').all(|part| !part.is_empty())
+    }
+
+    /// Says so when no topic can match it.
+    pub(crate) fn problem(&self) -> Option<String> {
+        (!self.can_match()).then(|| {
+            format!(
+                "{:?} matches no topic: give a topic (user.registered), a prefix with one star at its \
+                 end (user.*), or *",
+                self.0
+            )
+        })
     }
 
     /// Whether it matches every topic that `other` matches.
@@ -81,7 +106,25 @@ impl fmt::Display for TopicPattern {
 
 #[cfg(test)]
 mod tests {
-    use super::TopicPattern;
+    use super::{MAX_TOPIC, TopicPattern};
+
+    #[test]
+    fn a_pattern_that_no_topic_fits_is_known() {
+        let long = "x".repeat(MAX_TOPIC);
+        let good = ["*", "user.*", "user*", "a.b-c_D", "syncline.*", "sync*", "syncline"];
+        let own = ["syncline.rejected", "syncline.saga.reply", "syncline.saga.*", &long];
+        for pattern in good.into_iter().chain(own) {
+            assert!(TopicPattern::from(pattern).can_match(), "{pattern}");
+        }
+        let longer = format!("{long}x");
+        let prefix = format!("{}.*", "x".repeat(MAX_TOPIC - 1));
+        let bad =
+            ["", "order.", "order.**", "*.placed", "**", ".*", "a..*", "a..b", ".a", "a b", "ü"];
+        let own = ["syncline.link", "syncline.link*", "syncline.set-aside", &longer, &prefix];
+        for pattern in bad.into_iter().chain(own) {
+            assert!(!TopicPattern::from(pattern).can_match(), "{pattern}");
+        }
+    }
 
     #[test]
     fn patterns_overlap_when_a_topic_matches_both() {

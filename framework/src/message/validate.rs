@@ -70,13 +70,21 @@ pub enum MessageError {
         /// The limit.
         limit: usize,
     },
-    /// The payload could not be written or read as JSON.
+    /// The payload could not be written as JSON.
     #[error("the payload does not fit its type: {0}")]
     Payload(#[source] serde_json::Error),
+    /// The payload could not be read: it is not what the reader expects, and never will be. A handler
+    /// that fails with it, anywhere in the chain of its error's sources, is not tried again: its
+    /// message is a dead letter at once.
+    #[error("the payload does not fit its type: {0}")]
+    Undecodable(#[source] serde_json::Error),
 }
 
 /// What the outbox takes, whatever the limits: larger ones would not fit through every transport.
 const MAX_BYTES: usize = 4 << 20;
+
+/// The longest topic, in bytes.
+pub(super) const MAX_TOPIC: usize = 120;
 
 /// The years that every database and every transport can write.
 const YEARS: Range<i32> = 1_000..9_999;
@@ -156,7 +164,9 @@ pub(crate) fn check_header(name: &str, value: &str) -> Result<(), MessageError> 
 
 fn check_topic(topic: &str) -> Result<(), MessageError> {
     check("topic", topic, TOPIC_RULE, |t| {
-        (1..=120).contains(&t.len()) && t.bytes().all(word) && t.split('.').all(|p| !p.is_empty())
+        (1..=MAX_TOPIC).contains(&t.len())
+            && t.bytes().all(word)
+            && t.split('.').all(|p| !p.is_empty())
     })?;
     check("topic", topic, TOPIC_RESERVED, |t| {
         !t.starts_with(RESERVED_PREFIX) || [REJECTED, SAGA_REPLY].contains(&t)

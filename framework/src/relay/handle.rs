@@ -78,8 +78,9 @@ impl RelayHandle {
         self.status.pages_read()
     }
 
-    /// Messages that no stream carries, as far as this process has found them last when it looked
-    /// what can be trimmed: at most once a minute, and only the one process that trims does. See
+    /// Messages that no stream carries, by topic, as far as this process has found them when it looked
+    /// what can be trimmed: within a minute, and only the one process that trims does. They are told
+    /// until they are trimmed, of 1,000 topics at the most; the log tells of each topic once. See
     /// [`streams::uncarried`](crate::streams::uncarried), which looks at once.
     pub fn uncarried(&self) -> Vec<Uncarried> {
         self.status.uncarried()

@@ -42,9 +42,8 @@ impl<DB: Storage> Declared<DB> {
         reporter.run(self, stop).await;
     }
 
-    /// Routes that stand still here for another's sake: an operator's, or that of a process which has
-    /// died with a lease.
-    async fn resting(&self, pool: &Current<DB>, shards: &[RouteStatus]) -> Result<Vec<String>> {
+    /// Routes that wait for the lease of a process which has died.
+    async fn waiting(&self, pool: &Current<DB>, shards: &[RouteStatus]) -> Result<Vec<String>> {
         let all = pool.limit(processes::list(pool)).await?;
         let silent: Vec<_> = all.iter().filter(|process| !process.is_alive()).collect();
         let leases = match silent.is_empty() {
@@ -53,29 +52,22 @@ impl<DB: Storage> Declared<DB> {
         };
         let mut found = Vec::new();
         for RouteStatus { route, version, shard, state, .. } in shards {
-            match state {
-                RouteState::Paused => found.push(format!(
-                    "route {route} is paused by an operator: nothing of it is sent until \
-                     `syncline route resume {route}`"
-                )),
-                RouteState::Standby => {
-                    let name = ShardKey::new(route.as_str(), *version, *shard).lease_name();
-                    let lease = leases.iter().find(|lease| lease.name == name);
-                    let dead = lease.and_then(|lease| {
-                        Some((lease, silent.iter().find(|process| process.id == lease.holder)?))
-                    });
-                    found.extend(dead.map(|(lease, process)| {
-                        format!(
-                            "route {route} shard {shard} waits for the lease of {process}, which has \
-                             died: it runs out in {} s at the latest",
-                            lease.left.as_secs()
-                        )
-                    }));
-                }
-                _ => {}
+            if *state != RouteState::Standby {
+                continue;
             }
+            let name = ShardKey::new(route.as_str(), *version, *shard).lease_name();
+            let lease = leases.iter().find(|lease| lease.name == name);
+            let dead = lease.and_then(|lease| {
+                Some((lease, silent.iter().find(|process| process.id == lease.holder)?))
+            });
+            found.extend(dead.map(|(lease, process)| {
+                format!(
+                    "route {route} shard {shard} waits for the lease of {process}, which has died: it \
+                     runs out in {} s at the latest",
+                    lease.left.as_secs()
+                )
+            }));
         }
-        found.dedup();
         Ok(found)
     }
 
@@ -99,14 +91,15 @@ impl<DB: Storage> Tell<DB> for Declared<DB> {
         let defined = Defined { streams, routes: self.routes.clone(), ..Defined::default() };
         let Shared { works, board, resting, .. } = &*self.shared;
         let shards = board.all(works.standstill());
-        let found = self.resting(pool, &shards).await?;
-        resting.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&found);
-        self.say(&found);
+        let waiting = self.waiting(pool, &shards).await?;
+        // That a route is paused is stored with it, and logged by who finds it.
+        let mut found: Vec<String> = shards.iter().filter_map(paused).collect();
+        found.dedup();
+        found.extend(waiting.iter().cloned());
+        *resting.lock().unwrap_or_else(PoisonError::into_inner) = found;
+        self.say(&waiting);
         let ours = works.problems().into_iter().chain(shards.iter().filter_map(problem));
-        // That a route is paused is stored with it.
-        let problems =
-            ours.chain(found.into_iter().filter(|text| !text.contains(" is paused by ")));
-        Ok(Told { defined, problems: problems.collect() })
+        Ok(Told { defined, problems: ours.chain(waiting).collect() })
     }
 }
 
@@ -128,6 +121,12 @@ fn defined(stream: &Stream, stored: &[StreamVersion]) -> DefinedStream {
     let in_force = in_force.map_or(0, |version| version.version);
     let name = stream.name().to_owned();
     DefinedStream { name, version: ours, in_force, topics, shards }
+}
+
+/// By whom and why a route is paused, and what to do.
+fn paused(status: &RouteStatus) -> Option<String> {
+    let (route, pause) = (&status.route, status.pause.as_ref()?);
+    Some(format!("route {route} is {pause}; `syncline route resume {route}` lets it go on"))
 }
 
 /// Why this process does not send a shard. What holds up the shard itself is stored with it.

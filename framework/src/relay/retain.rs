@@ -236,11 +236,11 @@ pub(super) fn alarm(row: &RouteRow) -> Option<String> {
 
 /// Trims and removes until the relay stops.
 pub(super) async fn run<DB: Storage>(shared: Arc<Shared<DB>>) {
-    if !shared.options.retention.enabled {
-        return;
+    let (marked, said, looked, unsent, uncarried) = Default::default();
+    let mut task = Task { lease: None, marked, said, looked, unsent, uncarried, shared };
+    if !task.shared.options.retention.enabled {
+        return task.only_say().await;
     }
-    let (marked, said, looked, unsent) = Default::default();
-    let mut task = Task { lease: None, marked, said, looked, unsent, shared };
     let shared = Arc::clone(&task.shared);
     let (stop, work) = (task.shared.stop.clone(), &shared.works);
     let mut pace = Pace::new(&task.shared.options.retention, PAUSE);
@@ -288,6 +288,8 @@ struct Task<DB: Storage> {
     looked: Option<Position>,
     /// Routes that no running process sent when it was looked last.
     unsent: HashSet<String>,
+    /// Topics of which it was said that no stream carries them.
+    uncarried: HashSet<String>,
 }
 
 impl<DB: Storage> Task<DB> {

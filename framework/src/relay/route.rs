@@ -87,7 +87,7 @@ impl<DB: Storage> Sender<DB> {
         hold: watch::Receiver<Hold>,
         work: Arc<Work>,
     ) -> Self {
-        let backoff = Backoff::new(shared.options.max_backoff);
+        let backoff = Backoff::of_target(shared.options.max_backoff);
         let (trouble, most) = Default::default();
         Self { shared, key, publisher, carried, lease, hold, backoff, work, trouble, most }
     }

@@ -2,6 +2,7 @@
 //! of all shards, starts a sender for each, and gives back what is another process's share now.
 
 mod kept;
+mod outdated;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -16,7 +17,10 @@ use tokio::{
 use uuid::Uuid;
 
 pub(super) use self::kept::Kept;
-use self::kept::STOPPING;
+use self::{
+    kept::STOPPING,
+    outdated::{Stale, note_pause, outdated_text},
+};
 use super::{
     Route, RouteState, Shared,
     assign::{Members, owner},
@@ -56,6 +60,8 @@ pub(super) struct Share<DB: Storage> {
     lines: Vec<Line>,
     /// The routes of which it was said that their definition is outdated.
     outdated: HashSet<String>,
+    /// The shards of which that is to be stored, for no other process carries them.
+    stale: Vec<Stale>,
     running: HashMap<ShardKey, Running>,
     /// The routes that this process can carry.
     routes: Vec<String>,
@@ -75,13 +81,14 @@ impl<DB: Storage> Share<DB> {
         lines: Vec<Line>,
     ) -> Self {
         let (ends, ended) = mpsc::unbounded_channel();
-        let (outdated, running, routes, seen, resting) = Default::default();
+        let (outdated, stale, running, routes, seen, resting) = Default::default();
         Self {
             shared,
             source,
             incarnation,
             lines,
             outdated,
+            stale,
             running,
             routes,
             seen,
@@ -225,7 +232,7 @@ impl<DB: Storage> Share<DB> {
             true => Vec::new(),
             false => pool.limit(DB::acquire_all(pool, &names, shared.holder, lease)).await?,
         };
-        let mut all = all == missing.len();
+        let mut all = all == missing.len() && self.note_stale().await?;
         for (key, granted) in missing.into_iter().zip(leases) {
             match granted {
                 Some(granted) => self.start(key, &wanted, granted, asked + lease),
@@ -259,6 +266,7 @@ impl<DB: Storage> Share<DB> {
             members.entry(route).or_default().push(member);
         }
         let mut wanted = HashMap::new();
+        self.stale.clear();
         for line in &self.lines {
             let of_route: Vec<&RouteRow> =
                 rows.iter().filter(|row| row.key.route == line.route.name).collect();
@@ -269,14 +277,15 @@ impl<DB: Storage> Share<DB> {
             let route = &line.route.name;
             match outdated {
                 None => drop(self.outdated.remove(route)),
-                Some(newest) if self.outdated.insert(route.clone()) => {
-                    tracing::warn!(
-                        route,
-                        "the route is not carried here: {}",
-                        outdated_text(newest)
-                    );
+                Some(newest) => {
+                    let why = outdated_text(newest);
+                    if self.outdated.insert(route.clone()) {
+                        tracing::warn!(route, "the route is not carried here: {why}");
+                    }
+                    if !members.contains_key(route) {
+                        self.stale.extend(of_route.iter().filter_map(|row| Stale::of(row, &why)));
+                    }
                 }
-                Some(_) => {}
             }
             for row in of_route {
                 let RouteRow { key, paused, closed, checkpoint, .. } = row;
@@ -313,6 +322,7 @@ impl<DB: Storage> Share<DB> {
                     _ if self.running.contains_key(key) => {}
                     _ => board.tell(key, Some(checkpoint.cursor.position), state),
                 }
+                note_pause(board, row);
                 if board.alarm(key, retain::alarm(row).or(waits.clone()))
                     && let Some(waits) = waits
                 {
@@ -375,11 +385,4 @@ impl<DB: Storage> Share<DB> {
             running.hold.send_replace(Hold::Lost);
         }
     }
-}
-
-fn outdated_text(newest: i32) -> String {
-    format!(
-        "version {newest} of the stream's definition is in force, and this process has an older \
-         one: start its newer program, or see `Stream::replaces`"
-    )
 }

@@ -123,6 +123,8 @@ pub struct RouteStatus {
     /// Why somebody should look at it: it has been standing still for too long, or is too far
     /// behind; with what becomes of it.
     pub alarm: Option<String>,
+    /// By whom the route was paused, since when and why, while it is.
+    pub pause: Option<String>,
 }
 
 /// The states of all shards, in order.
@@ -141,7 +143,11 @@ impl Board {
             Err(at) => {
                 let (ShardKey { route, version, shard }, position) =
                     (key.clone(), position.unwrap_or_default());
-                all.insert(at, RouteStatus { route, version, shard, position, state, alarm: None });
+                let (alarm, pause) = Default::default();
+                all.insert(
+                    at,
+                    RouteStatus { route, version, shard, position, state, alarm, pause },
+                );
             }
         }
     }
@@ -153,6 +159,15 @@ impl Board {
             return false;
         };
         std::mem::replace(&mut all[at].alarm, alarm.clone()) != alarm
+    }
+
+    /// Tells that a shard is paused, or goes on. False when it said so.
+    pub(super) fn pause(&self, key: &ShardKey, pause: Option<String>) -> bool {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Ok(at) = all.binary_search_by(|known| order(known).cmp(&name(key))) else {
+            return false;
+        };
+        std::mem::replace(&mut all[at].pause, pause.clone()) != pause
     }
 
     /// A shard that is closed does nothing any more.

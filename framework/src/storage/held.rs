@@ -90,6 +90,17 @@ pub struct DueKey {
     pub due_in: Duration,
 }
 
+/// Parked keys of a consumer that are due and were not tried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OverdueKeys {
+    /// Whose.
+    pub consumer: String,
+    /// How many.
+    pub keys: i64,
+    /// When the first of them was due, by the database's clock.
+    pub since: DateTime<Utc>,
+}
+
 /// Held messages of parked keys, dead letters, and the timers that retry them.
 #[async_trait]
 pub trait HeldStore: Base {
@@ -174,6 +185,14 @@ pub trait HeldStore: Base {
         within: Duration,
         limit: i64,
     ) -> Result<Vec<DueKey>>;
+
+    /// Parked keys, by consumer (of one, or of all), whose timers have been due for longer than
+    /// `late`: a running consumer would have tried them, or is far behind.
+    async fn overdue_keys(
+        pool: &Pool<Self>,
+        consumer: Option<&str>,
+        late: Duration,
+    ) -> Result<Vec<OverdueKeys>>;
 
     /// Locks a parked key whose timer is due, and sets the timer `claim` ahead, so that no
     /// other process tries the key meanwhile; false when it is not parked or not due.

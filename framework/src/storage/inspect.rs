@@ -1,10 +1,12 @@
 //! What is asked of a database for operators: how far things are, and whether it is fit.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::Pool;
 
-use super::{Base, HeldMessage, RouteProblem};
+use super::{Base, HeldMessage, RoutePause, RouteProblem};
 use crate::{Result, message::Position};
 
 /// How far each part of a service is behind.
@@ -34,6 +36,8 @@ pub struct RouteLag {
     pub lost: bool,
     /// Why it does not move, if its relay has found a reason.
     pub problem: Option<RouteProblem>,
+    /// By whom the route was paused and why, while it is.
+    pub pause: Option<RoutePause>,
 }
 
 /// How a check went.
@@ -112,10 +116,11 @@ pub trait Inspect: Base {
         Ok(None)
     }
 
-    /// Sessions whose locks keep others waiting for five seconds or more; as many as the connected
-    /// role may see, at most 20, the longest first. It waits for no lock itself but, on SQLite, for
-    /// `busy_timeout`.
-    async fn blocking(_pool: &Pool<Self>) -> Result<Vec<Blocking>> {
+    /// Sessions that have kept others waiting for a lock for `since` or longer, or whose transaction has
+    /// had a lock on a table of ours as a whole for so long; as many as the connected role may see, at
+    /// most 20, the longest first. It waits for no lock itself but, on SQLite, for `busy_timeout`; there
+    /// nothing is told where `since` is zero, for who waits has had the library's answer.
+    async fn blocking(_pool: &Pool<Self>, _since: Duration) -> Result<Vec<Blocking>> {
         Ok(Vec::new())
     }
 

@@ -61,13 +61,13 @@ pub struct ProcessRow {
 /// A lease that has not run out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeldLease {
-    /// Its name, such as `seal` or `route/login`.
+    /// Its name, such as `seal`; a shard's is [`ShardKey::lease_name`](super::ShardKey::lease_name).
     pub name: String,
-    /// Its holder: a relay process's id.
+    /// Its holder, a relay process's id: it may have died since it renewed it last.
     pub holder: Uuid,
     /// Its fencing epoch.
     pub epoch: i64,
-    /// For how long it still holds.
+    /// For how long it still holds unless it is renewed.
     pub left: Duration,
 }
 

@@ -75,18 +75,59 @@ pub struct RouteRow {
     pub lost: bool,
     /// Why it does not move, if its sender has found a reason.
     pub problem: Option<RouteProblem>,
+    /// By whom the route was paused and why, while it is.
+    pub pause: Option<RoutePause>,
+}
+
+/// By whom a route was paused, why and since when, as far as it was said.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RoutePause {
+    /// The operator; at most 2,000 characters.
+    pub by: Option<String>,
+    /// The reason; at most 2,000 characters.
+    pub why: Option<String>,
+    /// Since when, by the database's clock; none for one that was paused before this was kept.
+    pub since: Option<DateTime<Utc>>,
+}
+
+impl std::fmt::Display for RoutePause {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { by, why, since } = self;
+        f.write_str("paused")?;
+        if let Some(by) = by {
+            write!(f, " by {by}")?;
+        }
+        if let Some(since) = since {
+            let since = since.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+            write!(f, " since {since}")?;
+        }
+        write!(f, ": {}", why.as_deref().unwrap_or("no reason was given"))
+    }
+}
+
+/// A pause as it is noted; texts are cut to 2,000 characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct NewPause<'a> {
+    /// The operator.
+    pub by: Option<&'a str>,
+    /// The reason.
+    pub why: Option<&'a str>,
 }
 
 /// Why a shard of a route does not move, as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouteProblem {
     /// The state's tag, as [`RouteState`](crate::relay::RouteState) has it: `backoff`, `diverged`,
-    /// `refused` or `trimmed`.
+    /// `refused`, `trimmed` or `outdated`.
     pub kind: String,
     /// What was found, and what to do; at most 2,000 characters.
     pub text: String,
     /// Since when, by the database's clock.
     pub since: DateTime<Utc>,
+    /// Failed tries in a row when it was noted, at most 10 seconds and one try ago.
+    pub tries: u32,
+    /// When the next try was to be, by the database's clock; none when nothing is tried.
+    pub next_try: Option<DateTime<Utc>>,
 }
 
 /// Why a shard of a route does not move, as its sender has found it.
@@ -100,6 +141,10 @@ pub struct FoundProblem<'a> {
     pub age: Duration,
     /// One of that kind is stored: it keeps its time.
     pub known: bool,
+    /// Failed tries in a row.
+    pub tries: u32,
+    /// How long until the next try; none when nothing is tried.
+    pub next: Option<Duration>,
 }
 
 /// A shard's row as it is made: nothing at or below `at` is sent.
@@ -231,8 +276,14 @@ pub trait RouteStore: Base {
     /// lacks what they have sent.
     async fn reopen(pool: &Pool<Self>, route: &str, version: i32) -> Result<u64>;
 
-    /// Pauses a route or lets it go on; returns how many shards it has.
-    async fn set_paused(pool: &Pool<Self>, route: &str, paused: bool) -> Result<u64>;
+    /// Pauses a route, or with none lets it go on; returns how many shards it has.
+    async fn set_pause(pool: &Pool<Self>, route: &str, pause: Option<&NewPause<'_>>)
+    -> Result<u64>;
+
+    /// As [`RouteStore::set_pause`], without saying who and why.
+    async fn set_paused(pool: &Pool<Self>, route: &str, paused: bool) -> Result<u64> {
+        Self::set_pause(pool, route, paused.then_some(&NewPause::default())).await
+    }
 
     /// Sets shards to where they are told, in one transaction that takes their leases away:
     /// what their holders still save is refused. Fails with

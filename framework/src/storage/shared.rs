@@ -236,7 +236,7 @@ pub(super) use process::{
 #[cfg(any(feature = "mysql", feature = "sqlite"))]
 pub(super) use pulse::beat_apart;
 pub(super) use pulse::{Bound, PulseRow, found, pulse_store};
-pub(super) use reads::{LagColumns, shared_reads};
+pub(super) use reads::shared_reads;
 pub(super) use reapply::{ListedInbox, listed_inbox, reapply_store};
 #[cfg(feature = "postgres")]
 pub(super) use retention::STEP;
@@ -244,7 +244,7 @@ pub(super) use retention::retention_store;
 #[cfg(any(feature = "mysql", feature = "sqlite"))]
 pub(super) use retention::step;
 pub(super) use route::route_stores;
-pub(super) use route_rows::{RouteColumns, route_problem, route_row, routes_taken_over, save_rows};
+pub(super) use route_rows::{routes_taken_over, save_rows};
 #[cfg(any(feature = "mysql", feature = "sqlite"))]
 pub(super) use saga::saga_apart;
 pub(super) use saga::{ended, hex, json, json_parts, saga_store};

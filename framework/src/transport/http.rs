@@ -3,13 +3,16 @@
 
 mod answer;
 pub(super) mod client;
+mod peer;
 mod problem;
 mod serve;
 mod tls;
 
 pub(super) use answer::{detail, media_type, read_body, retry_after};
-pub(super) use problem::Problem;
-pub use serve::serve;
+#[cfg(feature = "http-push")]
+pub(super) use peer::peer;
+pub(super) use problem::{Problem, Refused};
+pub use serve::{ServeOptions, serve, serve_with};
 
 /// Why a target cannot be sent to or asked. No text of it holds a secret or a URL.
 #[derive(Debug, thiserror::Error)]

@@ -81,7 +81,7 @@ pub use server::FeedServer;
 pub use subscriber::{FeedSubscriber, PullState, PullStatus};
 pub use token::{Reader, Token, TokenHash};
 
-pub use super::http::{TargetError, serve};
+pub use super::http::{ServeOptions, TargetError, serve, serve_with};
 use crate::message::MessageError;
 
 /// The problem type of a place that is not in the source's log.
@@ -114,4 +114,7 @@ pub enum FeedConfigError {
     /// A reader may read no topic.
     #[error("a reader needs at least one topic that it may read")]
     NoTopic,
+    /// A pattern that no topic fits.
+    #[error("{0}")]
+    Topic(String),
 }

@@ -48,8 +48,10 @@ mod answer;
 mod foreign;
 mod listener;
 mod publisher;
+mod reading;
 mod receiver;
 mod reply;
+mod room;
 mod sign;
 
 pub use listener::PushListener;
@@ -57,7 +59,7 @@ pub use publisher::{PushPublisher, PushPublisherBuilder};
 pub use receiver::PushReceiver;
 pub use sign::{Principal, Secret};
 
-pub use super::http::{TargetError, serve};
+pub use super::http::{ServeOptions, TargetError, serve, serve_with};
 use crate::message::MessageError;
 
 /// Names the source in whose name a batch is sent; with the stream it picks the secrets.

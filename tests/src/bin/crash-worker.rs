@@ -150,7 +150,7 @@ async fn consume<DB: Kit>(pool: sqlx::Pool<DB>, arguments: &Arguments) -> anyhow
     }
     let consumer = consumer.build()?;
     let running = patiently(async || consumer.start().await).await?;
-    let principal = Principal::new(SOURCE, "counters", [Secret::parse(SECRET)?])?;
+    let principal = Principal::new(SOURCE, "counters", [Secret::parse(SECRET)?])?.shards(16);
     let setup = |receiver| PushReceiver::new(receiver).principal(principal);
     let listener = PushListener::bind(arguments.address, setup).await.context("listen")?;
     let counted = Arc::new(Counted(consumer));

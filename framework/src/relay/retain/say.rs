@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use super::Task;
@@ -19,6 +19,8 @@ const SAY: Duration = Duration::from_secs(30);
 const HELD: Duration = Duration::from_secs(60);
 /// No more messages are looked through each time: of a log that grows faster, the last ones.
 const LOOK: i64 = 4_000;
+/// So many topics that no stream carries are remembered.
+const TOPICS: usize = 1_000;
 
 impl<DB: Storage> Task<DB> {
     /// Says what is to be said, if that is due.
@@ -34,6 +36,16 @@ impl<DB: Storage> Task<DB> {
         }
         self.say_unsent().await?;
         self.say_uncarried().await
+    }
+
+    /// Where nothing is trimmed, what stands still is said all the same, by each process.
+    pub(super) async fn only_say(mut self) {
+        let stop = self.shared.stop.clone();
+        while stop.run_until_cancelled(sleep(SAY)).await.is_some() {
+            if let Some(Err(error)) = stop.run_until_cancelled(self.say()).await {
+                tracing::warn!(%error, "it could not be looked for what is not sent; trying again");
+            }
+        }
     }
 
     /// Tells of routes that no running process sends, this time and the last time.
@@ -76,13 +88,50 @@ impl<DB: Storage> Task<DB> {
         let found = pool.limit(streams::uncarried_after(pool, after)).await?;
         self.looked = Some(head);
         for streams::Uncarried { topic, messages, first, last } in &found {
-            tracing::warn!(
-                topic, messages, %first, %last,
-                "no stream carries these messages: they are sent nowhere, and removed by retention; \
-                 let a stream carry the topic"
-            );
+            if is_first(&mut self.uncarried, topic) {
+                tracing::warn!(
+                    topic, messages, %first, %last,
+                    "no stream carries these messages: they are sent nowhere, and removed by \
+                     retention; let a stream carry the topic"
+                );
+            }
         }
-        *self.shared.uncarried.lock().unwrap_or_else(PoisonError::into_inner) = found;
+        let trimmed = pool.limit(DB::trimmed(pool)).await?.position;
+        let mut known = self.shared.uncarried.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|known| known.last > trimmed);
+        for new in found {
+            if let Some(known) = known.iter_mut().find(|known| known.topic == new.topic) {
+                known.messages += new.messages;
+                known.last = new.last;
+            } else if known.len() < TOPICS {
+                known.push(new);
+            }
+        }
+        known.sort_by(|one, other| one.topic.cmp(&other.topic));
         Ok(())
+    }
+}
+
+/// Whether nothing was said of `topic` yet; so many topics are remembered.
+fn is_first(said: &mut HashSet<String>, topic: &str) -> bool {
+    if said.len() >= TOPICS {
+        said.clear();
+    }
+    said.insert(topic.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topic_that_no_stream_carries_is_told_once() {
+        let mut said = HashSet::new();
+        let told = ["a", "b", "a", "a", "b"].map(|topic| is_first(&mut said, topic));
+        assert_eq!(told, [true, true, false, false, false]);
+        for n in 0..TOPICS * 3 {
+            is_first(&mut said, &n.to_string());
+            assert!(said.len() <= TOPICS);
+        }
     }
 }

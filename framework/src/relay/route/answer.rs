@@ -31,7 +31,9 @@ impl<DB: Storage> Run<'_, DB> {
             Some(Ok(ack)) => ack,
             Some(Err(error)) => {
                 let (route, shard) = (&self.sender.key.route, self.sender.key.shard);
-                tracing::warn!(route, shard, %error, "batch was not delivered");
+                if self.sender.trouble.is_unsaid(&error.to_string()) {
+                    tracing::warn!(route, shard, %error, "batch was not delivered");
+                }
                 if matches!(error, PublishError::Refused { .. }) {
                     self.refused(&error, sent).await;
                     return Ok(());
@@ -160,16 +162,20 @@ impl<DB: Storage> Run<'_, DB> {
         self.read = self.acked;
         self.unheard();
         let pause = self.sender.backoff.failed().max(at_least);
-        self.sender.backs_off(error).await;
+        self.sender.backs_off(error, pause).await;
         self.sender.pause(pause).await;
     }
 
     pub(super) async fn diverged(&mut self, error: String) {
-        tracing::error!(route = self.sender.key.route, error, "route stopped: the logs differ");
+        if self.sender.trouble.is_unsaid(&error) {
+            let (route, shard) = (&self.sender.key.route, self.sender.key.shard);
+            tracing::error!(route, shard, error, "route stopped: the logs differ");
+        }
         self.window.drain().await;
         self.read = self.acked;
         self.unheard();
-        self.sender.stands(RouteState::Diverged { error }).await;
-        self.sender.pause(self.sender.shared.options.max_backoff).await;
+        let pause = self.sender.shared.options.max_backoff;
+        self.sender.stands(RouteState::Diverged { error }, pause).await;
+        self.sender.pause(pause).await;
     }
 }

@@ -57,7 +57,11 @@ impl<DB: Storage> Run<'_, DB> {
     /// The target takes an empty batch, and not this message.
     pub(super) async fn is_refused(&mut self, Suspect { position, error }: Suspect) {
         let (route, shard) = (&self.sender.key.route, self.sender.key.shard);
-        tracing::error!(route, shard, %position, error, "a message is refused, and the shard waits");
+        if self.sender.trouble.is_unsaid(&error) {
+            tracing::error!(
+                route, shard, %position, error, "a message is refused, and the shard waits"
+            );
+        }
         self.stops_at(Some(position), error).await;
     }
 
@@ -66,7 +70,7 @@ impl<DB: Storage> Run<'_, DB> {
         self.read = self.acked;
         self.unheard();
         let pause = self.sender.backoff.failed();
-        self.sender.stands(RouteState::Refused { position, error }).await;
+        self.sender.stands(RouteState::Refused { position, error }, pause).await;
         self.sender.pause(pause).await;
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
 use super::{
@@ -10,6 +11,7 @@ use super::{
 };
 use crate::{
     Error, Storage,
+    said::Said,
     storage::{FoundProblem, RouteProblem},
 };
 
@@ -22,6 +24,9 @@ const AGAIN: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub(super) struct Trouble {
     since: Option<Instant>,
+    /// Failed tries in a row, also those of the process that had the shard before.
+    tries: u32,
+    said: Said,
     stored: Option<Stored>,
 }
 
@@ -29,6 +34,9 @@ pub(super) struct Trouble {
 struct Stored {
     kind: String,
     text: String,
+    tries: u32,
+    /// Since when, where another sender stored it.
+    since: Option<DateTime<Utc>>,
     /// When this sender stored it.
     at: Option<Instant>,
 }
@@ -39,13 +47,15 @@ impl Trouble {
         let same = |stored: &Stored| {
             found.is_some_and(|found| found.kind == stored.kind && found.text == stored.text)
         };
-        if !self.stored.as_ref().is_some_and(same) {
-            let stored = |found: &RouteProblem| {
-                let RouteProblem { kind, text, .. } = found.clone();
-                Stored { kind, text, at: None }
-            };
-            self.stored = found.map(stored);
+        if self.stored.as_ref().is_some_and(same) {
+            return;
         }
+        self.tries = self.tries.max(found.map_or(0, |found| found.tries));
+        let stored = |found: &RouteProblem| {
+            let RouteProblem { kind, text, since, tries, .. } = found.clone();
+            Stored { kind, text, tries, since: Some(since), at: None }
+        };
+        self.stored = found.map(stored);
     }
 
     /// It began so long ago, unless it did before.
@@ -54,46 +64,79 @@ impl Trouble {
         self.since.get_or_insert(began);
     }
 
+    /// Whether `text` is to be logged: it was not since the shard moved, or long ago.
+    pub(super) fn is_unsaid(&mut self, text: &str) -> bool {
+        self.said.is_new(text)
+    }
+
     /// Whether something is to be stored that is not.
     fn is_news(&self, kind: &str, text: &str) -> bool {
         let Some(stored) = &self.stored else { return true };
-        match stored.kind == kind {
-            false => true,
-            true => stored.text != text && stored.at.is_none_or(|stored| stored.elapsed() >= AGAIN),
-        }
+        let same = stored.text == text && stored.tries == self.tries;
+        let soon = stored.at.is_some_and(|stored| stored.elapsed() < AGAIN);
+        stored.kind != kind || !(same || soon)
+    }
+
+    /// For how long it stood and how many tries failed meanwhile, if it did; it moves again.
+    fn ends(&mut self) -> Option<(Duration, u32)> {
+        let (since, tries) = (self.since.take(), std::mem::take(&mut self.tries));
+        let met = self.stored.as_ref().and_then(|stored| stored.since);
+        self.said.clear();
+        let before = met.and_then(|since| (Utc::now() - since).to_std().ok());
+        let stood = since.map(|since| since.elapsed()).max(before)?;
+        Some((stood, tries))
     }
 }
 
 impl<DB: Storage> Sender<DB> {
-    /// Tells that the shard does not move, and stores it when that is news.
-    pub(super) async fn stands(&mut self, state: RouteState) {
+    /// Tells that the shard does not move and is tried again after `pause`, and stores it when that
+    /// is news.
+    pub(super) async fn stands(&mut self, state: RouteState, pause: Duration) {
         self.shared.board.tell(&self.key, None, state.clone());
         let Some((kind, text)) = state.problem() else { return };
+        self.trouble.tries = self.trouble.tries.saturating_add(1);
         let text = crate::cap::text(text);
         let age = self.trouble.since.get_or_insert_with(Instant::now).elapsed();
         let passing = matches!(state, RouteState::Backoff { .. });
         if passing && age < LASTS.min(self.shared.options.max_backoff) {
             return;
         }
+        let (route, shard, tries) = (&self.key.route, self.key.shard, self.trouble.tries);
+        if passing && self.trouble.is_unsaid(&text) {
+            let stands_for_seconds = age.as_secs();
+            tracing::warn!(
+                route,
+                shard,
+                tries,
+                stands_for_seconds,
+                error = text,
+                "the route stands"
+            );
+        }
         if !self.trouble.is_news(kind, &text) {
             return;
         }
         let known = self.trouble.stored.is_some();
-        let found = FoundProblem { kind, text: &text, age, known };
+        let found = FoundProblem { kind, text: &text, age, known, tries, next: Some(pause) };
         let pool = self.shared.pool.now();
         match pool.limit(DB::note_problem(&pool, &self.key, &self.lease, Some(&found))).await {
             Ok(()) => {
                 let (kind, at) = (kind.to_owned(), Some(Instant::now()));
-                self.trouble.stored = Some(Stored { kind, text, at });
+                let since = self.trouble.stored.take().and_then(|stored| stored.since);
+                self.trouble.stored = Some(Stored { kind, text, tries, since, at });
             }
             // It is tried again with the next failure.
             Err(error) => tracing::debug!(%error, "why a route does not move was not stored"),
         }
     }
 
-    /// The shard moves: what is stored of it is no longer so.
+    /// The shard moves: that is logged once, and what is stored of it is no longer so.
     pub(super) async fn moves(&mut self) {
-        self.trouble.since = None;
+        if let Some((stood, tries)) = self.trouble.ends() {
+            let (route, shard) = (&self.key.route, self.key.shard);
+            let stood_for_seconds = stood.as_secs_f64();
+            tracing::info!(route, shard, stood_for_seconds, tries, "the route goes on");
+        }
         if self.trouble.stored.is_none() {
             return;
         }
@@ -101,21 +144,29 @@ impl<DB: Storage> Sender<DB> {
         match pool.limit(DB::note_problem(&pool, &self.key, &self.lease, None)).await {
             Ok(()) => self.trouble.stored = None,
             // It is tried again with the next answer.
-            Err(error) => tracing::debug!(%error, "that a route moves again was not stored"),
+            Err(error) => {
+                tracing::debug!(%error, "that a route moves again was not stored");
+                if let Some(stored) = &mut self.trouble.stored {
+                    stored.since = None;
+                }
+            }
         }
     }
 
     /// Something of its own side failed. Returns how long to wait.
     pub(super) async fn failed(&mut self, error: &Error) -> Duration {
         let (route, shard) = (&self.key.route, self.key.shard);
-        tracing::warn!(route, shard, %error, "route failed; trying again");
+        if self.trouble.is_unsaid(&error.to_string()) {
+            tracing::warn!(route, shard, %error, "route failed; trying again");
+        }
+        self.trouble.since.get_or_insert_with(Instant::now);
         let pause = self.backoff.failed();
         let state =
             RouteState::Backoff { failures: self.backoff.failures(), error: error.to_string() };
         match error.is_transient() || matches!(error, Error::ServerChanged) {
             // It is the database that does not answer.
             true => self.shared.board.tell(&self.key, None, state),
-            false => self.stands(state).await,
+            false => self.stands(state, pause).await,
         }
         pause
     }
@@ -125,14 +176,17 @@ impl<DB: Storage> Sender<DB> {
     pub(super) async fn trimmed(&mut self, position: i64, kept: i64) -> Duration {
         let (route, shard) = (&self.key.route, self.key.shard);
         let error = status::trimmed(position, kept, &self.key, &self.carried.origin);
-        tracing::error!(route, shard, error, "route stopped: it came too late");
-        self.stands(RouteState::Trimmed { error }).await;
-        self.shared.options.max_backoff
+        if self.trouble.is_unsaid(&error) {
+            tracing::error!(route, shard, error, "route stopped: it came too late");
+        }
+        let pause = self.shared.options.max_backoff;
+        self.stands(RouteState::Trimmed { error }, pause).await;
+        pause
     }
 
     /// The target failed, and is tried again.
-    pub(super) async fn backs_off(&mut self, error: String) {
+    pub(super) async fn backs_off(&mut self, error: String, pause: Duration) {
         let failures = self.backoff.failures();
-        self.stands(RouteState::Backoff { failures, error }).await;
+        self.stands(RouteState::Backoff { failures, error }, pause).await;
     }
 }

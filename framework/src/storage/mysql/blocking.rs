@@ -1,15 +1,18 @@
 //! Sessions that keep others waiting for a lock.
 
+use std::time::Duration;
+
 use sqlx::MySqlPool;
 
 use super::{inspect::NO_RIGHT, version};
 use crate::{Error, Result, error::mysql_number, storage::Blocking};
 
-/// Sessions that wait for so many seconds for the lock of a table are told of: ours wait for ten at the
+/// Who waits for so many seconds for the lock of a table is told of in any case: ours wait for ten at the
 /// most, and then again.
 const LONG: i64 = 2;
 
-pub(super) async fn blocking(pool: &MySqlPool) -> Result<Vec<Blocking>> {
+pub(super) async fn blocking(pool: &MySqlPool, since: Duration) -> Result<Vec<Blocking>> {
+    let since = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
     let failed = "look for blocking locks";
     let mut found = Vec::new();
     let version: String = sqlx::query_scalar(include_str!("sql/version.sql"))
@@ -20,7 +23,7 @@ pub(super) async fn blocking(pool: &MySqlPool) -> Result<Vec<Blocking>> {
     if version::is_mariadb(&version) {
         type Row = (i64, String, i64, i64, i64);
         let rows: sqlx::Result<Vec<Row>> =
-            sqlx::query_as(include_str!("sql/blocking_rows.sql")).fetch_all(pool).await;
+            sqlx::query_as(include_str!("sql/blocking_rows.sql")).bind(since).fetch_all(pool).await;
         let denied =
             |error: &sqlx::Error| mysql_number(error).is_some_and(|code| NO_RIGHT.contains(&code));
         let rows = match rows {
@@ -40,10 +43,18 @@ pub(super) async fn blocking(pool: &MySqlPool) -> Result<Vec<Blocking>> {
             .fetch_optional(pool)
             .await
             .map_err(Error::database(failed))?;
-    if let Some((tables, waiting, waited)) = tables.filter(|(_, _, waited)| *waited >= LONG) {
-        let who = "a session that the server does not name (see SHOW PROCESSLIST, or the plugin \
-                   METADATA_LOCK_INFO)"
-            .to_owned();
+    let long = |(_, _, waited): &(String, i64, i64)| *waited >= since.min(LONG);
+    if let Some((tables, waiting, waited)) = tables.filter(long) {
+        let resting: Vec<String> = sqlx::query_scalar(include_str!("sql/resting.sql"))
+            .fetch_all(pool)
+            .await
+            .map_err(Error::database(failed))?;
+        let who = match resting.is_empty() {
+            true => "a session that the server does not name (see SHOW PROCESSLIST, or the plugin \
+                     METADATA_LOCK_INFO)"
+                .to_owned(),
+            false => format!("a session that rests, one of {},", resting.join(", ")),
+        };
         found.push(Blocking { who, tables, waiting, waited, open: 0 });
     }
     Ok(found)

@@ -1,5 +1,7 @@
 //! What an operator looks at.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use sqlx::{MySql, MySqlConnection, MySqlPool, Row};
 
@@ -51,8 +53,8 @@ impl Inspect for MySql {
         }
     }
 
-    async fn blocking(pool: &MySqlPool) -> Result<Vec<Blocking>> {
-        blocking::blocking(pool).await
+    async fn blocking(pool: &MySqlPool, since: Duration) -> Result<Vec<Blocking>> {
+        blocking::blocking(pool, since).await
     }
 
     async fn unsealed(pool: &MySqlPool) -> Result<i64> {

@@ -1,5 +1,7 @@
 //! What an operator looks at.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use sqlx::{PgConnection, PgPool, Postgres, Row};
 
@@ -25,9 +27,10 @@ impl Inspect for Postgres {
             .map_err(Error::database("ask whether the server is a standby"))
     }
 
-    async fn blocking(pool: &PgPool) -> Result<Vec<Blocking>> {
+    async fn blocking(pool: &PgPool, since: Duration) -> Result<Vec<Blocking>> {
         let rows: Vec<(String, String, i64, i64, i64)> =
             sqlx::query_as(include_str!("sql/blocking.sql"))
+                .bind(since.as_secs_f64())
                 .fetch_all(pool)
                 .await
                 .map_err(Error::database("look for blocking locks"))?;

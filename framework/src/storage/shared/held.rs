@@ -247,6 +247,27 @@ macro_rules! held_store {
                 Ok(due.into_iter().filter_map(key).collect())
             }
 
+            async fn overdue_keys(
+                pool: &Pool<Self>,
+                consumer: Option<&str>,
+                late: Duration,
+            ) -> Result<Vec<OverdueKeys>> {
+                let rows: Vec<(String, i64, i64)> = sqlx::query_as(sql!($dir, "timer_overdue"))
+                    .bind(TIMER)
+                    .bind(consumer.is_none())
+                    .bind(consumer.unwrap_or_default())
+                    .bind(millis(late))
+                    .fetch_all(pool)
+                    .await
+                    .map_err(Error::database("look for parked keys that nobody tries"))?;
+                let overdue = |(consumer, keys, since)| OverdueKeys {
+                    consumer,
+                    keys,
+                    since: from_millis(since),
+                };
+                Ok(rows.into_iter().map(overdue).collect())
+            }
+
             async fn take_due(
                 tx: &mut Transaction<'_, Self>,
                 consumer: &str,

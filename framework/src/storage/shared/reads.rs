@@ -4,36 +4,46 @@
 macro_rules! shared_reads {
     ($db:ty, $dir:literal) => {
         async fn route_lags(pool: &Pool<$db>) -> Result<Vec<RouteLag>> {
-            let rows: Vec<LagColumns> = sqlx::query_as(sql!($dir, "routes"))
-                .fetch_all(pool)
-                .await
-                .map_err(Error::database("read the routes"))?;
+            let failed = "read the routes";
+            let rows = sqlx::query(sql!($dir, "routes")).fetch_all(pool).await;
+            let rows = rows.map_err(Error::database(failed))?;
             let head = <$db>::head(pool).await?;
             let mut lags = Vec::with_capacity(rows.len());
-            for row in rows {
-                let (route, stream, position, seal, seq, updated_at, version, shard, ..) = row;
-                let (.., paused, alarm_at, lost, kind, problem, problem_at) = row;
-                let cursor = Cursor { position: Position(position), seal, seq };
+            for row in &rows {
+                let (mut lag, cursor) = route_lag(row).map_err(Error::database(failed))?;
                 // One that cannot be sent has no time that is sure to be its own.
                 let page = PageLimit { rows: 8, bytes: 1 << 20 };
                 let page = <$db>::read(pool, cursor, page).await.unwrap_or_default();
                 let oldest = page.iter().find(|row| row.message.topic != crate::message::SET_ASIDE);
-                lags.push(RouteLag {
-                    route,
-                    stream,
-                    version,
-                    shard,
-                    paused,
-                    position: cursor.position,
-                    behind: (head.0 - position).max(0),
-                    oldest: oldest.map(|row| row.message.time),
-                    updated_at: from_millis(updated_at),
-                    alarm_at: alarm_at.map(from_millis),
-                    lost,
-                    problem: route_problem(kind, problem, problem_at),
-                });
+                lag.behind = (head.0 - cursor.position.0).max(0);
+                lag.oldest = oldest.map(|row| row.message.time);
+                lags.push(lag);
             }
             Ok(lags)
+        }
+
+        /// The columns of `routes.sql`; how far it is behind is not among them.
+        fn route_lag(row: &<$db as sqlx::Database>::Row) -> sqlx::Result<(RouteLag, Cursor)> {
+            let position = Position(row.try_get(2)?);
+            let cursor = Cursor { position, seal: row.try_get(3)?, seq: row.try_get(4)? };
+            let paused = row.try_get(8)?;
+            let (problem, pause) = route_standing(row, paused, 11)?;
+            let lag = RouteLag {
+                route: row.try_get(0)?,
+                stream: row.try_get(1)?,
+                version: row.try_get(6)?,
+                shard: row.try_get(7)?,
+                paused,
+                position,
+                behind: 0,
+                oldest: None,
+                updated_at: from_millis(row.try_get(5)?),
+                alarm_at: row.try_get::<Option<i64>, _>(9)?.map(from_millis),
+                lost: row.try_get(10)?,
+                problem,
+                pause,
+            };
+            Ok((lag, cursor))
         }
 
         async fn held_list(
@@ -85,21 +95,3 @@ macro_rules! shared_reads {
     };
 }
 pub(in crate::storage) use shared_reads;
-
-/// The columns of `routes.sql`.
-pub(in crate::storage) type LagColumns = (
-    String,
-    String,
-    i64,
-    i64,
-    i64,
-    i64,
-    i32,
-    i32,
-    bool,
-    Option<i64>,
-    bool,
-    Option<String>,
-    Option<String>,
-    Option<i64>,
-);

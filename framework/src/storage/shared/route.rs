@@ -38,22 +38,23 @@ macro_rules! route_stores {
             }
 
             async fn shards(pool: &Pool<Self>) -> Result<Vec<RouteRow>> {
-                let rows: Vec<RouteColumns> = sqlx::query_as(sql!($dir, "route_list"))
-                    .fetch_all(pool)
-                    .await
-                    .map_err(Error::database("read the routes"))?;
-                Ok(rows.into_iter().map(route_row).collect())
+                let failed = "read the routes";
+                let rows = sqlx::query(sql!($dir, "route_list")).fetch_all(pool).await;
+                let rows = rows.map_err(Error::database(failed))?;
+                let rows: sqlx::Result<_> = rows.iter().map(route_row).collect();
+                rows.map_err(Error::database(failed))
             }
 
             async fn shard(pool: &Pool<Self>, key: &ShardKey) -> Result<Option<RouteRow>> {
-                let row: Option<RouteColumns> = sqlx::query_as(sql!($dir, "route_get"))
+                let failed = "read a route";
+                let row = sqlx::query(sql!($dir, "route_get"))
                     .bind(&key.route)
                     .bind(key.version)
                     .bind(key.shard)
                     .fetch_optional(pool)
                     .await
-                    .map_err(Error::database("read a route"))?;
-                Ok(row.map(route_row))
+                    .map_err(Error::database(failed))?;
+                row.as_ref().map(route_row).transpose().map_err(Error::database(failed))
             }
 
             async fn save_checkpoints(
@@ -103,6 +104,8 @@ macro_rules! route_stores {
                     .bind(found.map(|found| crate::cap::text(found.text)))
                     .bind(found.is_some_and(|found| found.known))
                     .bind(found.map(|found| millis(found.age)))
+                    .bind(found.map(|found| i32::try_from(found.tries).unwrap_or(i32::MAX)))
+                    .bind(found.and_then(|found| found.next).map(millis))
                     .execute(pool)
                     .await
                     .map_err(Error::database("note why a route does not move"))?;
@@ -119,11 +122,18 @@ macro_rules! route_stores {
                 Ok(done.rows_affected())
             }
 
-            async fn set_paused(pool: &Pool<Self>, route: &str, paused: bool) -> Result<u64> {
+            async fn set_pause(
+                pool: &Pool<Self>,
+                route: &str,
+                pause: Option<&NewPause<'_>>,
+            ) -> Result<u64> {
                 let failed = "pause a route";
                 let mut tx = begin(pool).await?;
                 let done = sqlx::query(sql!($dir, "route_pause"))
-                    .bind(paused)
+                    .bind(pause.is_some())
+                    .bind(pause.and_then(|pause| pause.by).map(crate::cap::text))
+                    .bind(pause.and_then(|pause| pause.why).map(crate::cap::text))
+                    .bind(pause.is_some())
                     .bind(route)
                     .execute(&mut *tx)
                     .await
@@ -206,11 +216,11 @@ macro_rules! route_stores {
                         Err(error) => return Err(Error::database(failed)(error)),
                     }
                 }
-                let rows: Vec<RouteColumns> = sqlx::query_as(sql!($dir, "route_list"))
-                    .fetch_all(&mut *tx)
-                    .await
-                    .map_err(Error::database(failed))?;
-                let (leases, shards) = routes_taken_over(versions, rows.into_iter().map(route_row));
+                let rows = sqlx::query(sql!($dir, "route_list")).fetch_all(&mut *tx).await;
+                let rows = rows.map_err(Error::database(failed))?;
+                let rows: sqlx::Result<Vec<_>> = rows.iter().map(route_row).collect();
+                let rows = rows.map_err(Error::database(failed))?;
+                let (leases, shards) = routes_taken_over(versions, rows.into_iter());
                 for lease in &leases {
                     sqlx::query(sql!($dir, "lease_fence"))
                         .bind(lease)
@@ -299,6 +309,55 @@ macro_rules! route_stores {
                     .map_err(Error::database("withdraw a relay process"))?;
                 Ok(())
             }
+        }
+
+        /// The columns of `route_list.sql` and `route_get.sql`.
+        fn route_row(row: &<$db as sqlx::Database>::Row) -> sqlx::Result<RouteRow> {
+            let position = Position(row.try_get(4)?);
+            let (seal, seq) = (row.try_get(5)?, row.try_get(6)?);
+            let (problem, pause) = route_standing(row, row.try_get(9)?, 13)?;
+            Ok(RouteRow {
+                key: ShardKey {
+                    route: row.try_get(0)?,
+                    version: row.try_get(1)?,
+                    shard: row.try_get(2)?,
+                },
+                stream: row.try_get(3)?,
+                checkpoint: Checkpoint {
+                    cursor: Cursor { position, seal, seq },
+                    last: Link { position: Position(row.try_get(7)?), id: row.try_get(8)? },
+                },
+                paused: row.try_get(9)?,
+                closed: row.try_get(10)?,
+                alarm_at: row.try_get::<Option<i64>, _>(11)?.map(from_millis),
+                lost: row.try_get(12)?,
+                problem,
+                pause,
+            })
+        }
+
+        /// The eight columns from `at` on that `route_list.sql` and `routes.sql` both end with.
+        fn route_standing(
+            row: &<$db as sqlx::Database>::Row,
+            paused: bool,
+            at: usize,
+        ) -> sqlx::Result<(Option<RouteProblem>, Option<RoutePause>)> {
+            let time = |at: usize| -> sqlx::Result<_> {
+                Ok(row.try_get::<Option<i64>, _>(at)?.map(from_millis))
+            };
+            let problem = match row.try_get(at)? {
+                None => None,
+                Some(kind) => Some(RouteProblem {
+                    kind,
+                    text: row.try_get::<Option<String>, _>(at + 1)?.unwrap_or_default(),
+                    since: time(at + 2)?.unwrap_or_default(),
+                    tries: row.try_get::<Option<i32>, _>(at + 3)?.unwrap_or(0).unsigned_abs(),
+                    next_try: time(at + 4)?,
+                }),
+            };
+            let (by, why) = (row.try_get(at + 5)?, row.try_get(at + 6)?);
+            let pause = RoutePause { by, why, since: time(at + 7)? };
+            Ok((problem, paused.then_some(pause)))
         }
     };
 }

@@ -1,14 +1,6 @@
 //! Rows of routes as the statements bind and return them.
 
-use uuid::Uuid;
-
-use crate::{
-    message::{Link, Position},
-    storage::{
-        Begins, Checkpoint, Cursor, NewVersion, RouteProblem, RouteRow, Save, ShardKey,
-        shared::from_millis,
-    },
-};
+use crate::storage::{Begins, NewVersion, RouteRow, Save, ShardKey};
 
 impl Begins {
     pub(in crate::storage) fn position(self, head: i64) -> i64 {
@@ -83,52 +75,4 @@ pub(in crate::storage) fn save_rows(saves: &[Save]) -> Vec<SaveRow<'_>> {
     }
     rows.sort_by_key(|row| row.lease);
     rows
-}
-
-/// The columns of `route_list.sql` and `route_get.sql`.
-pub(in crate::storage) type RouteColumns = (
-    String,
-    i32,
-    i32,
-    String,
-    i64,
-    i64,
-    i64,
-    i64,
-    Uuid,
-    bool,
-    bool,
-    Option<i64>,
-    bool,
-    Option<String>,
-    Option<String>,
-    Option<i64>,
-);
-
-pub(in crate::storage) fn route_row(row: RouteColumns) -> RouteRow {
-    let (route, version, shard, stream, position, seal, seq, last, id, paused, closed, ..) = row;
-    let (.., alarm, lost, kind, problem, at) = row;
-    RouteRow {
-        key: ShardKey { route, version, shard },
-        stream,
-        checkpoint: Checkpoint {
-            cursor: Cursor { position: Position(position), seal, seq },
-            last: Link { position: Position(last), id },
-        },
-        paused,
-        closed,
-        alarm_at: alarm.map(from_millis),
-        lost,
-        problem: route_problem(kind, problem, at),
-    }
-}
-
-/// What is noted of a shard that does not move.
-pub(in crate::storage) fn route_problem(
-    kind: Option<String>,
-    text: Option<String>,
-    at: Option<i64>,
-) -> Option<RouteProblem> {
-    let (kind, text) = (kind?, text.unwrap_or_default());
-    Some(RouteProblem { kind, text, since: at.map(from_millis).unwrap_or_default() })
 }

@@ -1,5 +1,7 @@
 //! What an operator looks at.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use sqlx::{Sqlite, SqliteConnection, SqlitePool};
 
@@ -19,7 +21,10 @@ const BUSY: i32 = 5;
 #[async_trait]
 impl Inspect for Sqlite {
     /// There is one writer, and who it is the library does not tell.
-    async fn blocking(pool: &SqlitePool) -> Result<Vec<Blocking>> {
+    async fn blocking(pool: &SqlitePool, since: Duration) -> Result<Vec<Blocking>> {
+        if since.is_zero() {
+            return Ok(Vec::new());
+        }
         let begun = tokio::time::Instant::now();
         match begin(pool).await {
             // It is rolled back.

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use sqlx::{Pool, Transaction};
 
-use super::support::{batch, commit, message, sealer, whole_log};
+use super::support::{batch, commit, eventually, message, sealer, whole_log};
 use crate::{
     Envelope, Storage, begin,
-    held::drop_dead,
+    held::{ParkedKey, drop_dead, drop_failing, retry_now},
     message::{Position, decode_envelope},
     storage::{DueKey, HeldReason, Holding},
 };
@@ -72,6 +72,93 @@ pub(super) async fn a_due_key_is_taken_by_one<DB: Storage>(pool: Pool<DB>) {
     assert!(!take("key with spaces").await, "it is taken until its claim runs out");
     assert!(!take("later").await, "it is not due");
     assert!(!take("unknown").await);
+}
+
+pub(super) async fn keys_that_nobody_tries_are_known<DB: Storage>(pool: Pool<DB>) {
+    let mut tx = begin(&pool).await.expect("begin");
+    let keys = [("c", "a", Some(Duration::ZERO)), ("c", "b", Some(Duration::ZERO))];
+    let others =
+        [("c", "later", Some(HOUR)), ("c", "dead", None), ("d", "k", Some(Duration::ZERO))];
+    for (consumer, key, timer) in keys.into_iter().chain(others) {
+        DB::park(&mut tx, consumer, "/suite", key, timer).await.expect("park");
+    }
+    tx.commit().await.expect("commit");
+    let overdue =
+        async |consumer, late| DB::overdue_keys(&pool, consumer, late).await.expect("overdue keys");
+    let soon = async || {
+        let all = overdue(None, Duration::from_millis(1)).await;
+        (all.len() == 2).then_some(all)
+    };
+    let all = eventually("their time is over", soon).await;
+    let found: Vec<_> = all.iter().map(|keys| (&*keys.consumer, keys.keys)).collect();
+    assert_eq!(found, [("c", 2), ("d", 1)]);
+    let age = chrono::Utc::now() - all[0].since;
+    assert!(age.num_seconds().abs() < 600, "since {}", all[0].since);
+    assert_eq!(overdue(Some("d"), Duration::ZERO).await.len(), 1);
+    assert!(overdue(Some("x"), Duration::ZERO).await.is_empty());
+    assert!(overdue(None, HOUR).await.is_empty(), "they are not late yet");
+}
+
+pub(super) async fn what_is_held_is_tried_now_where_no_dead_letter_blocks_it<DB: Storage>(
+    pool: Pool<DB>,
+) {
+    let sent = three(&pool).await;
+    let behind = Holding { reason: HeldReason::Behind, error: None, dead: false };
+    let dead = Holding { dead: true, ..FAILED };
+    let cases = [
+        ("failing", Some(HOUR), [FAILED, behind, behind]),
+        ("blocked", None, [dead, behind, behind]),
+        // Its consumer passes over dead letters.
+        ("skipped", Some(HOUR), [dead, FAILED, behind]),
+    ];
+    let mut tx = begin(&pool).await.expect("begin");
+    for (key, timer, holdings) in cases {
+        DB::park(&mut tx, "c", "/suite", key, timer).await.expect("park");
+        for (message, holding) in sent.iter().zip(holdings) {
+            DB::hold(&mut tx, "c", key, message, holding).await.expect("hold");
+        }
+    }
+    DB::park(&mut tx, "d", "/suite", "failing", Some(HOUR)).await.expect("park");
+    DB::hold(&mut tx, "d", "failing", &sent[0], FAILED).await.expect("hold");
+    tx.commit().await.expect("commit");
+    let due = async |consumer| {
+        let due = DB::due_keys(&pool, consumer, Duration::ZERO, 9).await.expect("due");
+        let mut keys: Vec<_> = due.into_iter().map(|due| due.key).collect();
+        keys.sort_unstable();
+        keys
+    };
+    assert!(due("c").await.is_empty() && due("d").await.is_empty());
+    assert!(retry_now(&pool, None, Some("x")).await.expect("an answer").is_empty());
+    let found = retry_now(&pool, Some("c"), None).await.expect("hurried");
+    let found: Vec<_> =
+        found.iter().map(|ParkedKey { key, blocked, .. }| (&**key, *blocked)).collect();
+    assert_eq!(found, [("blocked", true), ("failing", false), ("skipped", false)]);
+    assert_eq!(due("c").await, ["failing", "skipped"]);
+    assert!(due("d").await.is_empty(), "another consumer's");
+    assert_eq!(retry_now(&pool, None, Some("failing")).await.expect("hurried").len(), 2);
+    assert_eq!(due("d").await, ["failing"]);
+    let held = DB::held(&pool, true, 0, 99).await.expect("held");
+    let tries = held.iter().filter(|held| held.key == "failing" && held.reason == "failed");
+    assert!(tries.into_iter().all(|held| held.attempts == 1), "no try is forgotten");
+}
+
+pub(super) async fn what_fails_can_be_given_up_before_it_is_dead<DB: Storage>(pool: Pool<DB>) {
+    let sent = three(&pool).await;
+    let behind = Holding { reason: HeldReason::Behind, error: None, dead: false };
+    let mut tx = begin(&pool).await.expect("begin");
+    DB::park(&mut tx, "c", "/suite", "k", Some(HOUR)).await.expect("park");
+    for (message, holding) in sent.iter().zip([FAILED, behind]) {
+        DB::hold(&mut tx, "c", "k", message, holding).await.expect("hold");
+    }
+    let held = DB::held_of_key(&mut tx, "c", "/suite", "k", true, 9).await.expect("held");
+    tx.commit().await.expect("commit");
+    let [first, second] = [held[0].id, held[1].id];
+    assert!(!drop_dead(&pool, first).await.expect("an answer"), "it is not dead");
+    assert!(!drop_failing(&pool, second).await.expect("an answer"), "it waits for the other one");
+    assert!(drop_failing(&pool, first).await.expect("dropped"));
+    assert!(!drop_failing(&pool, first).await.expect("an answer"), "it is gone");
+    let due = DB::due_keys(&pool, "c", Duration::ZERO, 9).await.expect("due");
+    assert_eq!(due.len(), 1, "what is behind it goes on");
 }
 
 pub(super) async fn a_dead_letter_is_revived_once<DB: Storage>(pool: Pool<DB>) {

@@ -156,6 +156,7 @@ pub(super) async fn an_unordered_consumer_does_not_forget_what_it_skipped<DB: St
         stream: all.origin.stream.to_string(),
         shard: None,
         to: all.messages[9].position,
+        log_ends: Some(all.through),
     };
     assert_eq!(inboxes::skip(&pool, &skip).await.expect("skip").len(), 1);
     // The source is not there yet, and says so.

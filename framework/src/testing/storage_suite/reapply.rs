@@ -15,7 +15,7 @@ use crate::{
     Consumer, Envelope, Relay, RelayHandle, RetryPolicy, Route, Start, Storage, Stream,
     consumer::ConsumerBuilder,
     held::drop_dead,
-    inboxes::{Reapply, list, reapply},
+    inboxes::{Reapply, Skip, list, reapply, skip},
     message::Position,
     relay::RouteState,
     routes,
@@ -26,6 +26,42 @@ use crate::{
 fn again(to: Position) -> Reapply {
     let [consumer, source, stream] = ["c", "/suite", "s"].map(str::to_owned);
     Reapply { consumer, source, stream, shard: None, to, except_commands: false }
+}
+
+pub(super) async fn nothing_is_skipped_that_the_source_may_still_write<DB: Storage>(
+    pool: Pool<DB>,
+) {
+    let lease = sealer(&pool).await;
+    let all = sent(&pool, &lease, &[("a", 1), ("a", 2), ("a", 3)]).await;
+    let one = consumer(&pool, |_| Behaviour::Done).build().expect("a consumer");
+    receive(&one, &cut(&all, 0, 1)).await;
+    let (first, last) = (all.messages[0].position, all.messages[2].position);
+    let lost = |to: Position, log_ends| {
+        let [consumer, source, stream] = ["c", "/suite", "s"].map(str::to_owned);
+        Skip { consumer, source, stream, shard: None, to, log_ends }
+    };
+    let refused = async |lost: Skip, because: &str| {
+        let before = list(&pool, None).await.expect("list");
+        let error = skip(&pool, &lost).await.expect_err("it is refused").to_string();
+        assert!(error.contains(because), "{error}");
+        assert_eq!(list(&pool, None).await.expect("list"), before, "nothing has changed");
+    };
+    let beyond = Position(last.0 + 1);
+    refused(lost(last, None), &format!("which is up to {first}")).await;
+    refused(lost(beyond, Some(last)), &format!("is beyond {last}")).await;
+    // Another consumer here has seen more of the source.
+    let two = Consumer::builder("d", pool.clone()).handler("in", super::support::Effect(done));
+    receive(&two.build().expect("a consumer"), &all).await;
+    refused(lost(Position(all.through.0 + 1), None), "beyond all that this database has seen")
+        .await;
+    assert_eq!(skip(&pool, &lost(last, None)).await.expect("skipped").len(), 1);
+    // A source that has come further is believed.
+    let further = Position(all.through.0 + 9);
+    assert_eq!(skip(&pool, &lost(further, Some(further))).await.expect("skipped").len(), 1);
+}
+
+fn done(_: &Envelope) -> Behaviour {
+    Behaviour::Done
 }
 
 async fn refused<DB: Storage>(pool: &Pool<DB>, again: &Reapply, because: &str) {

@@ -477,7 +477,7 @@ pub(super) async fn a_deadline_and_an_answer_at_once_have_one_end<DB: Storage>(p
     let id = shipped(&world).await;
     world.pump_commands().await;
     world.pump_replies().await;
-    tokio::time::sleep(world::SHORT).await;
+    tokio::time::sleep(world::SHIPPING).await;
     let first = world.sagas.run().await.expect("run");
     let second = engine(&world.pool, &world.script, 1).run().await.expect("run");
     assert_eq!(one_end(&world, id).await, "completed");
@@ -490,7 +490,7 @@ pub(super) async fn a_deadline_and_an_answer_at_once_have_one_end<DB: Storage>(p
         ids.push(world.try_start("shipping", &key, "", 1).await.expect("started").id);
         world.pump_commands().await;
         world.pump_replies().await;
-        tokio::time::sleep(world::SHORT / 4).await;
+        tokio::time::sleep(world::SHIPPING / 4).await;
     }
     for &id in &ids {
         one_end(&world, id).await;
@@ -514,7 +514,7 @@ pub(super) async fn an_instance_that_no_engine_can_decide_is_ended_by_force<DB: 
     // It waits for an answer, and then for an engine.
     let id = shipped(&world).await;
     assert!(!end(id, Duration::ZERO).await, "nothing of it is due");
-    tokio::time::sleep(world::SHORT).await;
+    tokio::time::sleep(world::SHIPPING).await;
     let timers = async || {
         let subject = format!("{} deadline ship", id.simple());
         let timer = SagaTimer { owner: "shipping/1".to_owned(), subject, after: None };

@@ -221,7 +221,7 @@ pub(super) async fn a_handler_that_panics_or_hangs_is_a_failure<DB: Storage>(poo
         2 => Behaviour::Hang,
         _ => Behaviour::Done,
     };
-    let limit = Duration::from_millis(100);
+    let limit = Duration::from_millis(500);
     let consumer = consumer(&pool, behave).timeout(limit).build().expect("a consumer");
     let all = sent(&pool, &lease, &[("a", 1), ("b", 2), ("c", 3)]).await;
     assert_eq!(receive(&consumer, &all).await.watermark, all.through);

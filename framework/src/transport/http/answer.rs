@@ -6,6 +6,8 @@ use axum::http::{HeaderMap, header};
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
+use crate::logs;
+
 /// No more of a refusal is passed on than this, in characters.
 const MAX_REASON: usize = 300;
 
@@ -34,8 +36,8 @@ pub(in crate::transport) fn media_type(headers: &HeaderMap) -> String {
     essence.trim().to_ascii_lowercase()
 }
 
-/// The `detail` of a problem, or the text itself: cut, and without control characters, since
-/// it goes into logs.
+/// The `detail` of a problem, or the text itself: cut, and without colour codes and characters that a
+/// terminal obeys, since it goes into logs.
 pub(in crate::transport) fn detail(headers: &HeaderMap, body: &[u8]) -> String {
     #[derive(Deserialize)]
     struct Problem {
@@ -49,7 +51,9 @@ pub(in crate::transport) fn detail(headers: &HeaderMap, body: &[u8]) -> String {
         _ => String::from_utf8_lossy(body).into_owned(),
     };
     let plain = |c: char| if c.is_control() { ' ' } else { c };
+    let text = crate::cap::text(&text);
     let cut: String = text.trim().chars().map(plain).take(MAX_REASON).collect();
+    let cut = logs::escape(&cut);
     if cut.is_empty() { cut } else { format!(": {cut}") }
 }
 

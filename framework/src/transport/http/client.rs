@@ -5,6 +5,7 @@ use std::time::Duration;
 use reqwest::{Client, Url, redirect};
 
 use super::{TargetError, tls};
+use crate::logs;
 
 const USER_AGENT: &str = concat!("syncline/", env!("CARGO_PKG_VERSION"));
 /// Shorter than the 30 seconds after which [`serve`](super::serve) closes an idle connection.
@@ -62,5 +63,5 @@ pub(in crate::transport) fn explain(error: reqwest::Error) -> String {
         text.push_str(&error.to_string());
         cause = error.source();
     }
-    text.chars().take(300).collect()
+    logs::cut(&text, 300)
 }

@@ -8,6 +8,8 @@ use axum::{
 };
 use serde_json::json;
 
+use crate::logs::{self, LogLimit};
+
 const MAX_DETAIL: usize = 500;
 
 /// Why a request was refused. The detail is for the people who run the client: it names no
@@ -22,6 +24,8 @@ pub(in crate::transport) struct Problem {
     more: Option<(&'static str, String)>,
     retry_after: Option<u64>,
     close: bool,
+    /// Its kind in the log, where the status alone would put it with strangers'.
+    logged_as: Option<&'static str>,
 }
 
 impl Problem {
@@ -31,10 +35,19 @@ impl Problem {
     ) -> Self {
         let mut detail = detail.into();
         // It may quote what was sent.
-        if detail.len() > MAX_DETAIL {
-            detail = detail.chars().take(MAX_DETAIL).collect();
+        if detail.len() > MAX_DETAIL || detail.chars().any(logs::is_hidden) {
+            detail = logs::cut(&detail, MAX_DETAIL).into();
         }
-        Self { status, detail, kind: "about:blank", more: None, retry_after: None, close: false }
+        let kind = "about:blank";
+        Self { status, detail, kind, more: None, retry_after: None, close: false, logged_as: None }
+    }
+
+    /// Counts its lines in the log apart from others of its status, so that those of strangers do not
+    /// hide it.
+    #[cfg(feature = "http-push")]
+    pub(in crate::transport) fn logged_as(mut self, kind: &'static str) -> Self {
+        self.logged_as = Some(kind);
+        self
     }
 
     /// Says to programs what kind of problem it is, with one more member.
@@ -59,6 +72,20 @@ impl Problem {
     pub(in crate::transport) fn close(mut self) -> Self {
         self.close = true;
         self
+    }
+}
+
+/// Logs requests that were refused, a few of each kind a minute.
+#[derive(Debug, Default)]
+pub(in crate::transport) struct Refused(LogLimit);
+
+impl Refused {
+    pub(in crate::transport) fn log(&self, problem: &Problem, what: &'static str) {
+        let by_status = problem.status.canonical_reason().unwrap_or("another status");
+        if let Some(left_out) = self.0.admit(problem.logged_as.unwrap_or(by_status)) {
+            let status = problem.status.as_u16();
+            tracing::warn!(status, detail = %problem.detail, left_out, "{what}");
+        }
     }
 }
 

@@ -35,6 +35,15 @@ pub enum PullError {
         /// How long the feed asked to be left alone, if it did.
         retry_after: Option<Duration>,
     },
+    /// Something between here and the feed, such as a proxy, ended the request before there were news:
+    /// it waits for less long than the request did. A shorter wait is asked for.
+    #[error("the feed is unavailable: {reason}")]
+    CutOff {
+        /// What happened.
+        reason: String,
+        /// How long the answer asked to be left alone, if it did.
+        retry_after: Option<Duration>,
+    },
     /// The feed refuses, or its answer is not a page of the stream: asking the same again will
     /// not help until somebody changes a token, a URL or a limit.
     #[error("the feed cannot be used: {0}")]
@@ -111,7 +120,7 @@ impl FeedSubscriberBuilder {
     }
 
     /// How long the feed may wait for news before it answers without (25 seconds unless set; 1
-    /// to 30, in whole seconds).
+    /// to 30, in whole seconds). Behind a proxy with a shorter limit it becomes shorter by itself.
     pub fn wait(mut self, wait: Duration) -> Self {
         self.wait = wait;
         self
@@ -150,6 +159,9 @@ impl FeedSubscriberBuilder {
         check_source(&self.source)?;
         check_stream(&self.stream)?;
         let Some(token) = self.token else { return Err(FeedConfigError::NoToken) };
+        if let Some(problem) = self.topics.iter().find_map(TopicPattern::problem) {
+            return Err(FeedConfigError::Topic(problem));
+        }
         if !(1..=30).contains(&self.wait.as_secs()) {
             return Err(FeedConfigError::Limit("the feed may wait for 1 to 30 seconds"));
         }
@@ -222,15 +234,18 @@ impl Pull {
     }
 
     /// Asks for what follows `place`; waits for news if there is nothing.
-    /// `most` is the number of the log's messages that it spans at the most.
+    /// `most` is the number of the log's messages that it spans at the most; `wait` is in whole
+    /// seconds.
     pub(super) async fn page(
         &self,
         version: i32,
         place: Option<Reached>,
         most: Option<u32>,
+        wait: Duration,
     ) -> Result<Batch, PullError> {
-        let limit = self.wait + self.timeout;
-        tokio::time::timeout(limit, self.ask(version, place, most)).await.unwrap_or_else(|_| {
+        let limit = wait + self.timeout;
+        let asked = self.ask(version, place, most, wait);
+        tokio::time::timeout(limit, asked).await.unwrap_or_else(|_| {
             Err(unavailable(format!("it did not answer within {limit:?}"), None))
         })
     }
@@ -240,9 +255,16 @@ impl Pull {
         version: i32,
         place: Option<Reached>,
         most: Option<u32>,
+        wait: Duration,
     ) -> Result<Batch, PullError> {
         let failed = |error| unavailable(client::explain(error), None);
-        let mut response = self.request(version, place, most)?.send().await.map_err(failed)?;
+        // A connection that ends without an answer may have rested for too long.
+        let unanswered = |error: reqwest::Error| match error.is_connect() {
+            true => failed(error),
+            false => PullError::CutOff { reason: client::explain(error), retry_after: None },
+        };
+        let request = self.request(version, place, most, wait)?;
+        let mut response = request.send().await.map_err(unanswered)?;
         if response.status() != StatusCode::OK {
             let body = read_body(&mut response, MAX_PROBLEM).await.map_err(failed)?;
             return Err(refusal(&response, &body));
@@ -270,6 +292,7 @@ impl Pull {
         version: i32,
         place: Option<Reached>,
         most: Option<u32>,
+        wait: Duration,
     ) -> Result<reqwest::RequestBuilder, PullError> {
         let mut url = self.url.clone();
         let after = place.map_or(Position::START, |place| place.watermark);
@@ -290,7 +313,7 @@ impl Pull {
         if let Some(most) = most {
             query.append_pair("messages", &most.to_string());
         }
-        query.append_pair("wait", &self.wait.as_secs().to_string());
+        query.append_pair("wait", &wait.as_secs().to_string());
         drop(query);
         let mut bearer = HeaderValue::try_from(format!("Bearer {}", self.token.as_str()))
             .map_err(|_| PullError::Refused("its token cannot be sent".to_owned()))?;
@@ -359,9 +382,11 @@ fn refusal(response: &Response, body: &[u8]) -> PullError {
     match (status.as_u16(), kind.as_str()) {
         (409, DIVERGED) => PullError::Diverged(reason("")),
         (410, TRIMMED) => PullError::Trimmed(reason("")),
-        (408 | 425 | 429 | 500..=599, _) => {
-            unavailable(reason(""), retry_after(headers, Utc::now()))
+        // Gateways' words for it; 524 is what Cloudflare says.
+        (408 | 504 | 524, _) => {
+            PullError::CutOff { reason: reason(""), retry_after: retry_after(headers, Utc::now()) }
         }
+        (425 | 429 | 500..=599, _) => unavailable(reason(""), retry_after(headers, Utc::now())),
         (300..=399, _) => PullError::Refused(reason(
             "; redirects are not followed: give the subscriber the URL of the feed itself",
         )),

@@ -18,7 +18,10 @@ use uuid::Uuid;
 use super::{CLOSED, DIVERGED, Reader, TRIMMED, TokenHash};
 use crate::{
     message::{BATCH_CONTENT_TYPE, Link, Position, TopicPattern, encode_batch},
-    transport::{Feed, FeedError, FeedPage, FeedRequest, PageSize, http::Problem},
+    transport::{
+        Feed, FeedError, FeedPage, FeedRequest, PageSize,
+        http::{Problem, Refused},
+    },
 };
 
 /// How long a full page may be kept by its reader.
@@ -111,7 +114,8 @@ impl FeedServer {
         }
         let working = Semaphore::new(self.limits.all);
         let Self { feed, limits, stop, .. } = self;
-        let shared = Shared { feed, desks, limits, stop, working };
+        let refused = Refused::default();
+        let shared = Shared { feed, desks, limits, stop, working, refused };
         Router::new()
             .route("/{stream}/{shard}", get(page).fallback(only_get))
             .fallback(not_found)
@@ -134,6 +138,7 @@ struct Shared {
     limits: Limits,
     stop: CancellationToken,
     working: Semaphore,
+    refused: Refused,
 }
 
 /// A reader, and how many of its token's requests may be served still.
@@ -180,7 +185,7 @@ async fn page(
         Err(problem) => problem,
     };
     let status = problem.status;
-    tracing::warn!(status = status.as_u16(), detail = %problem.detail, "a feed was not served");
+    shared.refused.log(&problem, "a feed was not served");
     let mut response = problem.into_response();
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -16,6 +16,7 @@ use super::{FeedSubscriberBuilder, PullError, client::Pull};
 use crate::{
     backoff::Backoff,
     message::Batch,
+    said::Said,
     transport::{Ack, Outcome, Reached, Receive, ReceiveError, SubscribeError, Subscriber},
 };
 
@@ -130,6 +131,31 @@ impl std::fmt::Debug for FeedSubscriber {
 /// lead to a single one.
 const LARGE: u32 = 1 << 10;
 
+/// Where a subscriber is, and what it asks for.
+struct At {
+    version: i32,
+    /// None: the consumer is asked.
+    place: Option<Reached>,
+    /// The most messages in a page, while whole ones were too large.
+    most: Option<u32>,
+    /// How long the feed may wait for news, in whole seconds.
+    wait: Duration,
+}
+
+/// A request that is cut off no later than this after its wait was cut off for waiting.
+const NEAR: Duration = Duration::from_secs(1);
+
+/// The wait that takes the place of one that was cut off after `cut`; none when it was cut off for
+/// something else, or cannot be shorter.
+fn shorter(wait: Duration, cut: Duration) -> Option<Duration> {
+    let least = Duration::from_secs(1);
+    if cut < least || cut > wait + NEAR || wait <= least {
+        return None;
+    }
+    let most = (wait.as_secs() - 1).max(1);
+    Some(Duration::from_secs((cut * 4 / 5).as_secs().clamp(1, most)))
+}
+
 /// How one turn went well.
 enum Turn {
     /// A page was handed over, or there was nothing.
@@ -162,7 +188,7 @@ impl From<PullError> for Failure {
     fn from(error: PullError) -> Self {
         let text = error.to_string();
         match error {
-            PullError::Unavailable { retry_after, .. } => {
+            PullError::Unavailable { retry_after, .. } | PullError::CutOff { retry_after, .. } => {
                 Self::passing(text, retry_after.unwrap_or_default())
             }
             PullError::Closed { .. } => Self::passing(text, Duration::ZERO),
@@ -194,21 +220,27 @@ impl Subscriber for FeedSubscriber {
         receiver: Arc<dyn Receive>,
         stop: CancellationToken,
     ) -> Result<(), SubscribeError> {
-        let mut backoff = Backoff::new(self.max_backoff);
+        let mut backoff = Backoff::of_target(self.max_backoff);
+        let (mut failing, mut said) = (None, Said::default());
         // From the first version on: of those that are done it learns so at once.
-        let (mut version, mut place, mut most) = (1, None, None);
+        let mut at = At { version: 1, place: None, most: None, wait: self.pull.wait };
         while !stop.is_cancelled() {
-            match self.turn(&*receiver, version, &mut place, &mut most, &stop).await {
-                Ok(Turn::Closed { next }) => (version, place) = (next, None),
+            match self.turn(&*receiver, &mut at, &stop).await {
+                Ok(Turn::Closed { next }) => (at.version, at.place) = (next, None),
                 Ok(Turn::Done) => {
+                    if let Some(since) = failing.take() {
+                        self.goes_on(since, backoff.failures());
+                        said.clear();
+                    }
                     backoff.succeeded();
                     self.tell(PullState::Pulling);
                 }
                 Err(failure) => {
+                    failing.get_or_insert_with(Instant::now);
                     // The consumer may be back in an older version: its database was restored,
                     // or it is to apply again.
-                    (version, place) = (1, None);
-                    let pause = self.failed(failure, &mut backoff);
+                    (at.version, at.place) = (1, None);
+                    let pause = self.failed(failure, &mut backoff, &mut said);
                     stop.run_until_cancelled(tokio::time::sleep(pause)).await;
                 }
             }
@@ -223,22 +255,38 @@ impl FeedSubscriber {
     async fn turn(
         &self,
         receiver: &dyn Receive,
-        version: i32,
-        place: &mut Option<Reached>,
-        most: &mut Option<u32>,
+        at: &mut At,
         stop: &CancellationToken,
     ) -> Result<Turn, Failure> {
-        let began = Instant::now();
+        let At { version, place, most, wait } = at;
+        let (version, waits) = (*version, *wait);
+        let mut began = Instant::now();
         let asked = stop.run_until_cancelled(async {
             let from = match *place {
                 Some(place) => Some(place),
                 None => receiver.reached(&self.pull.origin(version)).await?,
             };
-            Ok::<_, Failure>((from, self.pull.page(version, from, *most).await))
+            began = Instant::now();
+            Ok::<_, Failure>((from, self.pull.page(version, from, *most, waits).await))
         });
         let Some(asked) = asked.await else { return Ok(Turn::Done) };
         let (from, page) = asked?;
         let batch = match page {
+            Err(PullError::CutOff { reason, .. }) if shorter(waits, began.elapsed()).is_some() => {
+                *wait = shorter(waits, began.elapsed()).unwrap_or(waits);
+                let Pull { target, stream, shard, .. } = &self.pull;
+                let (cut_after_seconds, wait_seconds) = (began.elapsed().as_secs(), wait.as_secs());
+                tracing::info!(
+                    target_url = target,
+                    stream,
+                    shard,
+                    cut_after_seconds,
+                    wait_seconds,
+                    reason,
+                    "something before the feed waits for less long: it is asked for a shorter wait"
+                );
+                return Ok(Turn::Done);
+            }
             // Only onward, so that no answer leads in a circle.
             Err(PullError::Closed { next }) if next > version => {
                 return Ok(Turn::Closed { next });
@@ -259,7 +307,7 @@ impl FeedSubscriber {
         // What follows may fit again.
         *most = most.map(|most| most.saturating_mul(2)).filter(|most| *most <= LARGE);
         let incarnation = batch.origin.incarnation;
-        let early = began.elapsed() < self.pull.wait / 2;
+        let early = began.elapsed() < waits / 2;
         let nothing = from.map_or(0, |from| from.watermark.0) == batch.through.0;
         // What was begun is finished, whatever is stopped meanwhile.
         let Ack { watermark, last, outcome } = hand_over(receiver, batch).await?;
@@ -290,14 +338,16 @@ impl FeedSubscriber {
     }
 
     /// Tells of a failure; returns how long to wait.
-    fn failed(&self, failure: Failure, backoff: &mut Backoff) -> Duration {
+    fn failed(&self, failure: Failure, backoff: &mut Backoff, said: &mut Said) -> Duration {
         let Failure { state, error, at_least, lasting } = failure;
         let pause = backoff.failed().max(at_least).min(self.max_backoff);
         let Pull { target, stream, shard, .. } = &self.pull;
-        if lasting {
-            tracing::error!(target_url = target, stream, shard, error, "pulling stopped");
-        } else {
-            tracing::warn!(target_url = target, stream, shard, error, "pulling failed");
+        match said.is_new(&error) {
+            true if lasting => {
+                tracing::error!(target_url = target, stream, shard, error, "pulling stopped");
+            }
+            true => tracing::warn!(target_url = target, stream, shard, error, "pulling failed"),
+            false => tracing::debug!(target_url = target, stream, shard, error, "pulling failed"),
         }
         self.tell(match state(error) {
             PullState::Backoff { error, .. } => {
@@ -306,6 +356,20 @@ impl FeedSubscriber {
             other => other,
         });
         if lasting { self.max_backoff } else { pause }
+    }
+
+    /// Says once that it goes on.
+    fn goes_on(&self, since: Instant, failures: u32) {
+        let Pull { target, stream, shard, .. } = &self.pull;
+        let stood_for_seconds = since.elapsed().as_secs_f64();
+        tracing::info!(
+            target_url = target,
+            stream,
+            shard,
+            failures,
+            stood_for_seconds,
+            "pulling goes on"
+        );
     }
 
     fn tell(&self, state: PullState) {
@@ -322,5 +386,23 @@ async fn hand_over(receiver: &dyn Receive, batch: Batch) -> Result<Ack, Failure>
     match AssertUnwindSafe(receiver.receive(batch)).catch_unwind().await {
         Ok(result) => Ok(result?),
         Err(_) => Err(Failure::passing("the consumer panicked".to_owned(), Duration::ZERO)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_that_is_cut_off_becomes_shorter_and_other_failures_leave_it() {
+        let of = |wait: u64, cut_ms: u64| {
+            let shorter = shorter(Duration::from_secs(wait), Duration::from_millis(cut_ms));
+            shorter.map(|wait| wait.as_secs())
+        };
+        assert_eq!(of(25, 10_000), Some(8), "a proxy's limit of 10 s");
+        assert_eq!(of(25, 25_500), Some(20), "one that is as long as the wait");
+        assert_eq!((of(5, 6_000), of(2, 2_500)), (Some(4), Some(1)), "always shorter");
+        assert_eq!(of(8, 10_000), None, "the feed itself does not answer");
+        assert_eq!((of(25, 900), of(1, 1_000)), (None, None));
     }
 }

@@ -138,6 +138,9 @@ impl Reader {
         if topics.is_empty() {
             return Err(FeedConfigError::NoTopic);
         }
+        if let Some(problem) = topics.iter().find_map(TopicPattern::problem) {
+            return Err(FeedConfigError::Topic(problem));
+        }
         Ok(Self { token, stream, topics })
     }
 }
@@ -145,6 +148,13 @@ impl Reader {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_reader_of_a_pattern_that_no_topic_fits_is_refused() {
+        let hash = Token::parse("synf_3q2-7wX1c0ffee0ddba11f00dfeedbeef").expect("a token").hash();
+        let error = Reader::new(hash, "users", ["user.*", "user.**"]).expect_err("hopeless");
+        assert!(error.to_string().contains("\"user.**\" matches no topic"), "{error}");
+    }
 
     #[test]
     fn a_token_is_known_by_its_hash_and_by_nothing_else() {

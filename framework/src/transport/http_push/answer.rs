@@ -51,6 +51,10 @@ fn interpret(status: StatusCode, headers: &HeaderMap, body: &[u8], now: DateTime
         200..=299 => Answer::Refused(reason(
             " without an acknowledgement; is this the URL of a Syncline push receiver?",
         )),
+        401 | 403 => Answer::Refused(reason(
+            "; compare the secret, the source and the stream of this route with those of the \
+             receiver's principal",
+        )),
         404 | 405 => Answer::Refused(reason("; is this the URL of a Syncline push receiver?")),
         _ => Answer::Refused(reason("")),
     }
@@ -122,7 +126,7 @@ mod tests {
         let Answer::Refused(reason) = ask(401, "application/problem+json", problem) else {
             panic!("not refused")
         };
-        assert_eq!(reason, "it answered 401 Unauthorized: no secret  fits");
+        assert!(reason.ends_with("principal: no secret  fits"), "{reason}");
         let long = "ж\n".repeat(10_000);
         let Answer::Refused(reason) = ask(400, "text/plain", long.as_bytes()) else {
             panic!("not refused")

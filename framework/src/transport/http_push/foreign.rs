@@ -2,7 +2,7 @@
 //! `POST /foreign`, structured or in batches. The binary mode is refused: it carries the event's
 //! attributes in headers, which the signature does not cover.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use axum::{
     body::Body,
@@ -16,7 +16,7 @@ use crate::{
     message::{BATCH_CONTENT_TYPE, ForeignMessage, decode_foreign},
     transport::{
         Ack,
-        http::{Problem, media_type},
+        http::{Problem, media_type, peer},
     },
 };
 
@@ -25,21 +25,32 @@ const STRUCTURED: &str = "application/cloudevents+json";
 
 pub(super) async fn take_in(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    respond(answer(&shared, &parts.headers, body).await)
+    respond(answer(&shared, &parts.headers, peer(&parts), body).await, &shared.refused)
 }
 
-async fn answer(shared: &Shared, headers: &HeaderMap, body: Body) -> Result<Ack, Problem> {
+async fn answer(
+    shared: &Shared,
+    headers: &HeaderMap,
+    peer: Option<IpAddr>,
+    body: Body,
+) -> Result<Ack, Problem> {
     let body = body.into_data_stream();
-    let (permit, signed) = match announced(shared, headers) {
-        Ok(signed) => match shared.permit() {
-            Ok(permit) => (permit, signed),
-            Err(problem) => return Err(shared.linger(body, problem)),
-        },
-        Err(problem) => return Err(shared.linger(body, problem)),
+    let announced = announced(shared, headers).and_then(|signed| {
+        shared.is_free()?;
+        Ok(signed)
+    });
+    let signed = match announced {
+        Ok(signed) => signed,
+        Err(problem) => return Err(shared.reading.linger(body, problem)),
     };
-    let body = shared.read(headers, body).await?;
-    let (source, messages) = open(shared, &signed, &body)?;
+    let may = |principal: usize| shared.push.principals[principal].foreign;
+    let body = shared.reading.read(headers, body, peer, may).await?;
+    let (principal, messages) = open(shared, &signed, &body.bytes)?;
+    drop(body);
+    shared.reading.has_verified(principal, peer);
+    let permit = shared.permit()?;
     let receiver = Arc::clone(&shared.push.receiver);
+    let source = shared.push.principals[principal].source.clone();
     let work = async move { receiver.receive_foreign(&source, messages).await };
     shared.hand_over(work, permit).await
 }
@@ -56,27 +67,33 @@ fn announced(shared: &Shared, headers: &HeaderMap) -> Result<Signed, Problem> {
     shared.acceptable(headers)?;
     let signed = Signed::read(headers);
     let signed = signed.map_err(|detail| Problem::new(StatusCode::UNAUTHORIZED, detail))?;
-    shared.on_time(&signed)?;
+    let late = |detail| Problem::new(StatusCode::UNAUTHORIZED, detail).logged_as("foreign clocks");
+    shared.on_time(&signed).map_err(late)?;
     Ok(signed)
 }
 
-/// Finds out who has signed, and reads only then; nobody speaks in another's name.
+/// Finds out who has signed, and reads only then; nobody speaks in another's name. The principal, by
+/// its place in the list, and its messages.
 fn open(
     shared: &Shared,
     signed: &Signed,
     body: &[u8],
-) -> Result<(String, Vec<ForeignMessage>), Problem> {
-    let mut foreign = shared.push.principals.iter().filter(|principal| principal.foreign);
-    let Some(principal) = foreign.find(|principal| signed.is_by(&principal.secrets, body)) else {
+) -> Result<(usize, Vec<ForeignMessage>), Problem> {
+    let principals = &shared.push.principals;
+    let by = principals
+        .iter()
+        .position(|principal| principal.foreign && signed.is_by(&principal.secrets, body));
+    let Some(by) = by else {
         let detail = "the signature is by none of the secrets of foreign sources, or the body was \
                       changed on its way";
-        return Err(Problem::new(StatusCode::UNAUTHORIZED, detail));
+        let problem = Problem::new(StatusCode::UNAUTHORIZED, detail);
+        return Err(problem.logged_as("foreign signatures"));
     };
     let events = decode_foreign(body)
         .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.to_string()))?;
-    if events.iter().any(|(source, _)| *source != principal.source) {
+    if events.iter().any(|(source, _)| *source != principals[by].source) {
         let detail = "an event is of another source than the one that its secret is bound to";
         return Err(Problem::new(StatusCode::FORBIDDEN, detail));
     }
-    Ok((principal.source.clone(), events.into_iter().map(|(_, message)| message).collect()))
+    Ok((by, events.into_iter().map(|(_, message)| message).collect()))
 }

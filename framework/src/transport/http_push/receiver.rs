@@ -1,42 +1,38 @@
 //! The receiving side of HTTP push: a router for the consumer's service.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    body::{Body, BodyDataStream},
+    body::Body,
     extract::{Request, State},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
     routing::post,
 };
-use bytes::{Bytes, BytesMut};
 use chrono::Utc;
-use futures::StreamExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 
 use super::{
     Principal, SOURCE_HEADER, STREAM_HEADER, foreign,
+    reading::Reading,
     reply::respond,
     sign::{Signed, only},
 };
 use crate::{
+    logs,
     message::{BATCH_CONTENT_TYPE, Batch, decode_batch},
     transport::{
         Ack, Receive, ReceiveError,
-        http::{Problem, media_type},
+        http::{Problem, Refused, media_type, peer},
     },
 };
 
-/// How long a refused body is still read, so that the sender sees the answer instead of a
-/// broken connection.
-const LINGER: Duration = Duration::from_secs(2);
-const LINGER_BYTES: usize = 32 << 20;
 /// Larger bodies are verified and decoded on a thread where that delays nobody.
 const OFFLOAD: usize = 256 * 1024;
-/// What is set aside for a body before any of it has arrived.
-const FIRST_BUFFER: usize = 1 << 20;
+/// No more of a name that a stranger claims is repeated than this, in characters.
+const MAX_NAME: usize = 80;
 
 /// Takes signed batches in and hands them to a consumer; see the [module](super) for its
 /// answers.
@@ -81,15 +77,18 @@ impl PushReceiver {
         self
     }
 
-    /// The largest body, in bytes (16 MiB unless changed).
+    /// The largest body, in bytes (16 MiB unless changed). Of bodies that nobody has verified yet there
+    /// are at most twice as many bytes in memory, and once as many of one address; of principals that
+    /// have verified from that address before, four times as many and twice of one.
     #[must_use]
     pub fn max_body(mut self, bytes: usize) -> Self {
         self.limits.body = bytes;
         self
     }
 
-    /// How many requests are worked on at once (16 unless changed); any more get 503. With
-    /// the largest body this bounds the memory.
+    /// How many verified requests are worked on at once (16 unless changed); any more get 503. With
+    /// the largest body this bounds the memory. Bodies that are not verified yet take no place of
+    /// these: when too many arrive at once, the slowest one makes room.
     #[must_use]
     pub fn max_concurrency(mut self, requests: usize) -> Self {
         self.limits.concurrency = requests.clamp(1, Semaphore::MAX_PERMITS);
@@ -120,19 +119,24 @@ impl PushReceiver {
         self
     }
 
-    /// The router: `POST /`, and `POST /foreign` for plain CloudEvents. Nest it where you like:
-    /// `app.nest("/syncline", push.router())`.
+    /// The router: `POST /`, and with a [foreign](Principal::foreign) principal `POST /foreign` for
+    /// plain CloudEvents. Nest it where you like: `app.nest("/syncline", push.router())`, and serve it
+    /// by [`serve`](super::serve), which bounds connections and tells the clients' addresses.
     pub fn router(self) -> Router {
-        let concurrency = self.limits.concurrency;
+        let Limits { body, concurrency, read, .. } = self.limits;
+        let foreign = self.principals.iter().any(|principal| principal.foreign);
         let state = Arc::new(Shared {
             push: self,
             working: Arc::new(Semaphore::new(concurrency)),
-            lingering: Arc::new(Semaphore::new(concurrency)),
+            reading: Reading::new(body, read, concurrency),
+            refused: Refused::default(),
         });
-        Router::new()
-            .route("/", post(take_in).fallback(only_post))
-            .route("/foreign", post(foreign::take_in).fallback(only_post))
-            .with_state(state)
+        let router = Router::new().route("/", post(take_in).fallback(only_post));
+        let router = match foreign {
+            true => router.route("/foreign", post(foreign::take_in).fallback(only_post)),
+            false => router,
+        };
+        router.with_state(state)
     }
 
     /// What was handed to the consumer and may not be finished yet.
@@ -153,7 +157,8 @@ impl fmt::Debug for PushReceiver {
 pub(super) struct Shared {
     pub(super) push: PushReceiver,
     working: Arc<Semaphore>,
-    lingering: Arc<Semaphore>,
+    pub(super) reading: Reading,
+    pub(super) refused: Refused,
 }
 
 async fn only_post() -> impl IntoResponse {
@@ -163,37 +168,49 @@ async fn only_post() -> impl IntoResponse {
 
 async fn take_in(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    respond(shared.answer(&parts.headers, body).await)
+    respond(shared.answer(&parts.headers, peer(&parts), body).await, &shared.refused)
 }
 
 impl Shared {
-    async fn answer(self: &Arc<Self>, headers: &HeaderMap, body: Body) -> Result<Ack, Problem> {
+    async fn answer(
+        self: &Arc<Self>,
+        headers: &HeaderMap,
+        peer: Option<IpAddr>,
+        body: Body,
+    ) -> Result<Ack, Problem> {
         let body = body.into_data_stream();
-        let permit = match self.permit() {
-            Ok(permit) => permit,
-            Err(problem) => return Err(self.linger(body, problem)),
-        };
-        let (expected, signed) = match self.announced(headers) {
+        let announced = self.announced(headers).and_then(|announced| {
+            self.is_free()?;
+            Ok(announced)
+        });
+        let (expected, signed) = match announced {
             Ok(announced) => announced,
-            Err(problem) => return Err(self.linger(body, problem)),
+            Err(problem) => return Err(self.reading.linger(body, problem)),
         };
-        let body = self.read(headers, body).await?;
+        let may = |principal: usize| expected.is(&self.push.principals[principal]);
+        let body = self.reading.read(headers, body, peer, may).await?;
         let shared = Arc::clone(self);
-        let batch = match body.len() > OFFLOAD {
-            false => shared.open(&expected, &signed, &body),
-            true => tokio::task::spawn_blocking(move || shared.open(&expected, &signed, &body))
-                .await
-                .unwrap_or_else(|_| Err(failed("decoding the batch"))),
+        let (principal, batch) = match body.bytes.len() > OFFLOAD {
+            false => shared.open(&expected, &signed, &body.bytes),
+            true => {
+                tokio::task::spawn_blocking(move || shared.open(&expected, &signed, &body.bytes))
+                    .await
+                    .unwrap_or_else(|_| Err(failed("decoding the batch")))
+            }
         }?;
+        self.reading.has_verified(principal, peer);
+        let permit = self.permit()?;
         let receiver = Arc::clone(&self.push.receiver);
         self.hand_over(async move { receiver.receive(batch).await }, permit).await
     }
 
+    /// Whether what is verified would be worked on now: else its body need not be read.
+    pub(super) fn is_free(&self) -> Result<(), Problem> {
+        if self.working.available_permits() == 0 { Err(full()) } else { Ok(()) }
+    }
+
     pub(super) fn permit(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        Arc::clone(&self.working).try_acquire_owned().map_err(|_| {
-            let detail = "as many batches as this receiver allows are being worked on";
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(1)
-        })
+        Arc::clone(&self.working).try_acquire_owned().map_err(|_| full())
     }
 
     /// Everything that can be told before the body is read: whose batch it says it is.
@@ -206,15 +223,17 @@ impl Shared {
         let unauthorized = |detail: String| Problem::new(StatusCode::UNAUTHORIZED, detail);
         let source = only(headers, SOURCE_HEADER).map_err(unauthorized)?;
         let stream = only(headers, STREAM_HEADER).map_err(unauthorized)?;
-        let signed = Signed::read(headers).map_err(unauthorized)?;
         let expected = Expected { source: source.to_owned(), stream: stream.to_owned() };
+        let signed = Signed::read(headers).map_err(|detail| expected.unauthorized(&detail))?;
         if !self.push.principals.iter().any(|principal| expected.is(principal)) {
-            return Err(unauthorized(format!(
+            let detail = format!(
                 "no secret of this receiver is bound to the source and stream that \
                  {SOURCE_HEADER} and {STREAM_HEADER} name"
-            )));
+            );
+            return Err(expected.unauthorized(&detail).logged_as("unknown principals"));
         }
-        self.on_time(&signed)?;
+        self.on_time(&signed)
+            .map_err(|detail| expected.unauthorized(&detail).logged_as("clocks"))?;
         Ok((expected, signed))
     }
 
@@ -224,64 +243,39 @@ impl Shared {
             let detail = "compressed bodies are not taken: send it without Content-Encoding";
             return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
         }
-        if announced_length(headers).is_some_and(|length| length > self.push.limits.body as u64) {
-            return Err(self.too_large());
-        }
-        Ok(())
+        self.reading.fits(headers)
     }
 
-    pub(super) fn on_time(&self, signed: &Signed) -> Result<(), Problem> {
+    /// Whether it was signed at about this time, by this machine's clock; else what is wrong.
+    pub(super) fn on_time(&self, signed: &Signed) -> Result<(), String> {
         let tolerance = self.push.limits.tolerance;
-        if let Some(off) = signed.off_by(Utc::now().timestamp(), tolerance) {
-            let detail = format!(
+        match signed.off_by(Utc::now().timestamp(), tolerance) {
+            None => Ok(()),
+            Some(off) => Err(format!(
                 "the time of signing is {off} s from this machine's clock; at most {} s are \
                  allowed: sign again, or set the clocks",
                 tolerance.as_secs()
-            );
-            return Err(Problem::new(StatusCode::UNAUTHORIZED, detail));
+            )),
         }
-        Ok(())
     }
 
-    pub(super) async fn read(
+    /// Verifies the signature first, and parses only what a known principal has signed; which one, by
+    /// its place in the list.
+    fn open(
         &self,
-        headers: &HeaderMap,
-        mut body: BodyDataStream,
-    ) -> Result<Bytes, Problem> {
-        let Limits { body: limit, read: time, .. } = self.push.limits;
-        let expected = announced_length(headers).unwrap_or(0).min(FIRST_BUFFER as u64);
-        let mut bytes = BytesMut::with_capacity(expected as usize);
-        let all = async {
-            while let Some(chunk) = body.next().await {
-                let chunk = chunk.map_err(|_| {
-                    Problem::new(StatusCode::BAD_REQUEST, "the body ended too early").close()
-                })?;
-                if bytes.len() + chunk.len() > limit {
-                    return Ok(false);
-                }
-                bytes.extend_from_slice(&chunk);
-            }
-            Ok(true)
-        };
-        match tokio::time::timeout(time, all).await {
-            Ok(Ok(true)) => Ok(bytes.freeze()),
-            Ok(Ok(false)) => Err(self.linger(body, self.too_large())),
-            Ok(Err(problem)) => Err(problem),
-            Err(_) => {
-                let detail = format!("the body did not arrive within {time:?}");
-                Err(Problem::new(StatusCode::REQUEST_TIMEOUT, detail).close())
-            }
-        }
-    }
-
-    /// Verifies the signature first, and parses only what a known principal has signed.
-    fn open(&self, expected: &Expected, signed: &Signed, body: &[u8]) -> Result<Batch, Problem> {
-        let mut principals = self.push.principals.iter().filter(|p| expected.is(p));
-        if !principals.any(|principal| signed.is_by(&principal.secrets, body)) {
+        expected: &Expected,
+        signed: &Signed,
+        body: &[u8],
+    ) -> Result<(usize, Batch), Problem> {
+        let by =
+            self.push.principals.iter().position(|principal| {
+                expected.is(principal) && signed.is_by(&principal.secrets, body)
+            });
+        let Some(by) = by else {
             let detail = "the signature is by none of the secrets that are bound to this source \
                           and stream, or the body was changed on its way";
-            return Err(Problem::new(StatusCode::UNAUTHORIZED, detail));
-        }
+            return Err(expected.unauthorized(detail).logged_as("signatures"));
+        };
         let batch = decode_batch(body)
             .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.to_string()))?;
         if batch.origin.source != expected.source || batch.origin.stream != expected.stream {
@@ -289,7 +283,16 @@ impl Shared {
                           is bound to";
             return Err(Problem::new(StatusCode::FORBIDDEN, detail));
         }
-        Ok(batch)
+        let (shard, shards) = (batch.origin.shard, self.push.principals[by].shards);
+        if !(0..shards).contains(&shard) {
+            let detail = format!(
+                "the batch is of shard {shard}, and stream {:?} has {shards} of them, from 0 on, as \
+                 far as this receiver was told: set Principal::shards there if it has more",
+                expected.stream
+            );
+            return Err(Problem::new(StatusCode::FORBIDDEN, detail).logged_as("shards"));
+        }
+        Ok((by, batch))
     }
 
     pub(super) async fn hand_over(
@@ -327,35 +330,6 @@ impl Shared {
             }
         }
     }
-
-    fn too_large(&self) -> Problem {
-        let detail = format!(
-            "the body has more than {} bytes, the most that this receiver takes",
-            self.push.limits.body
-        );
-        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
-    }
-
-    /// Reads what is left of a refused body for a short time: closing the connection while
-    /// the sender still writes would lose the answer.
-    pub(super) fn linger(&self, mut body: BodyDataStream, problem: Problem) -> Problem {
-        let mut left = LINGER_BYTES;
-        if let Ok(permit) = Arc::clone(&self.lingering).try_acquire_owned() {
-            tokio::spawn(async move {
-                let drain = async {
-                    while let Some(Ok(chunk)) = body.next().await {
-                        match left.checked_sub(chunk.len()) {
-                            Some(less) => left = less,
-                            None => break,
-                        }
-                    }
-                };
-                let _ = tokio::time::timeout(LINGER, drain).await;
-                drop(permit);
-            });
-        }
-        problem.close()
-    }
 }
 
 /// Whose batch it must be.
@@ -368,10 +342,18 @@ impl Expected {
     fn is(&self, principal: &Principal) -> bool {
         !principal.foreign && self.source == principal.source && self.stream == principal.stream
     }
+
+    /// A refusal that names whose batch it was said to be.
+    fn unauthorized(&self, detail: &str) -> Problem {
+        let [source, stream] = [&self.source, &self.stream].map(|name| logs::cut(name, MAX_NAME));
+        let detail = format!("{detail} (sent as source {source:?}, stream {stream:?})");
+        Problem::new(StatusCode::UNAUTHORIZED, detail)
+    }
 }
 
-fn announced_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+fn full() -> Problem {
+    let detail = "as many batches as this receiver allows are being worked on";
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(1).logged_as("full")
 }
 
 fn failed(what: &str) -> Problem {

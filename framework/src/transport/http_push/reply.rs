@@ -5,14 +5,16 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use crate::transport::{Ack, Outcome, http::Problem};
+use crate::transport::{
+    Ack, Outcome,
+    http::{Problem, Refused},
+};
 
-pub(super) fn respond(answer: Result<Ack, Problem>) -> Response {
+pub(super) fn respond(answer: Result<Ack, Problem>, refused: &Refused) -> Response {
     match answer {
         Ok(ack) => acknowledge(ack),
         Err(problem) => {
-            tracing::warn!(status = problem.status.as_u16(), detail = %problem.detail,
-                "a push was not taken in");
+            refused.log(&problem, "a push was not taken in");
             problem.into_response()
         }
     }

@@ -88,6 +88,7 @@ pub struct Principal {
     pub(super) secrets: Vec<Secret>,
     /// It sends plain CloudEvents, and nothing else.
     pub(super) foreign: bool,
+    pub(super) shards: i32,
 }
 
 impl Principal {
@@ -116,7 +117,23 @@ impl Principal {
         if secrets.is_empty() {
             return Err(PushConfigError::NoSecret);
         }
-        Ok(Self { source, stream, secrets, foreign: false })
+        Ok(Self { source, stream, secrets, foreign: false, shards: 1 })
+    }
+
+    /// How many shards the stream has (1 unless set); a batch of any other shard is refused. While the
+    /// source changes their number, the larger one.
+    ///
+    /// ```
+    /// use syncline::transport::http_push::{Principal, Secret};
+    /// let secret = Secret::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")?;
+    /// let principal = Principal::new("/demo/register", "users", [secret])?.shards(16);
+    /// # drop(principal);
+    /// # Ok::<(), syncline::transport::http_push::PushConfigError>(())
+    /// ```
+    #[must_use]
+    pub fn shards(mut self, shards: i32) -> Self {
+        self.shards = shards.max(1);
+        self
     }
 
     /// Binds `secrets` to a source that is not Syncline's and sends plain CloudEvents to

@@ -15,5 +15,5 @@ LEFT JOIN information_schema.processlist AS session
     ON session.id = waiting.trx_mysql_thread_id
 WHERE session.db = DATABASE() AND blocking.trx_state <> 'LOCK WAIT'
 GROUP BY blocking.trx_mysql_thread_id
-HAVING age >= 5
+HAVING age >= ?
 ORDER BY age DESC LIMIT 20

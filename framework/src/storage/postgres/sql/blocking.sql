@@ -1,6 +1,6 @@
 -- Sessions whose locks others of this database wait for, and those that have a lock on a table of
--- ours which keeps writers out. What holds a lock for a moment is not told: an open transaction
--- counts after five seconds. waitstart is there from PostgreSQL 14 on.
+-- ours which keeps writers out. What has held a lock for less than $1 seconds is not told: another
+-- role's times may be hidden, and count as none. waitstart is there from PostgreSQL 14 on.
 WITH here AS (
     SELECT oid FROM pg_database WHERE datname = current_database()
 ), waits AS (
@@ -37,5 +37,5 @@ SELECT CASE WHEN coalesce(pid, 0) = 0 THEN 'a prepared transaction (see pg_prepa
             ELSE concat('pid ', pid, ' (', who, ')') END,
        coalesce(what, ''), waiting, coalesce(greatest(waited, 0), 0)::bigint, coalesce(open, 0)::bigint
 FROM found
-WHERE waited >= 5 OR open >= 5 OR coalesce(pid, 0) = 0
+WHERE coalesce(waited, 0) >= $1 OR coalesce(open, 0) >= $1 OR coalesce(pid, 0) = 0
 ORDER BY 4 DESC, 5 DESC LIMIT 20

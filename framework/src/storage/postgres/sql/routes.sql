@@ -1,6 +1,8 @@
 SELECT name, stream, position, seal, seq, (extract(epoch FROM updated_at) * 1000)::bigint,
        version, shard, paused, (extract(epoch FROM alarm_at) * 1000)::bigint, lost,
-       problem_kind, problem, (extract(epoch FROM problem_at) * 1000)::bigint
+       problem_kind, problem, (extract(epoch FROM problem_at) * 1000)::bigint,
+       problem_tries, (extract(epoch FROM problem_next_at) * 1000)::bigint,
+       paused_by, paused_why, (extract(epoch FROM paused_at) * 1000)::bigint
 FROM syncline_route
 WHERE NOT closed
 ORDER BY name, version, shard

@@ -28,6 +28,8 @@ const RETRY: Retry =
     Retry { attempts: 3, base: Duration::from_millis(10), longest: Duration::from_millis(40) };
 /// How long the local pivot and the remote one may take.
 pub(super) const SHORT: Duration = Duration::from_millis(300);
+/// The time for the pivot of `shipping`: a slow server, too, begins it in time.
+pub(super) const SHIPPING: Duration = Duration::from_secs(1);
 
 /// What a step does at its next try; without a word it works.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,7 +146,7 @@ fn shipping<DB: Storage>() -> Saga<DB> {
     let mut saga = SagaBuilder::<DB, Input>::new("shipping", 1);
     saga.remote::<_, Value>("credit", (), command("cmd.credit")).compensated().retry(RETRY).add();
     let ship = saga.remote::<_, Value>("ship", (), command("cmd.ship")).pivot();
-    ship.deadline(SHORT).retry(RETRY).add();
+    ship.deadline(SHIPPING).retry(RETRY).add();
     saga.remote::<_, Value>("tell", (), command("cmd.tell")).retriable().retry(RETRY).add();
     saga.build().expect("a sound definition")
 }

@@ -1,0 +1,4 @@
+SELECT CONVERT(owner USING utf8mb4), COUNT(*), TIMESTAMPDIFF(MICROSECOND, '1970-01-01', MIN(due_at)) DIV 1000
+FROM syncline_timer
+WHERE kind = ? AND (? OR owner = ?) AND due_at <= UTC_TIMESTAMP(6) - INTERVAL (? * 1000) MICROSECOND
+GROUP BY owner ORDER BY owner
