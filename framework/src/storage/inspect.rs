@@ -76,7 +76,8 @@ pub struct OpenWriter {
 /// A session that keeps others waiting for a lock, or would.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Blocking {
-    /// Where to find it, such as `pid 4711 (app, psql)`; what the database tells of it.
+    /// Where to find it, such as `pid 4711 (app, psql)`; what the database tells of it, on PostgreSQL the
+    /// start of its last statement, too.
     pub who: String,
     /// The tables whose locks they are, as far as the database tells; may be empty.
     pub tables: String,

@@ -26,7 +26,9 @@ WITH here AS (
            extract(epoch FROM max(clock_timestamp() - held.waitstart)) AS waited,
            extract(epoch FROM max(clock_timestamp() - session.xact_start)) AS open,
            max(concat_ws(', ', session.usename, nullif(session.application_name, ''),
-                         nullif(session.state, ''))) AS who
+                         host(session.client_addr), nullif(session.state, ''),
+                         'its last statement: ' || nullif(
+                             left(regexp_replace(session.query, '[[:space:]]+', ' ', 'g'), 120), ''))) AS who
     FROM held
     LEFT JOIN pg_stat_activity AS session ON session.pid = held.pid
     -- A session that waits itself is not the first in the row.
