@@ -1,11 +1,16 @@
-//! `syncline doctor`: is this database fit to run on?
+//! `syncline doctor`: is this database fit to run on, and does everything move on it?
+
+mod check;
+mod life;
+
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use sqlx::Pool;
 use syncline::{
     Error, Storage,
     saga::operate,
-    storage::{Finding, Level, check_schema},
+    storage::{Level, check_schema},
     streams,
 };
 
@@ -16,96 +21,111 @@ use crate::{
     output::Output,
     standing,
 };
+pub(crate) use check::{Cause, Check, Clock};
 
-struct Check {
-    name: &'static str,
-    level: Level,
-    found: String,
-    advice: Option<String>,
-}
-
-impl Check {
-    fn ok(name: &'static str, found: impl Into<String>) -> Self {
-        Self { name, level: Level::Ok, found: found.into(), advice: None }
-    }
-
-    fn failed(name: &'static str, found: impl Into<String>, advice: Option<&str>) -> Self {
-        let (found, advice) = (found.into(), advice.map(str::to_owned));
-        Self { name, level: Level::Failure, found, advice }
-    }
-
-    fn word(&self) -> &'static str {
-        match self.level {
-            Level::Ok => "ok",
-            Level::Warning => "warning",
-            Level::Failure => "failed",
-        }
-    }
-}
-
-impl From<Finding> for Check {
-    fn from(finding: Finding) -> Self {
-        let Finding { check, level, found, advice } = finding;
-        Self { name: check, level, found, advice: advice.map(str::to_owned) }
-    }
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Fail on these, which else are warnings: a list with commas
+    #[arg(long, value_name = "WHAT", value_enum, value_delimiter = ',')]
+    fail_if: Vec<Cause>,
 }
 
 /// Exits with 4 when the tables cannot be used, with 1 when another check failed.
 pub(crate) async fn run<DB: Storage>(
+    args: &Args,
+    time: Duration,
     pool: &Pool<DB>,
     name: &str,
     output: &mut Output,
 ) -> Result<Outcome, Failure> {
+    let clock = Clock::start(time);
     let mut checks = vec![Check::ok("connection", name)];
-    let (durability, pooled) = durability(pool).await;
+    let (durability, pooled) = clock
+        .limit(durability(pool))
+        .await
+        .unwrap_or_else(|| (Check::unanswered("durability"), false));
     if pooled {
         // Whatever else is asked may meet another's session, and fail for that.
         checks.push(durability);
         write(&checks, name, false, output)?;
         return Ok(Outcome::Not);
     }
-    match DB::findings(pool).await {
-        Ok(findings) => checks.extend(findings.into_iter().map(Check::from)),
-        Err(error) => checks.push(Check::failed("server", error.to_string(), None)),
+    // It reads no table of ours, and says why the checks after it may get no answer.
+    checks.push(locks(pool, &clock).await);
+    match clock.limit(DB::findings(pool)).await {
+        Some(Ok(findings)) => checks.extend(findings.into_iter().map(Check::from)),
+        Some(Err(error)) => checks.push(Check::failed("server", error.to_string(), None)),
+        None => checks.push(Check::unanswered("server")),
     }
     checks.push(durability);
-    checks.push(fit("encoding", DB::check_encoding(pool).await, "text is UTF-8"));
-    let schema = check_schema(pool).await;
-    let usable = schema.is_ok();
-    let migrated = !matches!(schema, Err(Error::NotMigrated));
+    let encoding = async { fit("encoding", DB::check_encoding(pool).await, "text is UTF-8") };
+    checks.push(clock.check("encoding", encoding).await);
+    let schema = clock.limit(check_schema(pool)).await;
+    let usable = matches!(schema, Some(Ok(())));
+    let migrated = !matches!(schema, None | Some(Err(Error::NotMigrated)));
+    let silent = schema.is_none();
     checks.push(match schema {
-        Ok(()) => {
+        Some(Ok(())) => {
             let newest = DB::MIGRATIONS.last().map_or(0, |m| m.version);
             Check::ok("schema", format!("version {newest}"))
         }
-        Err(error) => Check::failed("schema", error.to_string(), None),
+        Some(Err(error)) => Check::failed("schema", error.to_string(), None),
+        None => Check::unanswered("schema"),
     });
     // Hidden history looks as if there were none.
-    checks.push(fit("row level security", DB::check_visible(pool).await, "hides nothing"));
+    let visible =
+        async { fit("row level security", DB::check_visible(pool).await, "hides nothing") };
+    checks.push(clock.check("row level security", visible).await);
     if migrated {
-        checks.push(privileges(pool).await);
-        checks.push(match DB::incarnation(pool).await {
-            Ok(incarnation) => Check::ok("incarnation", incarnation.to_string()),
-            Err(error) => Check::failed("incarnation", error.to_string(), None),
-        });
-        if usable {
-            checks.push(fit("log", DB::check_sealable(pool).await, "it can be sealed"));
-            checks.push(fit("numbers", DB::check_numbers(pool).await, "enough are left"));
-            checks.push(retention(pool).await);
-            checks.push(routes(pool).await);
-            checks.push(set_aside(pool).await);
-            checks.push(carried(pool).await);
-            checks.push(consumers(pool).await);
-            checks.push(sagas(pool).await);
-        }
+        checks.push(clock.check("privileges", privileges(pool)).await);
+        checks.push(clock.check("incarnation", incarnation(pool)).await);
+    }
+    if usable {
+        checks.extend(operating(pool, &clock).await);
+    }
+    for check in &mut checks {
+        check.fail_if(&args.fail_if);
     }
     let failed = checks.iter().any(|check| check.level == Level::Failure);
     write(&checks, name, !failed, output)?;
-    Ok(match (usable, failed) {
+    Ok(match (usable || silent, failed) {
         (false, _) => Outcome::Schema,
         (true, true) => Outcome::Not,
         (true, false) => Outcome::Done,
     })
+}
+
+/// Whether somebody keeps others waiting.
+pub(crate) async fn locks<DB: Storage>(pool: &Pool<DB>, clock: &Clock) -> Check {
+    clock.check("blocking locks", life::locks(pool)).await
+}
+
+/// Whether things move, on tables that can be used; `syncline status` tells the same.
+pub(crate) async fn operating<DB: Storage>(pool: &Pool<DB>, clock: &Clock) -> Vec<Check> {
+    let sealable = async { fit("log", DB::check_sealable(pool).await, "it can be sealed") };
+    let numbers = async { fit("numbers", DB::check_numbers(pool).await, "enough are left") };
+    vec![
+        clock.check("log", sealable).await,
+        clock.check("numbers", numbers).await,
+        clock.check("processes", life::processes(pool)).await,
+        clock.check("handlers", life::handlers(pool)).await,
+        clock.check("routes", routes(pool)).await,
+        clock.check("streams", carried(pool)).await,
+        clock.check("dead letters", life::dead(pool)).await,
+        clock.check("held messages", life::held(pool)).await,
+        clock.check("gaps", life::gaps(pool)).await,
+        clock.check("consumers", consumers(pool)).await,
+        clock.check("sagas", sagas(pool)).await,
+        clock.check("rows set aside", set_aside(pool)).await,
+        clock.check("retention", retention(pool)).await,
+    ]
+}
+
+async fn incarnation<DB: Storage>(pool: &Pool<DB>) -> Check {
+    match DB::incarnation(pool).await {
+        Ok(incarnation) => Check::ok("incarnation", incarnation.to_string()),
+        Err(error) => Check::failed("incarnation", error.to_string(), None),
+    }
 }
 
 fn fit(name: &'static str, checked: syncline::Result<()>, good: &str) -> Check {
@@ -145,14 +165,12 @@ async fn retention<DB: Storage>(pool: &Pool<DB>) -> Check {
     let alarm = lags.iter().any(|lag| lag.alarm_at.is_some());
     match alarm || !kept.held_back.is_empty() {
         false => Check::ok("retention", found),
-        true => Check {
-            name: "retention",
-            level: Level::Warning,
+        true => Check::warning(
+            "retention",
+            [Cause::Retention],
             found,
-            advice: Some(
-                "see `syncline outbox lag`: what waits keeps the log from being trimmed".to_owned(),
-            ),
-        },
+            Some("see `syncline outbox lag`: what waits keeps the log from being trimmed"),
+        ),
     }
 }
 
@@ -163,24 +181,26 @@ async fn routes<DB: Storage>(pool: &Pool<DB>) -> Check {
         Ok(lags) => lags,
         Err(error) => return Check::failed(NAME, error.to_string(), None),
     };
-    let found = match streams::waiting(pool).await {
+    let standing = match streams::waiting(pool).await {
         Ok(waits) => standing::of(pool, &lags, &waits).await,
         Err(error) => Err(error),
     };
-    let found = match found {
-        Ok(found) => found,
+    let standing = match standing {
+        Ok(standing) => standing,
         Err(error) => return Check::failed(NAME, error.to_string(), None),
     };
-    match found.is_empty() {
+    let mut causes = check::causes(&lags);
+    causes.extend(standing.iter().filter(|one| one.still).map(|_| Cause::Still));
+    let mut found: Vec<String> = standing.into_iter().map(|one| one.line).collect();
+    found.extend(check::alarmed(&lags));
+    match causes.is_empty() {
         true => {
             Check::ok(NAME, format!("{} shards, no reason known why one would wait", lags.len()))
         }
-        false => Check {
-            name: NAME,
-            level: Level::Warning,
-            found: found.join("; "),
-            advice: Some("what these shards carry waits: `syncline route list`".to_owned()),
-        },
+        false => {
+            let advice = "what these shards carry waits: `syncline route list`";
+            Check::warning(NAME, causes, found.join("; "), Some(advice))
+        }
     }
 }
 
@@ -198,12 +218,8 @@ async fn set_aside<DB: Storage>(pool: &Pool<DB>) -> Check {
     });
     let advice = "another program has written them past the table's rules, and they are not sent: \
                   enqueue again what is needed; they go when the log is trimmed";
-    Check {
-        name: NAME,
-        level: Level::Warning,
-        found: rows.collect::<Vec<_>>().join("; "),
-        advice: Some(advice.to_owned()),
-    }
+    let found = rows.collect::<Vec<_>>().join("; ");
+    Check::warning(NAME, [Cause::SetAside], found, Some(advice))
 }
 
 /// Messages that no stream carries, and routes that wait for another stream.
@@ -216,6 +232,9 @@ async fn carried<DB: Storage>(pool: &Pool<DB>) -> Check {
             return Check::failed(NAME, error.to_string(), None);
         }
     };
+    let mut causes = Vec::new();
+    causes.extend((!waits.is_empty()).then_some(Cause::Waits));
+    causes.extend((!uncarried.is_empty()).then_some(Cause::Uncarried));
     let mut found = waiting(&waits);
     found.extend(lost(&uncarried));
     if found.is_empty() {
@@ -225,12 +244,7 @@ async fn carried<DB: Storage>(pool: &Pool<DB>) -> Check {
         "let a stream carry the topic: what stands in the log by then is not sent, unless the \
          stream is new",
     );
-    Check {
-        name: NAME,
-        level: Level::Warning,
-        found: found.join("; "),
-        advice: advice.map(str::to_owned),
-    }
+    Check::warning(NAME, causes, found.join("; "), advice)
 }
 
 /// Parked keys that nobody tries again.
@@ -238,12 +252,7 @@ async fn consumers<DB: Storage>(pool: &Pool<DB>) -> Check {
     const NAME: &str = "consumers";
     match unattended(pool).await {
         Ok(waits) if waits.is_empty() => Check::ok(NAME, "no parked key waits for one in vain"),
-        Ok(waits) => Check {
-            name: NAME,
-            level: Level::Warning,
-            found: waits.join("; "),
-            advice: Some(START_IT.to_owned()),
-        },
+        Ok(waits) => Check::warning(NAME, [Cause::Consumer], waits.join("; "), Some(START_IT)),
         Err(error) => Check::failed(NAME, error.to_string(), None),
     }
 }
@@ -260,16 +269,15 @@ async fn sagas<DB: Storage>(pool: &Pool<DB>) -> Check {
         Ok(found) => found,
         Err(error) => return Check::failed("sagas", error.to_string(), None),
     };
-    match stuck + overdue + failing {
-        0 => Check::ok("sagas", "none is stuck, overdue or failing"),
-        _ => Check {
-            name: "sagas",
-            level: Level::Warning,
-            found: format!("{stuck} stuck, {overdue} overdue, {failing} failing steps"),
-            advice: Some(
-                "see `syncline saga list --stuck`, `--overdue` and `--failing`".to_owned(),
-            ),
-        },
+    let counts = [(stuck, Cause::Stuck), (overdue, Cause::Overdue), (failing, Cause::FailingSagas)];
+    match counts.iter().any(|(count, _)| *count > 0) {
+        false => Check::ok("sagas", "none is stuck, overdue or failing"),
+        true => Check::warning(
+            "sagas",
+            counts.into_iter().filter(|(count, _)| *count > 0).map(|(_, cause)| cause),
+            format!("{stuck} stuck, {overdue} overdue, {failing} failing steps"),
+            Some("see `syncline saga list --stuck`, `--overdue` and `--failing`"),
+        ),
     }
 }
 
@@ -285,22 +293,21 @@ async fn privileges<DB: Storage>(pool: &Pool<DB>) -> Check {
     }
 }
 
+/// Checks as JSON.
+pub(crate) fn documents(checks: &[Check]) -> Vec<Value> {
+    let document = |check: &Check| {
+        let (name, result, Check { found, advice, .. }) = (check.name, check.word(), check);
+        json!({"check": name, "result": result, "found": found, "advice": advice})
+    };
+    checks.iter().map(document).collect()
+}
+
 fn write(checks: &[Check], name: &str, ok: bool, output: &mut Output) -> Result<(), Failure> {
     if output.is_json() {
-        let checks: Vec<Value> = checks
-            .iter()
-            .map(|c| {
-                json!({"check": c.name, "result": c.word(), "found": c.found, "advice": c.advice})
-            })
-            .collect();
+        let checks = documents(checks);
         return output.json(&json!({"database": name, "ok": ok, "checks": checks}));
     }
-    let rows = checks.iter().map(|check| {
-        let found = match &check.advice {
-            Some(advice) => format!("{} - {advice}", check.found),
-            None => check.found.clone(),
-        };
-        [check.word().to_owned(), check.name.to_owned(), found]
-    });
+    let rows =
+        checks.iter().map(|check| [check.word().to_owned(), check.name.to_owned(), check.text()]);
     output.table(["result", "check", "found"], rows)
 }

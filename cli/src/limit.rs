@@ -10,7 +10,10 @@ use sqlx::Pool;
 use syncline::Storage;
 use tokio::time::timeout;
 
-use crate::failure::{Failure, Outcome};
+use crate::{
+    failure::{Failure, Outcome},
+    text,
+};
 
 /// For one that looks, or changes one thing.
 pub(crate) const SHORT: Duration = Duration::from_secs(30);
@@ -20,6 +23,11 @@ pub(crate) const LONG: Duration = Duration::from_secs(60 * 60);
 const SOON: Duration = Duration::from_secs(5);
 /// The time that asking who holds locks may take.
 const ASKING: Duration = Duration::from_secs(3);
+
+/// The part of `limit` after which a command that can tell half of what was asked for does so.
+pub(crate) fn telling(limit: Option<Duration>) -> Duration {
+    limit.unwrap_or(SHORT).min(LONG * 24) / 6 * 5
+}
 
 /// Does `work` within `limit`, if there is one. Where it ends for a lock, or not in time, the failure
 /// names who holds what it waits for.
@@ -76,7 +84,9 @@ async fn explained<DB: Storage>(
     }
 }
 
-/// The sessions that hold locks, as far as the database tells in time.
+/// The sessions that hold locks, as far as the database tells in time; escaped.
 async fn blockers<DB: Storage>(pool: &Pool<DB>) -> Vec<String> {
-    timeout(ASKING, DB::blockers(pool)).await.ok().and_then(Result::ok).unwrap_or_default()
+    let found = timeout(ASKING, DB::blocking(pool, Duration::ZERO)).await;
+    let found = found.ok().and_then(Result::ok).unwrap_or_default();
+    found.iter().map(|one| text::escape(&one.to_string())).collect()
 }

@@ -15,23 +15,27 @@ mod lock;
 mod migrate;
 mod outbox;
 mod output;
+mod process;
 mod progress;
 mod relay;
 mod route;
 mod saga;
 mod standing;
+mod status;
 mod stream;
 mod text;
+mod trace;
 
 use std::{
     io::{self, IsTerminal},
+    path::Path,
     process::ExitCode,
     time::Duration,
 };
 
 use clap::{Parser, Subcommand};
 use sqlx::Pool;
-use syncline::{Storage, logs::Lines};
+use syncline::{Storage, logs::Lines, processes::Kind};
 use tracing_subscriber::EnvFilter;
 
 use database::{Database, Missing};
@@ -58,6 +62,14 @@ struct Cli {
 }
 
 impl Command {
+    /// The configuration of the relay that is to run.
+    fn config(&self) -> Option<&Path> {
+        match self {
+            Self::Relay(args) => args.config(),
+            _ => None,
+        }
+    }
+
     /// The longest time that it may take unless another is given.
     fn limit(&self) -> Option<Duration> {
         match self {
@@ -85,8 +97,12 @@ enum Command {
     /// Syncline's tables: apply, take back, look
     #[command(subcommand)]
     Migrate(migrate::Command),
-    /// Check the server, its settings, the tables and the rights on them
-    Doctor,
+    /// One page: what is wrong first, and who runs
+    Status,
+    /// Check the server, its settings, the tables, the rights on them, and whether things move
+    Doctor(doctor::Args),
+    /// Everything about one key: its messages in the log, what is held or dead, its sagas
+    Trace(trace::Args),
     /// Messages on their way out
     #[command(subcommand)]
     Outbox(outbox::Command),
@@ -95,6 +111,9 @@ enum Command {
     Route(route::Command),
     /// Send what the service enqueues, until SIGTERM: for a service that runs no relay itself
     Relay(relay::Args),
+    /// The processes that run a relay, a consumer or an engine of sagas here
+    #[command(subcommand)]
+    Process(process::Command),
     /// The definitions of streams
     #[command(subcommand)]
     Stream(stream::Command),
@@ -120,8 +139,9 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return failure::usage(&error),
     };
+    syncline::processes::set_program(concat!("syncline ", env!("CARGO_PKG_VERSION")));
     // What runs for long says what it does; the others say it by their output.
-    let serves = matches!(cli.command, Command::Relay(_));
+    let serves = cli.command.config().is_some();
     let level = if serves { "info" } else { "off" };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     let colours = io::stderr().is_terminal();
@@ -158,10 +178,7 @@ async fn run(cli: &Cli, output: &mut Output) -> Result<Outcome, Failure> {
         Command::Migrate(migrate::Command::Up) => Missing::AsUrlSays,
         _ => Missing::Refuse,
     };
-    let config = match &cli.command {
-        Command::Relay(args) => Some(Config::read(&args.config)?),
-        _ => None,
-    };
+    let config = cli.command.config().map(Config::read).transpose()?;
     let url = config.as_ref().and_then(|config| config.database_url.as_deref());
     match Database::connect(url.or(cli.database_url.as_deref()), missing).await? {
         Database::MySql(pool, name) => command(cli, config, &pool, &name, output).await,
@@ -177,12 +194,13 @@ async fn command<DB: Storage>(
     name: &str,
     output: &mut Output,
 ) -> Result<Outcome, Failure> {
-    let limit = match &cli.command {
-        // It goes on until it is stopped, and its own work has limits.
-        Command::Relay(_) => None,
-        command => cli.timeout.map(Duration::from_secs).or(command.limit()),
+    let limit = match config.is_some() {
+        // A relay goes on until it is stopped, and its own work has limits.
+        true => None,
+        false => cli.timeout.map(Duration::from_secs).or(cli.command.limit()),
     };
-    let work = work(&cli.command, config, pool, name, output);
+    let time = limit::telling(limit);
+    let work = work(&cli.command, time, config, pool, name, output);
     let outcome = limit::within(limit, cli.json, pool, work).await;
     // A connection that was given up while it waited would be waited for, too.
     if !outcome.as_ref().is_err_and(Failure::is_unreachable) {
@@ -191,8 +209,10 @@ async fn command<DB: Storage>(
     outcome
 }
 
+/// Does what is asked for; what can tell half of it does so after `time`.
 async fn work<DB: Storage>(
     command: &Command,
+    time: Duration,
     config: Option<Config>,
     pool: &Pool<DB>,
     name: &str,
@@ -200,12 +220,15 @@ async fn work<DB: Storage>(
 ) -> Result<Outcome, Failure> {
     match command {
         Command::Migrate(command) => migrate::run(command, pool, output).await,
-        Command::Doctor => doctor::run(pool, name, output).await,
+        Command::Status => status::run(time, pool, name, output).await,
+        Command::Doctor(args) => doctor::run(args, time, pool, name, output).await,
+        Command::Trace(args) => trace::run(args, time, pool, output).await,
         Command::Outbox(command) => outbox::run(command, pool, output).await,
         Command::Relay(args) => match config {
             Some(config) => relay::run(args, config, pool, output).await,
-            None => Err(Failure::usage("no configuration: give --config")),
+            None => process::list(Some(Kind::Relay), pool, output).await,
         },
+        Command::Process(command) => process::run(command, pool, output).await,
         Command::Route(command) => route::run(command, pool, output).await,
         Command::Stream(command) => stream::run(command, pool, output).await,
         Command::Dead(command) => dead::run(command, pool, output).await,

@@ -4,8 +4,12 @@
 pub(crate) mod config;
 mod given;
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
+use clap::Subcommand;
 use sqlx::Pool;
 use syncline::{
     Error, Relay, Storage,
@@ -22,13 +26,32 @@ use crate::{
 use config::Config;
 
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct Args {
     /// The configuration: source, database, streams, routes, feed; a TOML file
-    #[arg(long, value_name = "FILE")]
-    pub(crate) config: PathBuf,
+    #[arg(long, value_name = "FILE", required = true)]
+    config: Option<PathBuf>,
     /// Check the configuration and the database, and end
     #[arg(long)]
     check: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// The relays of this database, wherever they run: alive when, their leases and definitions
+    List,
+}
+
+impl Args {
+    /// The configuration of the relay that is to run.
+    pub(crate) fn config(&self) -> Option<&Path> {
+        match self.command {
+            Some(Command::List) => None,
+            None => self.config.as_deref(),
+        }
+    }
 }
 
 /// Relays until SIGTERM or SIGINT.

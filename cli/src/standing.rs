@@ -39,32 +39,45 @@ pub(crate) fn pause(route: &RouteLag) -> Value {
     pause.map_or(Value::Null, |of| json!({"by": of.by, "why": of.why, "since": of.since}))
 }
 
-/// Lines about everything that keeps shards from moving, escaped; `waits` are those that wait for
-/// another stream.
-pub(crate) fn lines(
+/// What keeps a shard from moving.
+pub(crate) struct Standing {
+    /// For people, escaped.
+    pub(crate) line: String,
+    /// It does not move, and no reason is stored.
+    pub(crate) still: bool,
+}
+
+/// Everything that keeps shards from moving; `waits` are those that wait for another stream.
+fn standing(
     routes: &[RouteLag],
     leases: &[HeldLease],
     waits: &[(ShardKey, String)],
-) -> Vec<String> {
+) -> Vec<Standing> {
     let of_shard = |route: &RouteLag| {
-        let lines = failing(route).or_else(|| paused(route)).or_else(|| {
-            let older =
-                |other: &RouteLag| other.route == route.route && other.version < route.version;
-            let waits = waits.iter().any(|(key, _)| *key == key_of(route));
-            (!waits && !routes.iter().any(older)).then(|| still(route, leases)).flatten()
-        });
-        lines.map(|line| text::escape(&format!("{} shard {}: {line}", route.route, shard(route))))
+        let known = failing(route).or_else(|| paused(route));
+        let (line, still) = match known {
+            Some(line) => (line, false),
+            None => {
+                let older =
+                    |other: &RouteLag| other.route == route.route && other.version < route.version;
+                let waits = waits.iter().any(|(key, _)| *key == key_of(route));
+                let may_move = !waits && !routes.iter().any(older);
+                (may_move.then(|| still(route, leases)).flatten()?, true)
+            }
+        };
+        let line = text::escape(&format!("{} shard {}: {line}", route.route, shard(route)));
+        Some(Standing { line, still })
     };
     routes.iter().filter_map(of_shard).collect()
 }
 
-/// As [`lines`], of a database.
+/// What keeps `routes` of a database from moving.
 pub(crate) async fn of<DB: Storage>(
     pool: &Pool<DB>,
     routes: &[RouteLag],
     waits: &[(ShardKey, String)],
-) -> Result<Vec<String>, Error> {
-    Ok(lines(routes, &DB::leases(pool).await?, waits))
+) -> Result<Vec<Standing>, Error> {
+    Ok(standing(routes, &DB::leases(pool).await?, waits))
 }
 
 fn failing(route: &RouteLag) -> Option<String> {
@@ -97,12 +110,15 @@ fn still(route: &RouteLag, leases: &[HeldLease]) -> Option<String> {
              declares the route, or close its stream (`syncline stream close {}`)",
             route.stream
         ),
-        Some(HeldLease { holder, until, .. }) => format!(
-            "it has not moved for {still} s; relay process {holder} has its lease until {} ({}): one \
-             that lives renews it, and another takes over from one that died",
-            text::time(*until),
-            text::until(*until)
-        ),
+        Some(HeldLease { holder, left, .. }) => {
+            let until = Utc::now() + *left;
+            format!(
+                "it has not moved for {still} s; relay process {holder} has its lease until {} ({}): \
+                 one that lives renews it, and another takes over from one that died",
+                text::time(until),
+                text::until(until)
+            )
+        }
     })
 }
 
@@ -120,11 +136,21 @@ pub(crate) fn shard(route: &RouteLag) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use chrono::TimeDelta;
     use syncline::{message::Position, storage::RoutePause};
     use uuid::Uuid;
 
     use super::*;
+
+    fn lines(
+        routes: &[RouteLag],
+        leases: &[HeldLease],
+        waits: &[(ShardKey, String)],
+    ) -> Vec<String> {
+        standing(routes, leases, waits).into_iter().map(|one| one.line).collect()
+    }
 
     fn route() -> RouteLag {
         RouteLag {
@@ -149,8 +175,8 @@ mod tests {
         let (routes, none) = ([route()], [].as_slice());
         let told = lines(&routes, &[], none).remove(0);
         assert!(told.contains("90 s") && told.contains("no relay has its lease"), "{told}");
-        let (holder, until) = (Uuid::from_u128(7), Utc::now() + TimeDelta::seconds(400));
-        let lease = HeldLease { name: "route/login".to_owned(), holder, until };
+        let (holder, left) = (Uuid::from_u128(7), Duration::from_secs(400));
+        let lease = HeldLease { name: "route/login".to_owned(), holder, epoch: 1, left };
         let told = lines(&routes, std::slice::from_ref(&lease), none).remove(0);
         let words = [holder.to_string(), "lease until".to_owned(), "in 399 s".to_owned()];
         let shown = words[..2].iter().all(|word| told.contains(word.as_str()));

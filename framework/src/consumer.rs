@@ -13,6 +13,7 @@ mod incarnation;
 mod invoke;
 mod patterns;
 mod repeat;
+mod report;
 mod retry;
 mod settle;
 mod standing;
@@ -224,8 +225,10 @@ impl<DB: Storage> Consumer<DB> {
         tasks.spawn(forget::run(Arc::clone(&self.0), stop.clone()));
         let of = format!("the consumer {}", self.0.name);
         tasks.spawn(storage::watch(self.0.pool.clone(), of, stop.clone()));
+        let problems = report::Problems::default();
+        tasks.spawn(report::run(Arc::clone(&self.0), Arc::clone(&problems), stop.clone()));
         tasks.close();
-        Ok(ConsumerHandle { stop, tasks })
+        Ok(ConsumerHandle { stop, tasks, problems })
     }
 }
 
@@ -234,9 +237,17 @@ impl<DB: Storage> Consumer<DB> {
 pub struct ConsumerHandle {
     stop: CancellationToken,
     tasks: TaskTracker,
+    problems: report::Problems,
 }
 
 impl ConsumerHandle {
+    /// Problems of the consumer, as found within the last 15 seconds: messages
+    /// that are held, stand or are missing, and another running consumer of its name that has taken
+    /// other topics for five minutes or more. Empty when all is well.
+    pub fn problems(&self) -> Vec<String> {
+        self.problems.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Finishes what was begun and stops.
     pub async fn stop(self) {
         self.stop.cancel();

@@ -13,6 +13,7 @@
 //! | [`stream`] | which topics go together, and how they are linked |
 //! | [`relay`] | route: read, publish, checkpoint |
 //! | [`routes`] | what an operator does with routes |
+//! | [`processes`] | who runs a relay, a consumer or an engine on a database |
 //! | [`incarnation`] | what an operator does when a backup was restored |
 //! | [`transport`] | [`Publisher`](transport::Publisher) and [`Subscriber`](transport::Subscriber) |
 //! | [`consumer`] | receives, applies once, parks what fails |
@@ -35,6 +36,7 @@ pub mod incarnation;
 pub mod logs;
 pub mod message;
 pub mod outbox;
+pub mod processes;
 mod pulse;
 pub mod relay;
 pub mod routes;

@@ -13,6 +13,7 @@ mod options;
 mod pace;
 mod pages;
 mod position;
+mod report;
 mod retain;
 mod route;
 mod saver;
@@ -266,6 +267,7 @@ impl<DB: Storage> RelayBuilder<DB> {
             saved: CancellationToken::new(),
             board: Board::default(),
             uncarried: Mutex::default(),
+            resting: Mutex::default(),
             life: life.clone(),
         });
         let pool = shared.pool.now();
@@ -288,6 +290,9 @@ impl<DB: Storage> RelayBuilder<DB> {
         tasks.spawn(async move {
             save.saver.run(&save).await;
         });
+        let routes = lines.iter().map(|line| &line.route);
+        let declared = report::Declared::new(&shared, self.streams, routes);
+        tasks.spawn(declared.report(self.source.clone()));
         let share = Share::new(Arc::clone(&shared), self.source, incarnation, lines);
         tasks.spawn(share.run());
         tasks.close();
@@ -368,6 +373,8 @@ struct Shared<DB: Storage> {
     board: Board,
     /// What was found last that no stream carries.
     uncarried: Mutex<Vec<Uncarried>>,
+    /// Routes that stand still for another's sake, as they were found last.
+    resting: Mutex<Vec<String>>,
 }
 
 impl<DB: Storage> Shared<DB> {

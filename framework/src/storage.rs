@@ -19,6 +19,7 @@ mod own;
 pub mod pool;
 #[cfg(feature = "postgres")]
 mod postgres;
+mod process;
 mod pulse;
 mod reapply;
 mod retention;
@@ -49,7 +50,7 @@ pub use begin::{begin, check_writes};
 pub(crate) use begin::{begin_as, begin_by_hand};
 pub use held::{DueKey, Edited, HeldMessage, HeldReason, HeldStore, Holding, OverdueKeys};
 pub use incarnation::{Former, IncarnationStore, Term, UnsealedRow};
-pub use inspect::{Finding, HeldLease, Inspect, Level, OpenWriter, RouteLag};
+pub use inspect::{Blocking, Finding, Inspect, Level, OpenWriter, RouteLag};
 pub(crate) use lent::Lent;
 #[cfg(any(feature = "mysql", feature = "sqlite"))]
 use log::Blind;
@@ -59,6 +60,7 @@ pub use migrate::{
     plan, status,
 };
 pub(crate) use own::{Cause, Current, Own, close, user_code};
+pub use process::{HeldCount, HeldLease, ProcessReport, ProcessRow, ProcessStore};
 pub use pulse::{Awaited, Beat, Beating, Found, PulseStore};
 pub use reapply::{Inbox, ReapplyStore};
 pub use retention::{Aged, Anchor, Kept, Patience, RetentionStore, SetAside, Swept};
@@ -91,6 +93,7 @@ storage!(
     StreamStore,
     MemberStore,
     PulseStore,
+    ProcessStore,
     IncarnationStore,
     RetentionStore,
     InboxStore,

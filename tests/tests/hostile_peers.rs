@@ -120,7 +120,8 @@ async fn half_head(victim: Victim, from: u8, n: usize) {
 
 /// Asks for much and reads nothing.
 async fn slow_reader(victim: Victim, from: u8, n: usize) {
-    let path = if n % 2 == 0 { "/openapi.json" } else { victim.paths[n % victim.paths.len()] };
+    let path =
+        if n.is_multiple_of(2) { "/openapi.json" } else { victim.paths[n % victim.paths.len()] };
     let Some(mut stream) = victim.connect(from).await else { return };
     let request = format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n").repeat(1_000);
     let _ = timeout(Duration::from_secs(10), stream.write_all(request.as_bytes())).await;

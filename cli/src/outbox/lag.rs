@@ -132,8 +132,8 @@ pub(crate) async fn run<DB: Storage>(
             let header =
                 ["route", "stream", "shard", "position", "behind", "oldest", "checkpoint", "state"];
             output.table(header, rows)?;
-            for line in standing::of(pool, &routes, &waits).await? {
-                output.line(line)?;
+            for standing in standing::of(pool, &routes, &waits).await? {
+                output.line(standing.line)?;
             }
         }
     }

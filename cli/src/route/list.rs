@@ -64,7 +64,7 @@ pub(crate) async fn run<DB: Storage>(
     let header = ["route", "stream", "shard", "state", "position", "behind", "checkpoint"];
     output.table(header, rows)?;
     let standing = standing::of(pool, &routes, &waits).await?;
-    for line in standing.into_iter().chain(waiting(&waits)) {
+    for line in standing.into_iter().map(|one| one.line).chain(waiting(&waits)) {
         output.line(line)?;
     }
     Ok(Outcome::Done)

@@ -13,6 +13,7 @@ mod relay;
 mod route;
 mod saga;
 mod standby;
+mod status;
 mod stream;
 
 use std::process::{Command, Output, Stdio};

@@ -20,7 +20,8 @@ impl<DB: Storage> Status for Shared<DB> {
     }
 
     fn problems(&self) -> Vec<String> {
-        self.works.problems()
+        let resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner);
+        self.works.problems().into_iter().chain(resting.iter().cloned()).collect()
     }
 
     fn pages_read(&self) -> u64 {
@@ -47,8 +48,10 @@ impl RelayHandle {
         self.status.status()
     }
 
-    /// What this process does not get on with, beside its routes: sealing, renewing leases, saving
-    /// checkpoints, moving delayed messages, trimming the log. Empty when all is well.
+    /// Problems of this process beside those in [`RelayHandle::status`]: sealing,
+    /// renewing leases, saving checkpoints, moving delayed messages, trimming the log; routes that an
+    /// operator has paused or whose lease a dead process holds, as found within the last 15 seconds.
+    /// Empty when all is well.
     pub fn problems(&self) -> Vec<String> {
         self.status.problems()
     }

@@ -7,6 +7,7 @@ mod learnt;
 mod local;
 mod over;
 mod replies;
+mod report;
 mod round;
 mod say;
 pub(crate) mod source;
@@ -157,6 +158,7 @@ impl<DB: Storage> Sagas<DB> {
         tasks.spawn(keep::run(Arc::clone(&self.0), stop.clone()));
         let of = format!("the saga engine of {}", self.0.source);
         tasks.spawn(storage::watch(self.0.pool.clone(), of, stop.clone()));
+        tasks.spawn(report::run(Arc::clone(&self.0), stop.clone()));
         tasks.close();
         Ok(SagasHandle { stop, tasks })
     }

@@ -1,9 +1,10 @@
 //! What is asked of a database for operators: how far things are, and whether it is fit.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::Pool;
-use uuid::Uuid;
 
 use super::{Base, HeldMessage, RoutePause, RouteProblem};
 use crate::{Result, message::Position};
@@ -39,17 +40,6 @@ pub struct RouteLag {
     pub pause: Option<RoutePause>,
 }
 
-/// A lease that holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HeldLease {
-    /// Its name; a shard's is [`ShardKey::lease_name`](super::ShardKey::lease_name).
-    pub name: String,
-    /// The process that has it: it may have died since it renewed it last.
-    pub holder: Uuid,
-    /// Until when it holds unless it is renewed, by the database's clock.
-    pub until: DateTime<Utc>,
-}
-
 /// How a check went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
@@ -83,6 +73,40 @@ pub struct OpenWriter {
     pub age: i64,
 }
 
+/// A session that keeps others waiting for a lock, or would.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Blocking {
+    /// Where to find it, such as `pid 4711 (app, psql)`; what the database tells of it, on PostgreSQL the
+    /// start of its last statement, too.
+    pub who: String,
+    /// The tables whose locks they are, as far as the database tells; may be empty.
+    pub tables: String,
+    /// Number of sessions that wait.
+    pub waiting: i64,
+    /// For how many seconds the longest has been waiting.
+    pub waited: i64,
+    /// For how many seconds its transaction has been open; 0 when that is not known.
+    pub open: i64,
+}
+
+impl std::fmt::Display for Blocking {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { who, tables, waiting, waited, open } = self;
+        write!(f, "{who} has a lock")?;
+        if !tables.is_empty() {
+            write!(f, " on {tables}")?;
+        }
+        if *open > 0 {
+            write!(f, ", its transaction has been open for {open} s")?;
+        }
+        match waiting {
+            0 => Ok(()),
+            1 => write!(f, ", and 1 session waits for it, since {waited} s"),
+            _ => write!(f, ", and {waiting} sessions wait for it, the longest since {waited} s"),
+        }
+    }
+}
+
 /// What an operator looks at.
 #[async_trait]
 pub trait Inspect: Base {
@@ -91,6 +115,14 @@ pub trait Inspect: Base {
     /// anything.)
     async fn oldest_writer(_pool: &Pool<Self>) -> Result<Option<OpenWriter>> {
         Ok(None)
+    }
+
+    /// Sessions that have kept others waiting for a lock for `since` or longer, or whose transaction has
+    /// had a lock on a table of ours as a whole for so long; as many as the connected role may see, at
+    /// most 20, the longest first. It waits for no lock itself but, on SQLite, for `busy_timeout`; there
+    /// nothing is told where `since` is zero, for who waits has had the library's answer.
+    async fn blocking(_pool: &Pool<Self>, _since: Duration) -> Result<Vec<Blocking>> {
+        Ok(Vec::new())
     }
 
     /// Whether the server takes no writes, as a standby or a replica: open transactions are seen
@@ -110,16 +142,6 @@ pub trait Inspect: Base {
 
     /// The lag of every shard of every route; not of those that are closed.
     async fn route_lags(pool: &Pool<Self>) -> Result<Vec<RouteLag>>;
-
-    /// The leases that hold now, in order of their names.
-    async fn leases(pool: &Pool<Self>) -> Result<Vec<HeldLease>>;
-
-    /// Sessions that hold locks for which another session waits, or that lock a table of ours as a
-    /// whole: who they are, what they do and for how long, for people. None where the database, or
-    /// the connected role's rights, do not tell.
-    async fn blockers(_pool: &Pool<Self>) -> Result<Vec<String>> {
-        Ok(Vec::new())
-    }
 
     /// Dead letters (or, with `all`, every held message), the oldest first, after held id `after`.
     async fn held(pool: &Pool<Self>, all: bool, after: i64, limit: i64)

@@ -1,5 +1,6 @@
 //! MariaDB 10.6 or MySQL 8.0.16, or newer.
 
+mod blocking;
 mod inspect;
 mod lease;
 mod log;
@@ -22,21 +23,22 @@ use super::shared::{
     Bound, DELAYED, InboxColumns, KnownColumns, ListedInbox, PulseRow, SagaColumns, TERMS, TIMER,
     ahead_store, barrier_store, beat_apart, delay_store, ended, found, from_millis, headers_text,
     held_store, hex, idempotency_store, inbox_row, incarnation_store, inserted, json, json_parts,
-    listed_inbox, millis, move_due, pulse_store, reapply_store, retention_store, route_stores,
-    routes_taken_over, saga_apart, saga_inspect, saga_steps, saga_store, saga_summary, saga_watch,
-    save_rows, savepoint_sql, shared_reads, shared_stores, split_subject, sql, step, timer_subject,
+    listed_inbox, millis, move_due, process_store, pulse_store, reapply_store, retention_store,
+    route_stores, routes_taken_over, saga_apart, saga_inspect, saga_steps, saga_store,
+    saga_summary, saga_watch, save_rows, savepoint_sql, shared_reads, shared_stores, split_subject,
+    sql, step, timer_subject,
 };
 use super::{
     Aged, Ahead, AheadRow, AheadStore, Anchor, Appended, AppliedMigration, Awaited, BarrierKey,
     BarrierRecord, BarrierRow, BarrierStep, BarrierStore, Base, Beat, Beating, Checkpoint, Cursor,
-    DelayStore, Delayed, DueKey, Edited, Former, Found, FoundProblem, HeldLease, HeldMessage,
-    HeldReason, HeldStore, Holding, IdempotencyStore, Inbox, InboxRow, InboxStore,
-    IncarnationStore, Kept, Known, Lease, LeaseStore, LogStore, Mark, MemberStore, Met, NewPause,
-    NewSaga, NewShard, NewVersion, Opening, OverdueKeys, PageLimit, Patience, Pending, PulseStore,
-    ReapplyStore, RetentionStore, RouteLag, RoutePause, RouteProblem, RouteRow, RouteStore,
-    SagaChanges, SagaEvent, SagaFilter, SagaInspect, SagaLock, SagaLogRow, SagaRow, SagaSteps,
-    SagaStore, SagaSummary, SagaTimer, SagaWatch, Save, Savepoint, Server, SetAside, ShardKey,
-    SourceRole, Steps, StreamStore, StreamVersion, Swept, Term, UnsealedRow,
+    DelayStore, Delayed, DueKey, Edited, Former, Found, FoundProblem, HeldMessage, HeldReason,
+    HeldStore, Holding, IdempotencyStore, Inbox, InboxRow, InboxStore, IncarnationStore, Kept,
+    Known, Lease, LeaseStore, LogStore, Mark, MemberStore, Met, NewPause, NewSaga, NewShard,
+    NewVersion, Opening, OverdueKeys, PageLimit, Patience, Pending, PulseStore, ReapplyStore,
+    RetentionStore, RouteLag, RoutePause, RouteProblem, RouteRow, RouteStore, SagaChanges,
+    SagaEvent, SagaFilter, SagaInspect, SagaLock, SagaLogRow, SagaRow, SagaSteps, SagaStore,
+    SagaSummary, SagaTimer, SagaWatch, Save, Savepoint, Server, SetAside, ShardKey, SourceRole,
+    Steps, StreamStore, StreamVersion, Swept, Term, UnsealedRow,
     begin::{FORGETTING, reading, resting, with_secret},
     pool::{release_within, trusting},
     saga_owner,
@@ -59,6 +61,7 @@ delay_store!(MySql, "mysql", naive, naive, move_due);
 held_store!(MySql, "mysql");
 ahead_store!(MySql, "mysql");
 reapply_store!(MySql, "mysql");
+process_store!(MySql, "mysql");
 saga_inspect!(MySql, "mysql");
 saga_watch!(MySql, "mysql");
 saga_apart!(MySql, "mysql");

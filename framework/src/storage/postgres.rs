@@ -28,22 +28,22 @@ use super::shared::{
     Bound, DELAYED, InboxColumns, KnownColumns, ListedInbox, PulseRow, SagaColumns, TERMS, TIMER,
     ahead_store, barrier_store, delay_store, found, from_millis, headers_text, held_store, hex,
     idempotency_store, in_order, inbox_row, incarnation_store, inserted, json, json_parts,
-    lease_store, leases, listed_inbox, millis, pulse_store, reapply_store, retention_store,
-    route_stores, routes_taken_over, saga_inspect, saga_steps, saga_store, saga_summary,
-    saga_watch, save_rows, savepoint_sql, shared_reads, shared_stores, split_subject, sql,
-    timer_subject,
+    lease_store, leases, listed_inbox, millis, process_store, pulse_store, reapply_store,
+    retention_store, route_stores, routes_taken_over, saga_inspect, saga_steps, saga_store,
+    saga_summary, saga_watch, save_rows, savepoint_sql, shared_reads, shared_stores, split_subject,
+    sql, timer_subject,
 };
 use super::{
     Aged, Ahead, AheadRow, AheadStore, Anchor, Appended, AppliedMigration, Awaited, BarrierKey,
     BarrierRecord, BarrierRow, BarrierStep, BarrierStore, Base, Beat, Beating, Checkpoint, Cursor,
-    DelayStore, Delayed, DueKey, Edited, Former, Found, FoundProblem, HeldLease, HeldMessage,
-    HeldReason, HeldStore, Holding, IdempotencyStore, Inbox, InboxRow, InboxStore,
-    IncarnationStore, Kept, Known, Lease, LeaseStore, LogStore, Mark, MemberStore, Met, NewPause,
-    NewSaga, NewShard, NewVersion, Opening, OverdueKeys, PageLimit, Patience, Pending, PulseStore,
-    ReapplyStore, RetentionStore, RouteLag, RoutePause, RouteProblem, RouteRow, RouteStore,
-    SagaChanges, SagaEvent, SagaFilter, SagaInspect, SagaLock, SagaLogRow, SagaRow, SagaSteps,
-    SagaStore, SagaSummary, SagaTimer, SagaWatch, Save, Savepoint, Server, SetAside, ShardKey,
-    SourceRole, Steps, StreamStore, StreamVersion, Swept, Term, UnsealedRow,
+    DelayStore, Delayed, DueKey, Edited, Former, Found, FoundProblem, HeldMessage, HeldReason,
+    HeldStore, Holding, IdempotencyStore, Inbox, InboxRow, InboxStore, IncarnationStore, Kept,
+    Known, Lease, LeaseStore, LogStore, Mark, MemberStore, Met, NewPause, NewSaga, NewShard,
+    NewVersion, Opening, OverdueKeys, PageLimit, Patience, Pending, PulseStore, ReapplyStore,
+    RetentionStore, RouteLag, RoutePause, RouteProblem, RouteRow, RouteStore, SagaChanges,
+    SagaEvent, SagaFilter, SagaInspect, SagaLock, SagaLogRow, SagaRow, SagaSteps, SagaStore,
+    SagaSummary, SagaTimer, SagaWatch, Save, Savepoint, Server, SetAside, ShardKey, SourceRole,
+    Steps, StreamStore, StreamVersion, Swept, Term, UnsealedRow,
     begin::{FORGETTING, reading, resting, with_secret},
     pool::trusting,
 };
@@ -72,6 +72,7 @@ delay_store!(Postgres, "postgres", keep, keep, delayed::move_due);
 held_store!(Postgres, "postgres");
 ahead_store!(Postgres, "postgres");
 reapply_store!(Postgres, "postgres");
+process_store!(Postgres, "postgres");
 saga_inspect!(Postgres, "postgres");
 saga_watch!(Postgres, "postgres");
 saga_store!(Postgres, "postgres", saga::create, saga::save);

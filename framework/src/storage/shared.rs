@@ -214,6 +214,7 @@ mod append;
 mod barrier;
 mod held;
 mod incarnation;
+mod process;
 mod pulse;
 mod reads;
 mod reapply;
@@ -230,6 +231,9 @@ pub(super) use append::{append_sql, bind_row, portions};
 pub(super) use barrier::barrier_store;
 pub(super) use held::held_store;
 pub(super) use incarnation::{TERMS, incarnation_store};
+pub(super) use process::{
+    CountColumns, LeaseColumns, ProcessColumns, held_count, held_lease, process_row, process_store,
+};
 #[cfg(any(feature = "mysql", feature = "sqlite"))]
 pub(super) use pulse::beat_apart;
 pub(super) use pulse::{Bound, PulseRow, found, pulse_store};

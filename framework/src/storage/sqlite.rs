@@ -22,22 +22,22 @@ use super::shared::{
     Bound, DELAYED, InboxColumns, KnownColumns, ListedInbox, PulseRow, SagaColumns, TERMS, TIMER,
     ahead_store, barrier_store, beat_apart, delay_store, ended, found, from_millis, headers_text,
     held_store, hex, idempotency_store, in_order, inbox_row, incarnation_store, inserted, json,
-    json_parts, lease_store, leases, listed_inbox, millis, move_due, pulse_store, reapply_store,
-    retention_store, route_stores, routes_taken_over, saga_apart, saga_inspect, saga_steps,
-    saga_store, saga_summary, saga_watch, save_rows, savepoint_sql, shared_reads, shared_stores,
-    split_subject, sql, step, timer_subject,
+    json_parts, lease_store, leases, listed_inbox, millis, move_due, process_store, pulse_store,
+    reapply_store, retention_store, route_stores, routes_taken_over, saga_apart, saga_inspect,
+    saga_steps, saga_store, saga_summary, saga_watch, save_rows, savepoint_sql, shared_reads,
+    shared_stores, split_subject, sql, step, timer_subject,
 };
 use super::{
     Aged, Ahead, AheadRow, AheadStore, Anchor, Appended, AppliedMigration, Awaited, BarrierKey,
     BarrierRecord, BarrierRow, BarrierStep, BarrierStore, Base, Beat, Beating, Checkpoint, Cursor,
-    DelayStore, Delayed, DueKey, Edited, Former, Found, FoundProblem, HeldLease, HeldMessage,
-    HeldReason, HeldStore, Holding, IdempotencyStore, Inbox, InboxRow, InboxStore,
-    IncarnationStore, Kept, Known, Lease, LeaseStore, LogStore, Mark, MemberStore, Met, NewPause,
-    NewSaga, NewShard, NewVersion, Opening, OverdueKeys, PageLimit, Patience, Pending, PulseStore,
-    ReapplyStore, RetentionStore, RouteLag, RoutePause, RouteProblem, RouteRow, RouteStore,
-    SagaChanges, SagaEvent, SagaFilter, SagaInspect, SagaLock, SagaLogRow, SagaRow, SagaSteps,
-    SagaStore, SagaSummary, SagaTimer, SagaWatch, Save, Savepoint, Server, SetAside, ShardKey,
-    SourceRole, Steps, StreamStore, StreamVersion, Swept, Term,
+    DelayStore, Delayed, DueKey, Edited, Former, Found, FoundProblem, HeldMessage, HeldReason,
+    HeldStore, Holding, IdempotencyStore, Inbox, InboxRow, InboxStore, IncarnationStore, Kept,
+    Known, Lease, LeaseStore, LogStore, Mark, MemberStore, Met, NewPause, NewSaga, NewShard,
+    NewVersion, Opening, OverdueKeys, PageLimit, Patience, Pending, PulseStore, ReapplyStore,
+    RetentionStore, RouteLag, RoutePause, RouteProblem, RouteRow, RouteStore, SagaChanges,
+    SagaEvent, SagaFilter, SagaInspect, SagaLock, SagaLogRow, SagaRow, SagaSteps, SagaStore,
+    SagaSummary, SagaTimer, SagaWatch, Save, Savepoint, Server, SetAside, ShardKey, SourceRole,
+    Steps, StreamStore, StreamVersion, Swept, Term,
     begin::{FORGETTING, reading, with_secret},
     pool::trusting,
     saga_owner,
@@ -60,6 +60,7 @@ delay_store!(Sqlite, "sqlite", micros, unix_millis, move_due);
 held_store!(Sqlite, "sqlite");
 ahead_store!(Sqlite, "sqlite");
 reapply_store!(Sqlite, "sqlite");
+process_store!(Sqlite, "sqlite");
 saga_inspect!(Sqlite, "sqlite");
 saga_watch!(Sqlite, "sqlite");
 saga_apart!(Sqlite, "sqlite");

@@ -26,6 +26,7 @@ mod log;
 mod members;
 mod participant;
 mod places;
+mod processes;
 mod pulse;
 mod reapply;
 mod retention;
@@ -101,6 +102,11 @@ where
         shards::a_rewound_shard_is_no_longer_its_holders,
         shards::a_new_version_begins_at_the_head_and_fences_the_old_one,
         members::a_member_is_known_until_its_time_runs_out_or_it_withdraws,
+        processes::a_process_is_known_from_its_report_until_it_is_removed_or_forgotten,
+        processes::leases_are_listed_as_long_as_they_hold,
+        processes::who_runs_tells_of_itself_and_is_gone_when_it_has_stopped,
+        processes::consumers_of_one_name_with_other_topics_are_found,
+        processes::what_is_held_is_counted_for_each_consumer,
         pulse::the_pulse_tells_of_everything_that_waits,
         pulse::one_beat_renews_all_and_tells_what_has_changed,
         pulse::a_delayed_message_of_this_process_needs_no_poll,
@@ -192,6 +198,7 @@ where
         saga::a_local_step_is_tried_again_and_then_given_up,
         saga::a_local_step_that_spoils_its_transaction_spoils_no_other,
         saga::one_key_is_one_instance,
+        saga::sagas_are_found_by_the_key_that_they_began_with,
         saga::the_pulse_tells_of_a_start_that_nobody_has_told_of,
         saga::a_locked_entity_is_free_when_its_saga_has_ended,
         saga::a_start_that_is_rolled_back_is_none,

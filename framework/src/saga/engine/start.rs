@@ -172,8 +172,9 @@ impl<DB: Storage> Sagas<DB> {
         if let Err(problem) = definition.check_input(&input) {
             // An older version may have read it, in an instance that the key has started.
             let before = DB::saga_by_key(tx, saga, key).await?;
+            let written = input.to_string();
             return match before {
-                Some((id, text)) if text == input.to_string() => {
+                Some((id, text)) if text == written => {
                     Ok(Started { id, repeated: true, engine: self.engine() })
                 }
                 _ => Err(cannot(problem)),

@@ -1,14 +1,16 @@
 //! What an operator looks at.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use sqlx::{MySql, MySqlConnection, MySqlPool, Row};
 
-use super::{migrate, session, settings::Settings, version};
+use super::{blocking, migrate, session, settings::Settings, version};
 use crate::{
     Error, Result,
     error::mysql_number,
     storage::{
-        Base, Finding, HeldLease, HeldMessage, Inspect, Level, OpenWriter, RouteLag,
+        Base, Blocking, Finding, HeldMessage, Inspect, Level, OpenWriter, RouteLag,
         begin::begin_plain,
     },
 };
@@ -25,6 +27,8 @@ const UNCONVERTIBLE: u16 = 3854;
 const NO_PROCESS: u16 = 1227;
 /// ER_TABLEACCESS_DENIED_ERROR, ER_COLUMNACCESS_DENIED_ERROR.
 const DENIED: [u16; 2] = [1142, 1143];
+/// Where a view needs a right that the connected user has not.
+pub(super) const NO_RIGHT: [u16; 3] = [NO_PROCESS, DENIED[0], DENIED[1]];
 
 #[async_trait]
 impl Inspect for MySql {
@@ -47,6 +51,10 @@ impl Inspect for MySql {
                          docs/operating.md",
             }),
         }
+    }
+
+    async fn blocking(pool: &MySqlPool, since: Duration) -> Result<Vec<Blocking>> {
+        blocking::blocking(pool, since).await
     }
 
     async fn unsealed(pool: &MySqlPool) -> Result<i64> {
@@ -92,17 +100,6 @@ impl Inspect for MySql {
 
     async fn route_lags(pool: &MySqlPool) -> Result<Vec<RouteLag>> {
         super::route_lags(pool).await
-    }
-
-    async fn leases(pool: &MySqlPool) -> Result<Vec<HeldLease>> {
-        super::lease_list(pool).await
-    }
-
-    async fn blockers(pool: &MySqlPool) -> Result<Vec<String>> {
-        sqlx::query_scalar(include_str!("sql/blockers.sql"))
-            .fetch_all(pool)
-            .await
-            .map_err(Error::database("look who holds locks"))
     }
 
     async fn held(pool: &MySqlPool, all: bool, after: i64, limit: i64) -> Result<Vec<HeldMessage>> {

@@ -26,9 +26,14 @@ pub(super) async fn check(pool: &MySqlPool) -> Result<()> {
     }
 }
 
+/// Whether a server that calls itself so is MariaDB.
+pub(super) fn is_mariadb(found: &str) -> bool {
+    found.contains("MariaDB")
+}
+
 /// Whether a server that calls itself so is older than what our SQL needs.
 pub(super) fn is_old(found: &str) -> bool {
-    let mariadb = found.contains("MariaDB");
+    let mariadb = is_mariadb(found);
     // Old clients were told 5.5.5 first.
     let text = found.strip_prefix("5.5.5-").unwrap_or(found);
     let mut numbers = text.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse().unwrap_or(0));

@@ -1,12 +1,14 @@
 //! What an operator looks at.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use sqlx::{PgConnection, PgPool, Postgres, Row};
 
 use super::retention;
 use crate::{
     Error, Result,
-    storage::{Finding, HeldLease, HeldMessage, Inspect, Level, OpenWriter, RouteLag},
+    storage::{Blocking, Finding, HeldMessage, Inspect, Level, OpenWriter, RouteLag},
 };
 
 /// The oldest server that has what sealing needs, and is tested.
@@ -23,6 +25,18 @@ impl Inspect for Postgres {
             .fetch_one(pool)
             .await
             .map_err(Error::database("ask whether the server is a standby"))
+    }
+
+    async fn blocking(pool: &PgPool, since: Duration) -> Result<Vec<Blocking>> {
+        let rows: Vec<(String, String, i64, i64, i64)> =
+            sqlx::query_as(include_str!("sql/blocking.sql"))
+                .bind(since.as_secs_f64())
+                .fetch_all(pool)
+                .await
+                .map_err(Error::database("look for blocking locks"))?;
+        let row =
+            |(who, tables, waiting, waited, open)| Blocking { who, tables, waiting, waited, open };
+        Ok(rows.into_iter().map(row).collect())
     }
 
     async fn unsealed(pool: &PgPool) -> Result<i64> {
@@ -42,17 +56,6 @@ impl Inspect for Postgres {
 
     async fn route_lags(pool: &PgPool) -> Result<Vec<RouteLag>> {
         super::route_lags(pool).await
-    }
-
-    async fn leases(pool: &PgPool) -> Result<Vec<HeldLease>> {
-        super::lease_list(pool).await
-    }
-
-    async fn blockers(pool: &PgPool) -> Result<Vec<String>> {
-        sqlx::query_scalar(include_str!("sql/blockers.sql"))
-            .fetch_all(pool)
-            .await
-            .map_err(Error::database("look who holds locks"))
     }
 
     async fn held(pool: &PgPool, all: bool, after: i64, limit: i64) -> Result<Vec<HeldMessage>> {

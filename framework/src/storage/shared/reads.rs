@@ -46,16 +46,6 @@ macro_rules! shared_reads {
             Ok((lag, cursor))
         }
 
-        async fn lease_list(pool: &Pool<$db>) -> Result<Vec<HeldLease>> {
-            let rows: Vec<(String, Uuid, i64)> = sqlx::query_as(sql!($dir, "lease_list"))
-                .fetch_all(pool)
-                .await
-                .map_err(Error::database("read the leases"))?;
-            let lease =
-                |(name, holder, until)| HeldLease { name, holder, until: from_millis(until) };
-            Ok(rows.into_iter().map(lease).collect())
-        }
-
         async fn held_list(
             pool: &Pool<$db>,
             all: bool,

@@ -1,11 +1,13 @@
 //! What an operator looks at.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use sqlx::{Sqlite, SqliteConnection, SqlitePool};
 
 use crate::{
     Error, Result, begin,
-    storage::{Finding, HeldLease, HeldMessage, Inspect, Level, RouteLag},
+    storage::{Blocking, Finding, HeldMessage, Inspect, Level, RouteLag},
 };
 
 /// The oldest library that has what our SQL needs.
@@ -13,8 +15,33 @@ const MINIMUM: (u32, u32) = (3, 42);
 /// Advice for an older one.
 const OLD: &str = "Syncline needs SQLite 3.42 or newer";
 
+/// SQLITE_BUSY, and its extended codes.
+const BUSY: i32 = 5;
+
 #[async_trait]
 impl Inspect for Sqlite {
+    /// There is one writer, and who it is the library does not tell.
+    async fn blocking(pool: &SqlitePool, since: Duration) -> Result<Vec<Blocking>> {
+        if since.is_zero() {
+            return Ok(Vec::new());
+        }
+        let begun = tokio::time::Instant::now();
+        match begin(pool).await {
+            // It is rolled back.
+            Ok(_) => Ok(Vec::new()),
+            Err(Error::Database { source: sqlx::Error::Database(error), .. })
+                if code(&*error) == Some(BUSY) =>
+            {
+                let waited = i64::try_from(begun.elapsed().as_secs()).unwrap_or(i64::MAX);
+                let who = "another process that writes to the file (see `lsof`)".to_owned();
+                let tables = "the whole database".to_owned();
+                Ok(vec![Blocking { who, tables, waiting: 1, waited, open: 0 }])
+            }
+            // That it cannot be written to is said elsewhere.
+            Err(_) => Ok(Vec::new()),
+        }
+    }
+
     async fn unsealed(_pool: &SqlitePool) -> Result<i64> {
         // A commit gives the position.
         Ok(0)
@@ -22,10 +49,6 @@ impl Inspect for Sqlite {
 
     async fn route_lags(pool: &SqlitePool) -> Result<Vec<RouteLag>> {
         super::route_lags(pool).await
-    }
-
-    async fn leases(pool: &SqlitePool) -> Result<Vec<HeldLease>> {
-        super::lease_list(pool).await
     }
 
     async fn held(
@@ -74,8 +97,12 @@ impl Inspect for Sqlite {
 
 /// SQLITE_READONLY, SQLITE_PERM and SQLITE_CANTOPEN (of the journal), and their extended codes.
 fn is_read_only(error: &dyn sqlx::error::DatabaseError) -> bool {
-    let code = error.code().and_then(|code| code.parse::<i32>().ok());
-    code.is_some_and(|code| matches!(code & 0xff, 3 | 8 | 14))
+    matches!(code(error), Some(3 | 8 | 14))
+}
+
+/// The primary code of an error.
+fn code(error: &dyn sqlx::error::DatabaseError) -> Option<i32> {
+    error.code().and_then(|code| code.parse::<i32>().ok()).map(|code| code & 0xff)
 }
 
 fn is_old(version: &str) -> bool {

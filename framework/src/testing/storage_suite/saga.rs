@@ -80,6 +80,20 @@ pub(super) async fn a_local_step_that_spoils_its_transaction_spoils_no_other<DB:
     handle.stop().await;
 }
 
+pub(super) async fn sagas_are_found_by_the_key_that_they_began_with<DB: Storage>(pool: Pool<DB>) {
+    let world = World::idle(pool.clone()).await;
+    let (one, _) = (world.start("first").await, world.start("second").await);
+    let other = world.try_start("shipping", "first", "", 1).await.expect("started").id;
+    let found = DB::sagas_of_key(&pool, "first", 10).await.expect("look");
+    let mut ids: Vec<_> = found.iter().map(|saga| saga.id).collect();
+    ids.sort_unstable();
+    let mut expected = [one, other];
+    expected.sort_unstable();
+    assert_eq!(ids, expected);
+    assert_eq!(DB::sagas_of_key(&pool, "first", 1).await.expect("look").len(), 1);
+    assert!(DB::sagas_of_key(&pool, "fir%", 10).await.expect("look").is_empty());
+}
+
 pub(super) async fn one_key_is_one_instance<DB: Storage>(pool: Pool<DB>) {
     let (world, handle) = World::new(pool).await;
     let starts = join_all((0..4).map(|_| world.try_start("order", "same", "", 1))).await;

@@ -182,4 +182,13 @@ SELECT position FROM syncline_set_aside WHERE FALSE;
 
 INSERT INTO syncline_set_aside (position, seq, problem) SELECT 1, 1, 'x' FROM DUAL WHERE FALSE;
 
-DELETE FROM syncline_set_aside WHERE FALSE
+DELETE FROM syncline_set_aside WHERE FALSE;
+
+SELECT id FROM syncline_process WHERE FALSE;
+
+INSERT INTO syncline_process (id, kind, name, host, pid, program, defined, problems)
+SELECT 'x', 'relay', 'x', 'x', 1, 'x', 'x', 'x' FROM DUAL WHERE FALSE;
+
+UPDATE syncline_process SET pid = pid WHERE FALSE;
+
+DELETE FROM syncline_process WHERE FALSE

@@ -1,0 +1,247 @@
+//! Checks of the processes that run on the database, and of what waits for them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use sqlx::Pool;
+use syncline::{
+    Error, Result, Storage,
+    processes::{self, Kind, Process},
+    storage::{Ahead, HeldCount},
+};
+
+use super::check::{Cause, Check};
+use crate::text;
+
+/// A lock that is had for a moment is none of anybody's business.
+const LONG: Duration = Duration::from_secs(5);
+
+/// Sessions that keep others waiting.
+pub(super) async fn locks<DB: Storage>(pool: &Pool<DB>) -> Check {
+    const NAME: &str = "blocking locks";
+    match DB::blocking(pool, LONG).await {
+        Ok(found) if found.is_empty() => Check::ok(NAME, "none"),
+        Ok(found) => {
+            let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+            let advice = "who waits stands still: let it commit, or end that session \
+                          (`pg_terminate_backend(pid)` on PostgreSQL, `KILL` on MariaDB)";
+            Check::warning(NAME, [Cause::Locks], found.join("; "), Some(advice))
+        }
+        Err(error) => failed(NAME, &error),
+    }
+}
+
+fn failed(name: &'static str, error: &Error) -> Check {
+    Check::failed(name, error.to_string(), None)
+}
+
+/// Whether somebody runs for all that waits, and what those who run do not get on with.
+pub(super) async fn processes<DB: Storage>(pool: &Pool<DB>) -> Check {
+    const NAME: &str = "processes";
+    match look(pool).await {
+        Ok((found, alive)) if found.is_empty() => Check::ok(NAME, alive),
+        Ok((found, _)) => {
+            let (causes, lines): (Vec<_>, Vec<_>) = found.into_iter().unzip();
+            Check::warning(NAME, causes, lines.join("; "), Some("see `syncline process list`"))
+        }
+        Err(error) => failed(NAME, &error),
+    }
+}
+
+type Lines = Vec<(Cause, String)>;
+
+async fn look<DB: Storage>(pool: &Pool<DB>) -> Result<(Lines, String)> {
+    let all = processes::list(pool).await?;
+    let alive: Vec<&Process> = all.iter().filter(|process| process.is_alive()).collect();
+    let of = |kind: Kind| alive.iter().copied().filter(move |process| process.kind == kind);
+    let mut found = Lines::new();
+    if of(Kind::Relay).next().is_none() {
+        let behind: i64 = DB::route_lags(pool).await?.iter().map(|lag| lag.behind).sum();
+        let unsealed = DB::unsealed(pool).await?;
+        if behind + unsealed > 0 {
+            found.push((
+                Cause::Relay,
+                format!(
+                    "no relay runs here: {unsealed} committed messages have no position, and routes \
+                     are {behind} behind in all; start the service's relay"
+                ),
+            ));
+        }
+    }
+    for relay in of(Kind::Relay) {
+        for stream in relay.defined.streams.iter().filter(|stream| stream.is_outdated()) {
+            found.push((
+                Cause::Outdated,
+                format!(
+                    "{relay} has version {} of stream {}, and version {} is in force: it carries \
+                     nothing of it; start the newer program, or see `Stream::replaces`",
+                    stream.version, stream.name, stream.in_force
+                ),
+            ));
+        }
+    }
+    let silent = |holder| all.iter().find(|process| process.id == holder && !process.is_alive());
+    for lease in processes::leases(pool).await? {
+        if let Some(process) = silent(lease.holder) {
+            found.push((
+                Cause::Leases,
+                format!(
+                    "the lease {} is {process}'s, which has not been seen for {} s: another process \
+                     takes it over in {} s",
+                    lease.name,
+                    process.unseen.as_secs(),
+                    lease.left.as_secs()
+                ),
+            ));
+        }
+    }
+    let running: BTreeSet<&str> = of(Kind::Consumer).map(|one| one.name.as_str()).collect();
+    for (consumer, messages) in waiting(pool).await? {
+        if !running.contains(consumer.as_str()) {
+            found.push((
+                Cause::Consumer,
+                format!(
+                    "{messages} messages wait at the consumer {consumer}, which is not running here: \
+                     nothing of it is tried again; start its service, which must call \
+                     `Consumer::start`"
+                ),
+            ));
+        }
+    }
+    let engines: BTreeSet<&str> =
+        of(Kind::Engine).flat_map(|one| &one.defined.sagas).map(String::as_str).collect();
+    for (saga, version, instances) in DB::saga_versions(pool).await? {
+        if !engines.contains(format!("{saga}/{version}").as_str()) {
+            found.push((
+                Cause::Engine,
+                format!(
+                    "{instances} instances of {saga}@{version} are open, and no engine that has it \
+                     runs here: start the service that does (`Sagas::run`)"
+                ),
+            ));
+        }
+    }
+    for process in &alive {
+        for problem in &process.problems {
+            found.push((Cause::Processes, format!("{process}: {problem}")));
+        }
+    }
+    let alive = format!(
+        "{} relays, {} consumers and {} engines run",
+        of(Kind::Relay).count(),
+        of(Kind::Consumer).count(),
+        of(Kind::Engine).count()
+    );
+    Ok((found, alive))
+}
+
+/// Number of messages at each consumer that wait for something that it does by itself.
+async fn waiting<DB: Storage>(pool: &Pool<DB>) -> Result<BTreeMap<String, i64>> {
+    let mut waiting = BTreeMap::new();
+    for HeldCount { consumer, held, dead, .. } in DB::held_counts(pool).await? {
+        *waiting.entry(consumer).or_default() += held - dead;
+    }
+    for Ahead { consumer, waiting: early, .. } in DB::ahead(pool, None).await? {
+        *waiting.entry(consumer).or_default() += early;
+    }
+    waiting.retain(|_, messages| *messages > 0);
+    Ok(waiting)
+}
+
+/// Consumers of one name that take different topics.
+pub(super) async fn handlers<DB: Storage>(pool: &Pool<DB>) -> Check {
+    const NAME: &str = "handlers";
+    let all = match processes::list(pool).await {
+        Ok(all) => all,
+        Err(error) => return failed(NAME, &error),
+    };
+    let found = processes::differing(&all);
+    let texts = |lasting: bool| {
+        let texts = found.iter().filter(|two| two.lasts() == lasting).map(ToString::to_string);
+        texts.collect::<Vec<_>>()
+    };
+    let (lasting, passing) = (texts(true), texts(false));
+    if !lasting.is_empty() {
+        let advice = "or is a deployment stuck half way?";
+        return Check::warning(NAME, [Cause::Handlers], lasting.join("; "), Some(advice));
+    }
+    match passing.is_empty() {
+        true => Check::ok(NAME, "consumers of one name take the same topics"),
+        // As during a deployment; so it is told, and no more.
+        false => Check::ok(NAME, passing.join("; ")),
+    }
+}
+
+/// Dead letters.
+pub(super) async fn dead<DB: Storage>(pool: &Pool<DB>) -> Check {
+    let dead = |count: &HeldCount| count.dead;
+    let advice = "see `syncline dead list`: they wait for you, and block their keys";
+    counted(pool, "dead letters", Cause::Dead, dead, advice).await
+}
+
+/// Messages that are held and not dead.
+pub(super) async fn held<DB: Storage>(pool: &Pool<DB>) -> Check {
+    let held = |count: &HeldCount| count.held - count.dead;
+    let advice = "see `syncline held list`";
+    counted(pool, "held messages", Cause::Held, held, advice).await
+}
+
+async fn counted<DB: Storage>(
+    pool: &Pool<DB>,
+    name: &'static str,
+    cause: Cause,
+    of: impl Fn(&HeldCount) -> i64,
+    advice: &str,
+) -> Check {
+    let counts = match DB::held_counts(pool).await {
+        Ok(counts) => counts,
+        Err(error) => return failed(name, &error),
+    };
+    let line = |count: &HeldCount| {
+        let number = of(count);
+        let since = text::time(count.since);
+        let unknown = match count.unknown {
+            0 => String::new(),
+            unknown => format!(", {unknown} of them without a handler"),
+        };
+        (number > 0).then(|| {
+            format!("{number} of {} (it has held messages since {since}{unknown})", count.consumer)
+        })
+    };
+    let lines: Vec<String> = counts.iter().filter_map(line).collect();
+    match lines.is_empty() {
+        true => Check::ok(name, "none"),
+        false => Check::warning(name, [cause], lines.join("; "), Some(advice)),
+    }
+}
+
+/// Messages that wait for a missing one.
+pub(super) async fn gaps<DB: Storage>(pool: &Pool<DB>) -> Check {
+    const NAME: &str = "gaps";
+    let early = match DB::ahead(pool, None).await {
+        Ok(early) => early,
+        Err(error) => return failed(NAME, &error),
+    };
+    let line = |early: &Ahead| {
+        format!(
+            "{} messages of {} {} shard {} wait at {} for what is missing after position {}, since {}",
+            early.waiting,
+            early.origin.source,
+            early.origin.stream,
+            early.origin.shard,
+            early.consumer,
+            early.row.last.position,
+            text::time(early.since)
+        )
+    };
+    let lines: Vec<String> = early.iter().filter(|early| early.waiting > 0).map(line).collect();
+    match lines.is_empty() {
+        true => Check::ok(NAME, "nothing waits for a missing message"),
+        false => {
+            let advice = "`syncline route rewind` at the source sends what is missing again";
+            Check::warning(NAME, [Cause::Gaps], lines.join("; "), Some(advice))
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! `syncline trace`: everything that this database knows about one key.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use serde_json::json;
+use sqlx::Pool;
+use syncline::{
+    Storage,
+    message::{Position, decode_envelope},
+    saga::operate,
+    storage::{HeldMessage, LogRow, PageLimit, SagaLock, SagaSummary, check_schema},
+};
+
+use crate::{
+    dead::{state, summary},
+    failure::{Failure, Outcome},
+    output::Output,
+    text,
+};
+
+const PAGE: PageLimit = PageLimit { rows: 1_000, bytes: 4 << 20 };
+/// Held messages that are read together; each may be as large as a message.
+const HELD: i64 = 100;
+/// The most sagas, and locks, that are looked at.
+const SAGAS: u32 = 10_000;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The ordering key of messages; the key with which sagas were started; an entity that they lock
+    key: String,
+    /// Look through the log from this position on, instead of all that is kept of it
+    #[arg(long, value_name = "POSITION", value_parser = clap::value_parser!(i64).range(1..))]
+    from: Option<i64>,
+    /// Show so many of its messages in the log, the last ones
+    #[arg(short = 'n', value_name = "MESSAGES", default_value_t = 100,
+        value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    number: u32,
+}
+
+/// Everything that was found, and how far was looked.
+#[derive(Default)]
+struct Found {
+    log: VecDeque<LogRow>,
+    messages: u64,
+    /// The log was looked through after the first, up to the second.
+    looked: (Position, Position),
+    head: Position,
+    held: Vec<HeldMessage>,
+    /// The last held message that was looked at, where there was no time for all.
+    held_to: Option<i64>,
+    sagas: Vec<SagaSummary>,
+    locks: Vec<SagaLock>,
+}
+
+/// Exits with 1 when nothing is known of the key. The log and the held messages are looked through for
+/// `time`.
+pub(crate) async fn run<DB: Storage>(
+    args: &Args,
+    time: Duration,
+    pool: &Pool<DB>,
+    output: &mut Output,
+) -> Result<Outcome, Failure> {
+    let began = Instant::now();
+    check_schema(pool).await?;
+    let mut found = Found { head: DB::head(pool).await?, ..Found::default() };
+    found.sagas = DB::sagas_of_key(pool, &args.key, SAGAS.into()).await?;
+    found.locks = operate::locks(pool, SAGAS).await?;
+    found.locks.retain(|lock| lock.entity == args.key);
+    held(&mut found, args, began + time / 2, pool).await?;
+    log(&mut found, args, began + time, pool).await?;
+    let Found { messages, held, sagas, locks, .. } = &found;
+    let nothing = *messages == 0 && held.is_empty() && sagas.is_empty() && locks.is_empty();
+    match output.is_json() {
+        true => documents(&found, &args.key, output)?,
+        false => page(&found, &args.key, nothing, output)?,
+    }
+    let (_, to) = found.looked;
+    if to < found.head {
+        output.note(&format!(
+            "the time was up at position {to} of {}: go on with --from {}",
+            found.head,
+            to.0 + 1
+        ))?;
+    }
+    if let Some(id) = found.held_to {
+        output.note(&format!(
+            "the time was up at held message {id}: `syncline held list --after {id}` has the rest"
+        ))?;
+    }
+    Ok(if nothing { Outcome::Not } else { Outcome::Done })
+}
+
+async fn held<DB: Storage>(
+    found: &mut Found,
+    args: &Args,
+    until: Instant,
+    pool: &Pool<DB>,
+) -> Result<(), Failure> {
+    let mut after = 0;
+    loop {
+        let page = DB::held(pool, true, after, HELD).await?;
+        let Some(last) = page.last() else { return Ok(()) };
+        after = last.id;
+        found.held.extend(page.into_iter().filter(|held| is_of(held, &args.key)));
+        if Instant::now() > until {
+            found.held_to = Some(after);
+            return Ok(());
+        }
+    }
+}
+
+/// Without an order a message is parked under a key of its own.
+fn is_of(held: &HeldMessage, key: &str) -> bool {
+    let own = || decode_envelope(&held.envelope).is_ok_and(|one| one.key.as_deref() == Some(key));
+    held.key == key || own()
+}
+
+async fn log<DB: Storage>(
+    found: &mut Found,
+    args: &Args,
+    until: Instant,
+    pool: &Pool<DB>,
+) -> Result<(), Failure> {
+    let trimmed = DB::trimmed(pool).await?;
+    let mut at = match args.from.map(|from| Position(from - 1)) {
+        Some(from) if from >= found.head => {
+            found.looked = (found.head, found.head);
+            return Ok(());
+        }
+        Some(from) if from > trimmed.position => DB::locate(pool, from).await?,
+        _ => trimmed,
+    };
+    found.looked = (at.position, at.position);
+    while at.position < found.head && Instant::now() < until {
+        let rows = DB::read(pool, at, PAGE).await?;
+        let Some(last) = rows.last() else { break };
+        at = last.cursor;
+        found.looked.1 = at.position;
+        for row in rows.into_iter().filter(|row| row.message.key.as_ref() == Some(&args.key)) {
+            found.messages += 1;
+            found.log.push_back(row);
+            if found.log.len() > args.number as usize {
+                found.log.pop_front();
+            }
+        }
+    }
+    Ok(())
+}
+
+fn documents(found: &Found, key: &str, output: &mut Output) -> Result<(), Failure> {
+    let log = found.log.iter().map(|row| {
+        let message = &row.message;
+        json!({
+            "position": row.cursor.position, "id": message.id, "topic": message.topic,
+            "time": message.time, "bytes": message.data.len(),
+        })
+    });
+    let sagas = found.sagas.iter().map(|saga| {
+        json!({
+            "id": saga.id, "saga": saga.saga, "version": saga.version, "status": saga.status,
+            "problem": saga.problem, "started_at": saga.started_at,
+            "updated_at": saga.updated_at, "ended_at": saga.ended_at,
+        })
+    });
+    let locks = found.locks.iter().map(|lock| json!({"saga": lock.saga, "since": lock.since}));
+    let (after, to) = found.looked;
+    output.json(&json!({
+        "key": key,
+        "messages": found.messages,
+        "log": log.collect::<Vec<_>>(),
+        "looked": {"after": after, "to": to, "head": found.head},
+        "held": found.held.iter().map(summary).collect::<Vec<_>>(),
+        "sagas": sagas.collect::<Vec<_>>(),
+        "locks": locks.collect::<Vec<_>>(),
+    }))
+}
+
+fn page(found: &Found, key: &str, nothing: bool, output: &mut Output) -> Result<(), Failure> {
+    let Found { log, messages, looked: (after, to), held, sagas, locks, .. } = found;
+    let shown = text::escape(key);
+    if nothing {
+        return output.line(format!(
+            "nothing is known of key {shown}: not in the log after position {after} up to {to}, not \
+             among what is held, and no saga has it"
+        ));
+    }
+    output.line(format!(
+        "log: {messages} messages of key {shown} after position {after}, up to {to}"
+    ))?;
+    if !log.is_empty() {
+        let rows = log.iter().map(|row| {
+            [
+                row.cursor.position.to_string(),
+                text::time(row.message.time),
+                row.message.topic.clone(),
+                row.message.id.to_string(),
+            ]
+        });
+        output.table(["position", "time", "topic", "id"], rows)?;
+    }
+    if !held.is_empty() {
+        output.line("")?;
+        output.line("held here, or dead:")?;
+        let rows = held.iter().map(|held| {
+            [
+                held.id.to_string(),
+                state(held).to_owned(),
+                held.consumer.clone(),
+                held.source.clone(),
+                held.topic.clone(),
+                held.position.to_string(),
+                held.message_id.to_string(),
+                held.attempts.to_string(),
+                held.error.clone().unwrap_or_else(|| "-".to_owned()),
+            ]
+        });
+        let header =
+            ["id", "state", "consumer", "source", "topic", "position", "message", "tries", "error"];
+        output.table(header, rows)?;
+    }
+    if !sagas.is_empty() {
+        output.line("")?;
+        output.line("sagas that were started with it:")?;
+        let rows = sagas.iter().map(|saga| {
+            [
+                saga.id.to_string(),
+                format!("{}@{}", saga.saga, saga.version),
+                saga.status.clone(),
+                text::time(saga.started_at),
+                text::time(saga.updated_at),
+                saga.problem.clone().unwrap_or_else(|| "-".to_owned()),
+            ]
+        });
+        output.table(["id", "saga", "status", "started", "changed", "problem"], rows)?;
+    }
+    for lock in locks {
+        let since = text::time(lock.since);
+        output.line(format!("saga {} has locked the entity {shown} since {since}", lock.saga))?;
+    }
+    Ok(())
+}

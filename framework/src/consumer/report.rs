@@ -1,0 +1,131 @@
+//! A running consumer's row in the table of processes: the topics that it takes and what it does not
+//! get on with, among it another consumer of its name that takes other topics.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use async_trait::async_trait;
+use chrono::SecondsFormat;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::{Action, Inner, LINKS};
+use crate::{
+    Result, Storage,
+    message::TopicPattern,
+    processes::{self, Defined, Differing, Kind, Reporter, Tell, Told},
+    storage::{Current, HeldCount},
+};
+
+/// The most messages that are told of as standing.
+const STANDING: usize = 5;
+
+/// Problems of the consumer, as it has told them last.
+pub(super) type Problems = Arc<Mutex<Vec<String>>>;
+
+struct Teller<DB: Storage> {
+    consumer: Arc<Inner<DB>>,
+    id: Uuid,
+    problems: Problems,
+    /// The processes that this one differs from, and whether it was said that it lasts.
+    said: Mutex<HashMap<Uuid, bool>>,
+}
+
+/// Reports until `stop`.
+pub(super) async fn run<DB: Storage>(
+    consumer: Arc<Inner<DB>>,
+    problems: Problems,
+    stop: CancellationToken,
+) {
+    let (id, name, pool) = (Uuid::now_v7(), consumer.name.clone(), consumer.pool.clone());
+    let teller = Teller { consumer, id, problems, said: Mutex::default() };
+    Reporter::new(id, Kind::Consumer, name, pool).run(teller, stop).await;
+}
+
+#[async_trait]
+impl<DB: Storage> Tell<DB> for Teller<DB> {
+    async fn tell(&self, pool: &Current<DB>) -> Result<Told> {
+        let defined = Defined { topics: self.consumer.topics(), ..Defined::default() };
+        let others = pool.limit(processes::list(pool)).await?;
+        let found = processes::differing(&others);
+        let mut problems = self.differs(found.iter().filter(|two| self.is_in(two)));
+        let standing = self.consumer.standing.all().into_iter().take(STANDING).map(|one| {
+            format!(
+                "message {} at position {} (topic {}) meets an error that should pass, {} rounds: {}",
+                one.id, one.position, one.topic, one.rounds, one.error
+            )
+        });
+        problems.extend(standing);
+        problems.extend(self.consumer.known_gaps().into_iter().map(|gap| {
+            format!(
+                "messages of {} {} shard {} are missing, up to position {}: {} wait for them",
+                gap.origin.source,
+                gap.origin.stream,
+                gap.origin.shard,
+                gap.missing.position,
+                gap.held
+            )
+        }));
+        let counts = pool.limit(DB::held_counts(pool)).await?;
+        // The row need not say what the database has anyhow.
+        let held = counts.into_iter().filter(|count| count.consumer == self.consumer.name);
+        let held = held.map(|HeldCount { held, dead, since, .. }| {
+            let since = since.to_rfc3339_opts(SecondsFormat::Secs, true);
+            format!(
+                "{held} messages are held since {since}, {dead} of them dead letters, which wait for \
+                 an operator: see `syncline held list`"
+            )
+        });
+        *self.problems.lock().unwrap_or_else(PoisonError::into_inner) =
+            problems.iter().cloned().chain(held).collect();
+        Ok(Told { defined, problems })
+    }
+}
+
+impl<DB: Storage> Teller<DB> {
+    fn is_in(&self, two: &Differing) -> bool {
+        two.ids.0 == self.id || two.ids.1 == self.id
+    }
+
+    /// Logs what is new, and returns what lasts.
+    fn differs<'a>(&self, found: impl Iterator<Item = &'a Differing>) -> Vec<String> {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut still, mut lasting) = (HashMap::new(), Vec::new());
+        for two in found {
+            let other = if two.ids.0 == self.id { two.ids.1 } else { two.ids.0 };
+            let known = said.get(&other).copied();
+            match (two.lasts(), known) {
+                (true, Some(true)) | (false, Some(_)) => {}
+                (true, _) => tracing::warn!(consumer = two.consumer, "{two}"),
+                (false, None) => tracing::info!(
+                    consumer = two.consumer,
+                    "{two} (as while a new version takes over from an old one; it is an alarm after \
+                     five minutes)"
+                ),
+            }
+            still.insert(other, two.lasts());
+            if two.lasts() {
+                lasting.push(two.to_string());
+            }
+        }
+        *said = still;
+        lasting
+    }
+}
+
+impl<DB: Storage> Inner<DB> {
+    /// The patterns that it was built with, in order, each once.
+    fn topics(&self) -> Vec<String> {
+        let topic = |(pattern, action): &(TopicPattern, Action<DB>)| match action {
+            Action::Ignore => format!("{pattern} (ignored)"),
+            Action::One(_) | Action::Many(_) | Action::Answer(_) => format!("{pattern}"),
+        };
+        let taken = self.actions.iter().enumerate().filter(|(at, _)| *at != LINKS);
+        let mut topics: Vec<String> = taken.map(|(_, action)| topic(action)).collect();
+        topics.sort_unstable();
+        topics.dedup();
+        topics
+    }
+}

@@ -1,0 +1,1 @@
+DELETE FROM syncline_process WHERE id = $1
