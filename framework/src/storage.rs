@@ -10,6 +10,7 @@ mod begin;
 mod held;
 mod incarnation;
 mod inspect;
+mod lease;
 mod lent;
 mod log;
 mod migrate;
@@ -33,7 +34,7 @@ mod source;
 pub(crate) mod sqlite;
 mod watch;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use sqlx::{AssertSqlSafe, Pool, Transaction, pool::PoolConnection};
@@ -51,6 +52,7 @@ pub(crate) use begin::{begin_as, begin_by_hand};
 pub use held::{DueKey, Edited, HeldMessage, HeldReason, HeldStore, Holding, OverdueKeys};
 pub use incarnation::{Former, IncarnationStore, Term, UnsealedRow};
 pub use inspect::{Blocking, Finding, Inspect, Level, OpenWriter, RouteLag};
+pub use lease::{Lease, LeaseStore};
 pub(crate) use lent::Lent;
 #[cfg(any(feature = "mysql", feature = "sqlite"))]
 use log::Blind;
@@ -294,45 +296,6 @@ pub struct Appended {
 pub trait OutboxStore: IdempotencyStore + DelayStore {
     /// Appends `messages`, which [`Message::validate`] has found good, in order; one result each.
     async fn append(tx: &mut Transaction<'_, Self>, messages: &[Message]) -> Result<Vec<Appended>>;
-}
-
-/// A lease that was granted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lease {
-    /// What it is for, such as `seal` or `route/login`.
-    pub name: String,
-    /// Who holds it.
-    pub holder: Uuid,
-    /// Higher for each new holder: the fencing epoch.
-    pub epoch: i64,
-}
-
-/// Leases by the database's clock.
-#[async_trait]
-pub trait LeaseStore: Base {
-    /// Takes the lease `name`, or renews it for its holder, for `ttl`. None while somebody
-    /// else holds it. A new holder gets a higher epoch; renewing keeps it.
-    async fn acquire(
-        pool: &Pool<Self>,
-        name: &str,
-        holder: Uuid,
-        ttl: Duration,
-    ) -> Result<Option<Lease>> {
-        let mut leases = Self::acquire_all(pool, &[name.to_owned()], holder, ttl).await?;
-        Ok(leases.pop().flatten())
-    }
-
-    /// [`LeaseStore::acquire`] for many leases, in one statement that commits by itself, so that
-    /// a process that is frozen meanwhile leaves no lock; one answer each.
-    async fn acquire_all(
-        pool: &Pool<Self>,
-        names: &[String],
-        holder: Uuid,
-        ttl: Duration,
-    ) -> Result<Vec<Option<Lease>>>;
-
-    /// Gives the lease back, if it is still held.
-    async fn release(pool: &Pool<Self>, lease: &Lease) -> Result<()>;
 }
 
 /// A consumer's state of one (source, stream, version, shard).
