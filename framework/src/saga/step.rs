@@ -28,9 +28,9 @@ pub struct Retry {
 }
 
 impl Default for Retry {
-    /// An action's: 80 attempts, with pauses from one second to five minutes: more than six hours.
+    /// An action's: 82 attempts, with pauses from one second to five minutes: more than six hours.
     fn default() -> Self {
-        Self { attempts: 80, base: Duration::from_secs(1), longest: Duration::from_secs(300) }
+        Self { attempts: 82, base: Duration::from_secs(1), longest: Duration::from_secs(300) }
     }
 }
 
