@@ -214,8 +214,8 @@ mod case {
         let url = &world.target_url;
         warns(url, "dead letters", &["3 of c"]).await;
         fails_if(url, "dead");
-        says(url, "dead list", &["the auditor says no"]).await;
-        logs(&["WARN", "the auditor says no"]).await;
+        says(url, "dead list --json", &["the auditor says no"]).await;
+        logs(&["ERROR", "the auditor says no"]).await;
         soon("the consumer's handle says it", async || {
             running
                 .problems()

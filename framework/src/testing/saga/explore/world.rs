@@ -363,9 +363,9 @@ impl<'a> World<'a> {
         Arc::new(Origin {
             source: self.explorer.services[from].source(),
             incarnation: self.incarnations[from],
-            stream: "explored".to_owned(),
+            stream: format!("explored-{place}"),
             version: 1,
-            shard: i32::try_from(place).unwrap_or(i32::MAX),
+            shard: 0,
         })
     }
 
