@@ -56,6 +56,9 @@ pub trait SagaWatch: Base {
     /// Notes that a relay or an engine works as `source` now.
     async fn note_source(pool: &Pool<Self>, role: SourceRole, source: &str) -> Result<()>;
 
+    /// A relay or an engine of `source` has stopped; another one that runs notes it again.
+    async fn withdraw_source(pool: &Pool<Self>, role: SourceRole, source: &str) -> Result<()>;
+
     /// Forgets sources that were not seen for a day.
     async fn forget_sources(pool: &Pool<Self>) -> Result<()>;
 

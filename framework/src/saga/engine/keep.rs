@@ -5,8 +5,11 @@ use std::{sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
-use super::Inner;
-use crate::{Result, Storage, storage::saga_owner};
+use super::{Inner, source};
+use crate::{
+    Result, Storage,
+    storage::{SourceRole, saga_owner},
+};
 
 /// How often.
 const LOOK: Duration = Duration::from_secs(300);
@@ -38,6 +41,7 @@ pub(super) async fn run<DB: Storage>(engine: Arc<Inner<DB>>, stop: CancellationT
             stop.run_until_cancelled(tokio::time::sleep(OVERDUE)).await;
         }
     }
+    source::withdraw(&engine.pool, SourceRole::Sagas, &engine.source).await;
 }
 
 impl<DB: Storage> Inner<DB> {

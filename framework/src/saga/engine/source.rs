@@ -17,6 +17,8 @@ use crate::{
 const THERE: Duration = Duration::from_secs(150);
 /// The time between two notes of a relay.
 const SAY: Duration = Duration::from_secs(60);
+/// The time that saying goodbye may take.
+const STOPPING: Duration = Duration::from_secs(5);
 
 /// Other sources as which is worked on this database, when nobody works as ours. A relay's is
 /// held against engines, and the other way round.
@@ -47,8 +49,8 @@ pub(crate) async fn check<DB: Storage>(
         };
         let problem = format!(
             "{other} of this database works as source {others:?}: replies go to the relay's source, and \
-             would not reach the engine. Give both the same source; after a change, stop the old one, \
-             which is forgotten after {} seconds",
+             would not reach the engine. Give both the same source; after a change, stop the old one \
+             (one that was killed is forgotten after {} seconds)",
             THERE.as_secs()
         );
         return Err(Error::Definition { what, name: source.to_owned(), problem });
@@ -64,6 +66,16 @@ pub(crate) async fn keep<DB: Storage>(pool: Own<DB>, source: String, stop: Cance
         if let Err(error) = pool.limit(DB::note_source(&pool, SourceRole::Relay, &source)).await {
             tracing::debug!(source, %error, "the relay's source could not be noted");
         }
+    }
+    withdraw(&pool, SourceRole::Relay, &source).await;
+}
+
+/// Says that it has stopped, so that one of another source may start at once.
+pub(super) async fn withdraw<DB: Storage>(pool: &Own<DB>, role: SourceRole, source: &str) {
+    let pool = pool.now();
+    let withdrawn = pool.limit_to(STOPPING, DB::withdraw_source(&pool, role, source)).await;
+    if let Err(error) = withdrawn {
+        tracing::debug!(source, %error, "the source could not be withdrawn");
     }
 }
 

@@ -71,6 +71,20 @@ macro_rules! saga_watch {
                 Ok(())
             }
 
+            async fn withdraw_source(
+                pool: &Pool<Self>,
+                role: SourceRole,
+                source: &str,
+            ) -> Result<()> {
+                sqlx::query(sql!($dir, "source_withdraw"))
+                    .bind(role.word())
+                    .bind(source)
+                    .execute(pool)
+                    .await
+                    .map_err(Error::database("withdraw a source"))?;
+                Ok(())
+            }
+
             async fn forget_sources(pool: &Pool<Self>) -> Result<()> {
                 let old = sqlx::query(sql!($dir, "source_forget")).execute(pool).await;
                 old.map(drop).map_err(Error::database("forget a source"))

@@ -1,0 +1,1 @@
+DELETE FROM syncline_source WHERE role = ? AND source = ?
