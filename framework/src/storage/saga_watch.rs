@@ -22,6 +22,7 @@ pub enum SourceRole {
 
 impl SourceRole {
     /// As it is stored.
+    #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Relay => "relay",
