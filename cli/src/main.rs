@@ -164,7 +164,7 @@ fn main() -> ExitCode {
     };
     let outcome = outcome.and_then(|outcome| output.finish().map(|()| outcome));
     match outcome {
-        // What is wrong stands in the document; that something is, where errors are told.
+        // The document says what is wrong; stderr, that something is.
         Ok(Outcome::Not | Outcome::Schema) if cli.json => {
             Failure::of_document(matches!(outcome, Ok(Outcome::Schema))).report(true)
         }

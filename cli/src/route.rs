@@ -23,7 +23,7 @@ pub(crate) enum Command {
         /// Why; it is shown to whoever looks at the route
         #[arg(long, value_name = "REASON", default_value = "no reason was given")]
         why: String,
-        /// Who does it; $USER unless given
+        /// The operator's name; $USER unless given
         #[arg(long, env = "USER", value_name = "NAME", default_value = "somebody")]
         by: String,
     },

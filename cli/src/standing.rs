@@ -39,7 +39,7 @@ pub(crate) fn pause(route: &RouteLag) -> Value {
     pause.map_or(Value::Null, |of| json!({"by": of.by, "why": of.why, "since": of.since}))
 }
 
-/// What keeps a shard from moving.
+/// The reason why a shard does not move.
 pub(crate) struct Standing {
     /// For people, escaped.
     pub(crate) line: String,
@@ -71,7 +71,7 @@ fn standing(
     routes.iter().filter_map(of_shard).collect()
 }
 
-/// What keeps `routes` of a database from moving.
+/// The reasons why `routes` of a database do not move.
 pub(crate) async fn of<DB: Storage>(
     pool: &Pool<DB>,
     routes: &[RouteLag],

@@ -29,7 +29,7 @@ pub(crate) async fn run<DB: Storage>(
     let silent = || Failure::unreachable(format!("{name} has not answered in time"));
     match clock.limit(check_schema(pool)).await {
         Some(fits) => fits?,
-        // Whose lock it is may be known all the same.
+        // The lock's holder may be known all the same.
         None if checks[0].level == Level::Ok => return Err(silent()),
         None => checks.push(Check::unanswered("schema")),
     }

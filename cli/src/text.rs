@@ -84,7 +84,7 @@ pub(crate) fn ago(at: Option<DateTime<Utc>>) -> String {
     }
 }
 
-/// How soon, roughly.
+/// The time until then, roughly.
 pub(crate) fn until(at: DateTime<Utc>) -> String {
     match (at - Utc::now()).num_seconds() {
         ..=0 => "now".to_owned(),

@@ -170,7 +170,7 @@ pub fn main<F: Future<Output = anyhow::Result<()>>>(
 ) -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    // What clients send is quoted in the log: it stays on its line, and colours nobody's terminal.
+    // Text that clients send is quoted in the log: it stays on its line and colours no terminal.
     let colours = std::io::stderr().is_terminal();
     let lines = move || Lines::new(std::io::stderr()).colours(colours);
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(lines).init();

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 /// The same text is logged no sooner than this.
 const AGAIN: Duration = Duration::from_secs(600);
-/// So many texts are remembered: a try may fail in more than one way.
+/// The most texts that are remembered: a try may fail in more than one way.
 const TEXTS: usize = 8;
 
 /// Texts that were logged lately, the last one first.

@@ -44,7 +44,7 @@ const LINES: usize = 600;
 /// So long an attacker rests before it comes again.
 const REST: Duration = Duration::from_millis(20);
 
-/// What an attacker knows of a service: where it listens, and whose pushes it takes.
+/// A service as an attacker knows it: where it listens, and whose pushes it takes.
 #[derive(Clone, Copy)]
 struct Victim {
     address: SocketAddr,

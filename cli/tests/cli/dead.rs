@@ -238,7 +238,7 @@ mod case {
             let error = syncline(url, &format!("{command} --json")).expect(1).error();
             assert!(error["message"].as_str().unwrap().contains(&redrive), "{error}");
         }
-        // What is edited is tried, dead or not.
+        // An edited message is tried, dead or not.
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "\"user good\"").unwrap();
         let behind = syncline(url, "dead list --held --json").expect(0).json()[1]["id"].clone();

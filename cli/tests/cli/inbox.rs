@@ -275,7 +275,7 @@ mod case {
         assert!(warned.contains("up to 2 positions") && warned.contains("NEVER"), "{warned}");
         syncline(url, &format!("inbox skip {of} --to 1 --yes")).expect(1);
         syncline(url, "inbox skip x --source /tests --stream users --to 4 --yes").expect(1);
-        // How far that log goes only the source knows.
+        // Only the source knows where its log ends.
         let unknown = syncline(url, &format!("{skip} --yes")).expect(1).stderr;
         assert!(unknown.contains("up to 2") && unknown.contains("--log-ends"), "{unknown}");
         let beyond = format!("inbox skip {of} --to 400 --log-ends 7 --yes");

@@ -21,11 +21,11 @@ use crate::{
     streams::takeover,
 };
 
-/// How often is looked, from the first batch on.
+/// The time between two looks, from the first batch on.
 const LOOK: Duration = Duration::from_secs(10);
 /// A key that a running consumer has not tried for so long after its time is behind, or forgotten.
 const LATE: Duration = Duration::from_secs(20);
-/// How often the log says the same again.
+/// The time until the log says the same again.
 const AGAIN: Duration = Duration::from_secs(600);
 
 /// State of a consumer, as far as this process knows.
@@ -101,7 +101,7 @@ impl<DB: Storage> Drop for Working<DB> {
 }
 
 impl<DB: Storage> Consumer<DB> {
-    /// What this process knows of the consumer; for a health check. What is found by looking now and
+    /// The consumer as this process knows it; for a health check. Things found by looking now and
     /// then is there within a minute of the first batch.
     ///
     /// ```

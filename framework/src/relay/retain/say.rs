@@ -19,7 +19,7 @@ const SAY: Duration = Duration::from_secs(30);
 const HELD: Duration = Duration::from_secs(60);
 /// No more messages are looked through each time: of a log that grows faster, the last ones.
 const LOOK: i64 = 4_000;
-/// So many topics that no stream carries are remembered.
+/// The most topics without a stream that are remembered.
 const TOPICS: usize = 1_000;
 
 impl<DB: Storage> Task<DB> {

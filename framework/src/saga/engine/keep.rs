@@ -13,7 +13,7 @@ use crate::{
 
 /// How often.
 const LOOK: Duration = Duration::from_secs(300);
-/// How often is looked for what keeps instances from going on.
+/// The time between two looks for instances that do not go on.
 const OVERDUE: Duration = Duration::from_secs(30);
 /// How many of them are counted.
 const COUNTED: i64 = 1_000;

@@ -26,7 +26,7 @@ const LINGER_BYTES: usize = 32 << 20;
 const FIRST_BUFFER: usize = 64 * 1024;
 /// Bodies of senders that have not verified yet, in all and of one address.
 const STRANGERS: (usize, usize) = (64, 16);
-/// So many pairs of a principal and an address are known.
+/// The most pairs of a principal and an address that are known.
 const KNOWN: usize = 1_024;
 
 /// A principal, by its place in the receiver's list, at an address.

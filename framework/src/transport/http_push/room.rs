@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 /// Bytes a second; a body that comes faster is never put out.
 const RATE: i128 = 64 * 1024;
 
-/// How much a room holds.
+/// The size of a room.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Size {
     /// Bodies in all, and of one owner.

@@ -177,7 +177,7 @@ mod tests {
         assert!(enter(1).is_none(), "both are being answered");
         third.waits();
         assert!(enter(1).is_some() && third.out.is_cancelled());
-        // What was dropped has made room.
+        // The dropped message has made room.
         drop(enter(1).expect("the one before is gone"));
         let (a, b, c) = (enter(2).expect("free"), enter(2).expect("free"), enter(3).expect("free"));
         let d = enter(4).expect("instead of one of the address that has most");
