@@ -114,6 +114,9 @@ struct Mood {
     never: AtomicI64,
     everything: AtomicBool,
     away: AtomicBool,
+    /// It does not answer yet.
+    slow: AtomicBool,
+    tries: AtomicI64,
 }
 
 struct Moody(Direct, Arc<Mood>);
@@ -122,6 +125,10 @@ struct Moody(Direct, Arc<Mood>);
 impl Publisher for Moody {
     async fn publish(&self, batch: &Batch) -> Result<Ack, PublishError> {
         let (target, mood) = ("the test's target".to_owned(), &self.1);
+        mood.tries.fetch_add(1, Ordering::SeqCst);
+        while mood.slow.load(Ordering::SeqCst) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
         if mood.away.load(Ordering::SeqCst) {
             let reason = "nobody\0 is there".to_owned();
             return Err(PublishError::Unavailable { target, reason, retry_after: None });
@@ -258,7 +265,17 @@ mod case {
             matches!(state, RouteState::Backoff { failures: 5.., .. }).then_some(())
         })
         .await;
-        // And so do the tries, which go on.
+        // The status says so while the next try waits for its answer, too.
+        again.slow.store(true, Ordering::SeqCst);
+        let tried = again.tries.load(Ordering::SeqCst);
+        eventually("a try is under way", async || {
+            (again.tries.load(Ordering::SeqCst) > tried).then_some(())
+        })
+        .await;
+        let state = relay.status().remove(0).state;
+        assert!(matches!(state, RouteState::Backoff { failures: 5.., .. }), "{state:?}");
+        again.slow.store(false, Ordering::SeqCst);
+        // The tries go on, too.
         let again_found = eventually("its tries are stored", async || {
             let now = problem(source).await?;
             assert!(now.tries >= found.tries, "they are not counted anew: {now:?}");

@@ -136,7 +136,9 @@ impl<DB: Storage> Run<'_, DB> {
         self.acked = end;
         self.told = Some(ack.watermark);
         self.continues = None;
-        self.sender.moves().await;
+        if self.sender.moves().await {
+            self.tell(RouteState::Sending);
+        }
     }
 
     /// A consumer that does not take the first message of a version may lack the end of the one

@@ -72,7 +72,10 @@ impl<DB: Storage> Run<'_, DB> {
         let batch = (!messages.is_empty()).then(|| self.batch(messages, &end));
         self.window.push(end, self.acked.cursor.position, publisher, batch);
         self.read = end;
-        self.tell(RouteState::Sending);
+        // A try tells nothing new of a shard that stands; its answer does.
+        if !self.sender.trouble.stands() {
+            self.tell(RouteState::Sending);
+        }
         Ok(true)
     }
 

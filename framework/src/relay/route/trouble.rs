@@ -58,6 +58,11 @@ impl Trouble {
         self.stored = found.map(stored);
     }
 
+    /// Whether this sender's last try failed.
+    pub(super) fn stands(&self) -> bool {
+        self.since.is_some()
+    }
+
     /// It began so long ago, unless it did before.
     pub(super) fn has_lasted(&mut self, time: Duration) {
         let began = Instant::now().checked_sub(time).unwrap_or_else(Instant::now);
@@ -130,15 +135,17 @@ impl<DB: Storage> Sender<DB> {
         }
     }
 
-    /// The shard moves: that is logged once, and what is stored of it is no longer so.
-    pub(super) async fn moves(&mut self) {
+    /// The shard moves: that is logged once, and what is stored of it is no longer so. Returns
+    /// whether it stood.
+    pub(super) async fn moves(&mut self) -> bool {
+        let stood = self.trouble.stands();
         if let Some((stood, tries)) = self.trouble.ends() {
             let (route, shard) = (&self.key.route, self.key.shard);
             let stood_for_seconds = stood.as_secs_f64();
             tracing::info!(route, shard, stood_for_seconds, tries, "the route goes on");
         }
         if self.trouble.stored.is_none() {
-            return;
+            return stood;
         }
         let pool = self.shared.pool.now();
         match pool.limit(DB::note_problem(&pool, &self.key, &self.lease, None)).await {
@@ -151,6 +158,7 @@ impl<DB: Storage> Sender<DB> {
                 }
             }
         }
+        stood
     }
 
     /// Something of its own side failed. Returns how long to wait.
