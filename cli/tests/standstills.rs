@@ -1,5 +1,6 @@
 //! A rehearsal: things that keep messages from moving are made to happen, and each is named within a
-//! minute by the operator's program, by one log event, and by what the handle says of itself.
+//! minute by the operator's program, by one log event, and by what the handle says of itself. Run it with
+//! `--no-capture` for the texts.
 
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
@@ -64,20 +65,25 @@ fn document(said: &str) -> Value {
 
 /// Waits until `args` says all of `words`, and returns it.
 async fn says(url: &str, args: &str, words: &[&str]) -> String {
-    soon(&format!("`syncline {args}` says {words:?}"), async || {
+    let said = soon(&format!("`syncline {args}` says {words:?}"), async || {
         let (_, said) = syncline(url, args);
         words.iter().all(|word| said.contains(word)).then_some(said)
     })
-    .await
+    .await;
+    for line in said.lines().filter(|line| words.iter().any(|word| line.contains(word))) {
+        println!("{args}: {}", line.trim());
+    }
+    said
 }
 
 /// Waits until the log says all of `words` in one line.
 async fn logs(words: &[&str]) {
-    soon(&format!("the log says {words:?}"), async || {
+    let line = soon(&format!("the log says {words:?}"), async || {
         let text = log().text();
-        text.lines().any(|line| words.iter().all(|word| line.contains(word))).then_some(())
+        text.lines().find(|line| words.iter().all(|word| line.contains(word))).map(String::from)
     })
     .await;
+    println!("log: {line}");
 }
 
 /// The result of one check of doctor, and what it found.
@@ -92,12 +98,14 @@ fn check(url: &str, name: &str) -> (String, String) {
 
 /// Waits until a check warns with all of `words`, and returns what it found.
 async fn warns(url: &str, name: &str, words: &[&str]) -> String {
-    soon(&format!("the check {name} says {words:?}"), async || {
+    let found = soon(&format!("the check {name} says {words:?}"), async || {
         let (result, found) = check(url, name);
         let all = result == "warning" && words.iter().all(|word| found.contains(word));
         all.then_some(found)
     })
-    .await
+    .await;
+    println!("doctor, {name}: {found}");
+    found
 }
 
 /// Fails on `causes`, and on nothing without.
@@ -109,6 +117,7 @@ fn fails_if(url: &str, causes: &str) {
     let (code, said) = syncline(url, "status");
     assert_eq!(code, 1, "{said}");
     assert!(said.contains("wrong"), "{said}");
+    println!("{said}");
 }
 
 fn stream() -> Stream {
@@ -157,7 +166,9 @@ mod case {
     }
 
     fn state(relay: &syncline::RelayHandle) -> RouteState {
-        relay.status()[0].state.clone()
+        let state = relay.status()[0].state.clone();
+        println!("handle: {state:?}");
+        state
     }
 
     pub(super) async fn a_wrong_secret<DB: Kit>(world: World<DB>) {
