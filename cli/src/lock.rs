@@ -98,7 +98,7 @@ async fn release<DB: Storage>(
     // What identifies a lock is the entity and who has it.
     let lock = SagaLock { entity: entity.clone(), saga: *saga, since: chrono::Utc::now() };
     if !operate::release(pool, &lock, &args.who.by()).await? {
-        return Err(Failure::failed(format!(
+        return Err(Failure::not_found(format!(
             "saga {saga} has not locked {entity:?}: see `syncline lock list`"
         )));
     }

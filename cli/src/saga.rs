@@ -80,7 +80,9 @@ pub(crate) async fn run<DB: Storage>(
 /// An instance that is there.
 async fn instance<DB: Storage>(pool: &Pool<DB>, id: Uuid) -> Result<operate::Shown, Failure> {
     let shown = operate::show(pool, id).await?;
-    shown.ok_or_else(|| Failure::failed(format!("there is no saga {id}: see `syncline saga list`")))
+    shown.ok_or_else(|| {
+        Failure::not_found(format!("there is no saga {id}: see `syncline saga list`"))
+    })
 }
 
 /// One that is not over, too.
@@ -93,5 +95,5 @@ async fn open<DB: Storage>(pool: &Pool<DB>, id: Uuid) -> Result<operate::Shown, 
 }
 
 fn over(summary: &SagaSummary) -> Failure {
-    Failure::failed(format!("saga {} is over: it is {}", summary.id, summary.status))
+    Failure::unchanged(format!("saga {} is over: it is {}", summary.id, summary.status))
 }

@@ -43,7 +43,7 @@ pub(crate) async fn run<DB: Storage>(
         };
         match dropped {
             true => done.push(*id),
-            false => missing.push((*id, super::why_not(pool, *id).await?)),
+            false => missing.push(super::why_not(pool, *id).await?),
         }
     }
     super::report(output, "dropped", &done, &missing, None)

@@ -51,19 +51,19 @@ pub(crate) async fn run<DB: Storage>(
         if redriven {
             output.line(format!("redriven {}", args.id))?;
         } else if args.redrive {
-            output.line(text::escape(&super::why_not(pool, args.id).await?))?;
+            output.line(text::escape(&super::why_not(pool, args.id).await?.why))?;
         }
     }
     if !edited {
         let id = args.id;
         let problem = format!("no message is held under id {id}: see `syncline held list`");
         if output.is_json() {
-            return Err(Failure::failed(problem));
+            return Err(Failure::not_found(problem));
         }
         output.line(problem)?;
+        return Ok(Outcome::NotFound);
     }
-    let done = edited && redriven == args.redrive;
-    Ok(if done { Outcome::Done } else { Outcome::Not })
+    Ok(if redriven == args.redrive { Outcome::Done } else { Outcome::Refused })
 }
 
 /// Has the message tried now, dead or not; one that waits behind another is not.

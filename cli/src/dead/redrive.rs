@@ -45,7 +45,7 @@ pub(crate) async fn run<DB: Storage>(
     for id in &args.ids {
         match redrive(pool, *id).await? {
             true => done.push(*id),
-            false => missing.push((*id, super::why_not(pool, *id).await?)),
+            false => missing.push(super::why_not(pool, *id).await?),
         }
     }
     let mut why = None;

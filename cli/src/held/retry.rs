@@ -51,18 +51,22 @@ pub(crate) async fn run<DB: Storage>(
         }
     }
     if now.is_empty() {
-        let problem = match (&args.key, blocked.first()) {
-            (_, Some(first)) => says_blocked(first),
-            (Some(key), None) => format!("no key {key:?} is parked: see `syncline held list`"),
-            (None, None) => "no key is parked".to_owned(),
+        let (outcome, problem) = match (&args.key, blocked.first()) {
+            (_, Some(first)) => (Outcome::Refused, says_blocked(first)),
+            (Some(key), None) => {
+                (Outcome::NotFound, format!("no key {key:?} is parked: see `syncline held list`"))
+            }
+            (None, None) => (Outcome::Unchanged, "no key is parked".to_owned()),
         };
         // For people a key that is blocked is told above.
         if !output.is_json() && blocked.is_empty() {
             output.line(text::escape(&problem))?;
         }
-        return match output.is_json() {
-            true => Err(Failure::failed(problem)),
-            false => Ok(Outcome::Not),
+        return match (output.is_json(), outcome) {
+            (false, outcome) => Ok(outcome),
+            (true, Outcome::NotFound) => Err(Failure::not_found(problem)),
+            (true, Outcome::Unchanged) => Err(Failure::unchanged(problem)),
+            (true, _) => Err(Failure::failed(problem)),
         };
     }
     for line in waits {

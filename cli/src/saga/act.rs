@@ -115,7 +115,7 @@ pub(crate) async fn resend<DB: Storage>(
 }
 
 fn no_step(id: Uuid, step: &str) -> Failure {
-    Failure::failed(format!("saga {id} has no step {step:?}: see `syncline saga show {id}`"))
+    Failure::not_found(format!("saga {id} has no step {step:?}: see `syncline saga show {id}`"))
 }
 
 pub(crate) async fn skip<DB: Storage>(
@@ -218,7 +218,7 @@ async fn decided<DB: Storage>(pool: &Pool<DB>, id: Uuid, before: usize) -> Resul
                 return Ok(true);
             }
             if line.what == "ignored" && of_operators.iter().any(|word| detail.starts_with(word)) {
-                return Err(Failure::failed(format!(
+                return Err(Failure::unchanged(format!(
                     "nothing has changed, saga {id} is {}: {detail}{}",
                     shown.summary.status,
                     awaited(&shown)

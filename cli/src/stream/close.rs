@@ -26,7 +26,7 @@ pub(super) async fn run<DB: Storage>(
 ) -> Result<Outcome, Failure> {
     let Args { stream, give_up } = args;
     let unknown =
-        || Failure::failed(format!("there is no stream {stream:?}: see `syncline stream list`"));
+        || Failure::not_found(format!("there is no stream {stream:?}: see `syncline stream list`"));
     let mut closed = streams::close(pool, stream).await?.ok_or_else(unknown)?;
     let mut given_up = 0;
     if *give_up {

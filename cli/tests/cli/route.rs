@@ -113,8 +113,8 @@ mod case {
         syncline(url, "migrate up").expect(0);
         assert!(syncline(url, "route list").expect(0).stdout.contains("no route yet"));
         assert!(syncline(url, "stream list").expect(0).stdout.contains("no stream yet"));
-        syncline(url, "stream show users").expect(1);
-        syncline(url, "route pause login").expect(1);
+        syncline(url, "stream show users").expect(6);
+        syncline(url, "route pause login").expect(6);
 
         let pool = DB::open(url).await;
         DB::prepare(&pool).await.unwrap();

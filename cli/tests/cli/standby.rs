@@ -15,7 +15,7 @@ fn lag_says_it(url: &str) {
     let run = syncline(url, "outbox lag").expect(0);
     assert!(run.stdout.contains("this server is a standby"), "{}", run.stdout);
     assert_eq!(syncline(url, "outbox lag --json").expect(0).json()["standby"], true);
-    let doctor = syncline(url, "doctor").expect(1);
+    let doctor = syncline(url, "doctor").expect(8);
     assert!(doctor.stdout.contains("connect to the primary"), "{}", doctor.stdout);
 }
 

@@ -47,7 +47,7 @@ secret_env = 'SECRET'
 
     pub(super) async fn a_stream_is_closed_and_its_topics_move<DB: Open + Kit>(url: &str) {
         syncline(url, "migrate up").expect(0);
-        syncline(url, "stream close users").expect(1);
+        syncline(url, "stream close users").expect(6);
         let pool = DB::open(url).await;
         DB::prepare(&pool).await.unwrap();
         let consumer = noting("c", pool.clone()).build().unwrap();
