@@ -14,6 +14,7 @@ mod inbox;
 mod limit;
 mod lock;
 mod migrate;
+mod operations;
 mod outbox;
 mod output;
 mod process;
@@ -125,6 +126,8 @@ enum Command {
     /// Entities that sagas have locked
     #[command(subcommand)]
     Lock(lock::Command),
+    /// What operators have done here: when, who, what and why
+    Operations(operations::Args),
 }
 
 fn main() -> ExitCode {
@@ -229,5 +232,6 @@ async fn work<DB: Storage>(
         Command::Inbox(command) => inbox::run(command, pool, output).await,
         Command::Saga(command) => saga::run(command, pool, output).await,
         Command::Lock(command) => lock::run(command, pool, output).await,
+        Command::Operations(args) => operations::run(args, pool, output).await,
     }
 }
