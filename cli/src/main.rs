@@ -126,7 +126,7 @@ enum Command {
     /// Entities that sagas have locked
     #[command(subcommand)]
     Lock(lock::Command),
-    /// What operators have done here: when, who, what and why
+    /// Acts of operators here: when, who, what and why
     Operations(operations::Args),
 }
 
