@@ -51,22 +51,39 @@ pub(crate) async fn run<DB: Storage>(
     }
 }
 
-/// Says what became of each id, and `why` of each that nothing was done to. That there is one is an
-/// outcome of its own.
+/// A message that nothing is done to.
+struct Undone {
+    id: i64,
+    /// Whether it is held at all.
+    held: bool,
+    why: String,
+}
+
+/// Says what became of each id, and why of each that nothing was done to; `none` is why nothing was found
+/// to do. That there is one is an outcome of its own.
 fn report(
     output: &mut Output,
     word: &str,
     done: &[i64],
-    missing: &[(i64, String)],
-    why: Option<String>,
+    undone: &[Undone],
+    none: Option<String>,
 ) -> Result<Outcome, Failure> {
-    let problems: Vec<String> = missing.iter().map(|(_, why)| why.clone()).chain(why).collect();
+    let outcome = match undone.iter().find(|undone| !undone.held).or(undone.first()) {
+        Some(Undone { held: false, .. }) => Outcome::NotFound,
+        Some(_) => Outcome::Refused,
+        None if none.is_some() => Outcome::Unchanged,
+        None => Outcome::Done,
+    };
+    let problems: Vec<String> = undone.iter().map(|one| one.why.clone()).chain(none).collect();
     if output.is_json() {
-        let missing: Vec<_> = missing.iter().map(|(id, _)| id).collect();
+        let missing: Vec<_> = undone.iter().map(|one| one.id).collect();
         output.json(&json!({word: done, "not_found": missing}))?;
-        return match problems.is_empty() {
-            true => Ok(Outcome::Done),
-            false => Err(Failure::failed(problems.join("; "))),
+        let problems = problems.join("; ");
+        return match outcome {
+            Outcome::NotFound => Err(Failure::not_found(problems)),
+            Outcome::Unchanged => Err(Failure::unchanged(problems)),
+            Outcome::Refused => Err(Failure::failed(problems)),
+            outcome => Ok(outcome),
         };
     }
     for id in done {
@@ -75,16 +92,17 @@ fn report(
     for problem in &problems {
         output.line(text::escape(problem))?;
     }
-    Ok(if problems.is_empty() { Outcome::Done } else { Outcome::Not })
+    Ok(outcome)
 }
 
 /// Why nothing was done to message `id` as a dead letter, and what can be.
-async fn why_not<DB: Storage>(pool: &Pool<DB>, id: i64) -> Result<String, Failure> {
+async fn why_not<DB: Storage>(pool: &Pool<DB>, id: i64) -> Result<Undone, Failure> {
     let Some(held) = held(pool, id).await? else {
-        return Ok(format!("there is no dead letter {id}: see `syncline dead list`"));
+        let why = format!("there is no dead letter {id}: see `syncline dead list`");
+        return Ok(Undone { id, held: false, why });
     };
     let HeldMessage { key, consumer, attempts, reason, .. } = &held;
-    Ok(match &**reason {
+    let why = match &**reason {
         _ if held.dead => format!("dead letter {id} was changed meanwhile: try again"),
         "behind" => format!(
             "message {id} is not dead: it waits behind an earlier one of key {key:?} at {consumer}, \
@@ -100,7 +118,8 @@ async fn why_not<DB: Storage>(pool: &Pool<DB>, id: i64) -> Result<String, Failur
              `syncline held retry {key:?}` has it tried now, `syncline dead edit {id}` changes it, \
              `syncline dead drop {id} --failing` gives it up"
         ),
-    })
+    };
+    Ok(Undone { id, held: true, why })
 }
 
 /// One held message.

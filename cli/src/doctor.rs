@@ -48,7 +48,7 @@ pub(crate) async fn run<DB: Storage>(
         // Whatever else is asked may meet another's session, and fail for that.
         checks.push(durability);
         write(&checks, name, false, output)?;
-        return Ok(Outcome::Not);
+        return Ok(Outcome::Failing);
     }
     // It reads no table of ours, and says why the checks after it may get no answer.
     checks.push(locks(pool, &clock).await);
@@ -90,7 +90,7 @@ pub(crate) async fn run<DB: Storage>(
     write(&checks, name, !failed, output)?;
     Ok(match (usable || silent, failed) {
         (false, _) => Outcome::Schema,
-        (true, true) => Outcome::Not,
+        (true, true) => Outcome::Failing,
         (true, false) => Outcome::Done,
     })
 }

@@ -8,23 +8,45 @@ use std::{
 use serde_json::json;
 use syncline::Error;
 
+/// Exit codes of `--help`; docs/operating.md says what to do about each.
+pub(crate) const CODES: &str = "\
+Exit codes:
+  0  done, all is well
+  1  refused or failed: the message says why, and what to do
+  2  wrong usage or configuration
+  3  the database cannot be reached, or is busy
+  4  Syncline's tables cannot be used: not migrated, older, newer, edited
+  5  not confirmed: it needs a yes (--yes, or an answer on a terminal); nothing was changed
+  6  not found: what was named is not there
+  7  nothing was changed: there was nothing to do
+  8  something is failing: a check says what";
+
 /// How a command that ran to its end went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// All is well.
     Done,
-    /// A check failed or nothing matched; the output says what.
-    Not,
+    /// It was refused; the output says why.
+    Refused,
     /// The tables cannot be used; the output says why.
     Schema,
+    /// Something that was named is not there; the output says what.
+    NotFound,
+    /// There was nothing to do.
+    Unchanged,
+    /// A check failed; the output says what.
+    Failing,
 }
 
 impl From<Outcome> for ExitCode {
     fn from(outcome: Outcome) -> Self {
         Self::from(match outcome {
             Outcome::Done => 0,
-            Outcome::Not => 1,
-            Outcome::Schema => 4,
+            Outcome::Refused => Kind::Failed.code(),
+            Outcome::Schema => Kind::Schema.code(),
+            Outcome::NotFound => Kind::NotFound.code(),
+            Outcome::Unchanged => Kind::Unchanged.code(),
+            Outcome::Failing => Kind::Failing.code(),
         })
     }
 }
@@ -36,6 +58,42 @@ enum Kind {
     Usage,
     Unreachable,
     Schema,
+    Unconfirmed,
+    NotFound,
+    Unchanged,
+    Failing,
+}
+
+impl Kind {
+    fn code(self) -> u8 {
+        match self {
+            // The reader of our output has seen enough.
+            Self::Closed => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::Unreachable => 3,
+            Self::Schema => 4,
+            Self::Unconfirmed => 5,
+            Self::NotFound => 6,
+            Self::Unchanged => 7,
+            Self::Failing => 8,
+        }
+    }
+
+    /// The word for it in a JSON document.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Failed => "failed",
+            Self::Usage => "usage",
+            Self::Unreachable => "unreachable",
+            Self::Schema => "schema",
+            Self::Unconfirmed => "unconfirmed",
+            Self::NotFound => "not_found",
+            Self::Unchanged => "unchanged",
+            Self::Failing => "failing",
+        }
+    }
 }
 
 /// Why a command ended early.
@@ -58,6 +116,26 @@ impl Failure {
         Self { kind: Kind::Unreachable, message: message.into() }
     }
 
+    /// There was no yes; nothing was changed.
+    pub(crate) fn unconfirmed(message: impl Into<String>) -> Self {
+        Self { kind: Kind::Unconfirmed, message: message.into() }
+    }
+
+    /// Something that was named is not there.
+    pub(crate) fn not_found(message: impl Into<String>) -> Self {
+        Self { kind: Kind::NotFound, message: message.into() }
+    }
+
+    /// There was nothing to do.
+    pub(crate) fn unchanged(message: impl Into<String>) -> Self {
+        Self { kind: Kind::Unchanged, message: message.into() }
+    }
+
+    /// The text of it.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// Whether the database was not reached, or busy.
     pub(crate) fn is_unreachable(&self) -> bool {
         self.kind == Kind::Unreachable
@@ -68,25 +146,30 @@ impl Failure {
         Self { message: format!("{}: {more}", self.message), ..self }
     }
 
-    /// Not all is well, and the document on stdout says what is not.
-    pub(crate) fn of_document(schema: bool) -> Self {
-        let kind = if schema { Kind::Schema } else { Kind::Failed };
-        let message = "a check failed or nothing matched: the document on stdout says what";
-        Self { kind, message: message.to_owned() }
+    /// Not all is well, and the document on stdout says what is not; none for an outcome that is well.
+    pub(crate) fn of_document(outcome: Outcome) -> Option<Self> {
+        let (kind, message) = match outcome {
+            Outcome::Done => return None,
+            Outcome::Refused => (Kind::Failed, "refused: the document on stdout says why"),
+            Outcome::Schema => {
+                (Kind::Schema, "the tables cannot be used: the document on stdout says why")
+            }
+            Outcome::NotFound => (Kind::NotFound, "not found: the document on stdout says what"),
+            Outcome::Unchanged => (Kind::Unchanged, "nothing was changed: there was nothing to do"),
+            Outcome::Failing => (Kind::Failing, "a check failed: the document on stdout says what"),
+        };
+        Some(Self { kind, message: message.to_owned() })
     }
 
     /// Says on stderr what went wrong.
     pub(crate) fn report(&self, json: bool) -> ExitCode {
-        let (code, kind) = match self.kind {
-            // Whoever read our output has seen enough.
-            Kind::Closed => return ExitCode::SUCCESS,
-            Kind::Failed => (1, "failed"),
-            Kind::Usage => (2, "usage"),
-            Kind::Unreachable => (3, "unreachable"),
-            Kind::Schema => (4, "schema"),
-        };
+        if self.kind == Kind::Closed {
+            return ExitCode::SUCCESS;
+        }
+        let code = self.kind.code();
         let text = match json {
             true => {
+                let kind = self.kind.word();
                 let error = json!({"code": code, "kind": kind, "message": self.message});
                 crate::text::json(&json!({ "error": error }), false).unwrap_or_default()
             }

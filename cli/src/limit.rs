@@ -2,7 +2,7 @@
 
 use std::{
     io::Write,
-    pin::pin,
+    pin::{Pin, pin},
     time::{Duration, Instant},
 };
 
@@ -11,6 +11,7 @@ use syncline::Storage;
 use tokio::time::timeout;
 
 use crate::{
+    ask::asked,
     failure::{Failure, Outcome},
     text,
 };
@@ -39,7 +40,7 @@ pub(crate) async fn within<DB: Storage>(
 ) -> Result<Outcome, Failure> {
     let (mut work, began) = (pin!(work), Instant::now());
     let Some(limit) = limit else { return work.await };
-    if let Ok(done) = timeout(limit.min(SOON), &mut work).await {
+    if let Some(done) = in_time(limit.min(SOON), began, work.as_mut()).await {
         return explained(done, pool).await;
     }
     if limit > SOON {
@@ -50,7 +51,7 @@ pub(crate) async fn within<DB: Storage>(
         if !json && !asked.is_empty() {
             drop(writeln!(std::io::stderr(), "waiting: {}", asked.join("; ")));
         }
-        if let Ok(done) = timeout(limit.saturating_sub(began.elapsed()), &mut work).await {
+        if let Some(done) = in_time(limit, began, work.as_mut()).await {
             return explained(done, pool).await;
         }
     }
@@ -68,6 +69,24 @@ pub(crate) async fn within<DB: Storage>(
          known: look before you ask again for a change",
         limit.as_secs_f64()
     )))
+}
+
+/// Outcome of `work` within `limit` from `began` on, without the time in which a person was asked.
+async fn in_time<T>(
+    limit: Duration,
+    began: Instant,
+    mut work: Pin<&mut impl Future<Output = T>>,
+) -> Option<T> {
+    loop {
+        let asked = asked();
+        let left = (limit + asked).saturating_sub(began.elapsed());
+        match timeout(left, work.as_mut()).await {
+            Ok(done) => return Some(done),
+            // The work was at rest while it asked.
+            Err(_) if self::asked() > asked => {}
+            Err(_) => return None,
+        }
+    }
 }
 
 /// A failure that may come from a lock, with who holds it.

@@ -2,8 +2,9 @@
 //! on its own.
 //!
 //! One file per command; [`database`] picks the database, [`output`] writes for people or
-//! for programs, [`failure`] maps what went wrong to an exit code.
+//! for programs, [`failure`] maps what went wrong to an exit code, [`ask`] asks before something is lost.
 
+mod ask;
 mod database;
 mod dead;
 mod doctor;
@@ -13,6 +14,7 @@ mod inbox;
 mod limit;
 mod lock;
 mod migrate;
+mod operations;
 mod outbox;
 mod output;
 mod process;
@@ -45,7 +47,7 @@ use relay::config::Config;
 
 /// Looks after the tables and the messages of a service that uses Syncline.
 #[derive(Parser)]
-#[command(name = "syncline", version, after_help = EXIT_CODES)]
+#[command(name = "syncline", version, after_help = failure::CODES)]
 struct Cli {
     /// The service's database: postgres://user@host/name, mysql://user@host/name or sqlite:file.db
     #[arg(long, global = true, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
@@ -83,14 +85,6 @@ impl Command {
         }
     }
 }
-
-const EXIT_CODES: &str = "\
-Exit codes:
-  0  done, all is well
-  1  a check failed, nothing matched, or the database refused
-  2  wrong usage or configuration
-  3  the database cannot be reached, or is busy
-  4  Syncline's tables cannot be used: not migrated, older, newer, edited";
 
 #[derive(Subcommand)]
 enum Command {
@@ -132,6 +126,8 @@ enum Command {
     /// Entities that sagas have locked
     #[command(subcommand)]
     Lock(lock::Command),
+    /// Acts of operators here: when, who, what and why
+    Operations(operations::Args),
 }
 
 fn main() -> ExitCode {
@@ -165,10 +161,10 @@ fn main() -> ExitCode {
     let outcome = outcome.and_then(|outcome| output.finish().map(|()| outcome));
     match outcome {
         // The document says what is wrong; stderr, that something is.
-        Ok(Outcome::Not | Outcome::Schema) if cli.json => {
-            Failure::of_document(matches!(outcome, Ok(Outcome::Schema))).report(true)
-        }
-        Ok(outcome) => outcome.into(),
+        Ok(outcome) => match Failure::of_document(outcome).filter(|_| cli.json) {
+            Some(failure) => failure.report(true),
+            None => outcome.into(),
+        },
         Err(failure) => failure.report(cli.json),
     }
 }
@@ -236,5 +232,6 @@ async fn work<DB: Storage>(
         Command::Inbox(command) => inbox::run(command, pool, output).await,
         Command::Saga(command) => saga::run(command, pool, output).await,
         Command::Lock(command) => lock::run(command, pool, output).await,
+        Command::Operations(args) => operations::run(args, pool, output).await,
     }
 }

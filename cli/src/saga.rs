@@ -8,6 +8,7 @@ mod resolve;
 mod show;
 
 use clap::Subcommand;
+use serde_json::json;
 use sqlx::Pool;
 use syncline::{
     Storage,
@@ -17,8 +18,10 @@ use syncline::{
 use uuid::Uuid;
 
 use crate::{
+    ask,
     failure::{Failure, Outcome},
     output::Output,
+    text,
 };
 
 #[derive(Subcommand)]
@@ -57,6 +60,11 @@ impl Who {
     pub(crate) fn by(&self) -> By {
         By { who: self.by.clone(), why: self.why.clone() }
     }
+
+    /// As it is recorded with all that operators do.
+    pub(crate) fn operator(&self) -> ask::Who {
+        ask::Who { by: self.by.clone(), why: self.why.clone() }
+    }
 }
 
 pub(crate) async fn run<DB: Storage>(
@@ -80,7 +88,9 @@ pub(crate) async fn run<DB: Storage>(
 /// An instance that is there.
 async fn instance<DB: Storage>(pool: &Pool<DB>, id: Uuid) -> Result<operate::Shown, Failure> {
     let shown = operate::show(pool, id).await?;
-    shown.ok_or_else(|| Failure::failed(format!("there is no saga {id}: see `syncline saga list`")))
+    shown.ok_or_else(|| {
+        Failure::not_found(format!("there is no saga {id}: see `syncline saga list`"))
+    })
 }
 
 /// One that is not over, too.
@@ -92,6 +102,18 @@ async fn open<DB: Storage>(pool: &Pool<DB>, id: Uuid) -> Result<operate::Shown, 
     }
 }
 
+/// Tells of an instance what an operator is asked about.
+fn preview(shown: &operate::Shown, output: &mut Output) -> Result<(), Failure> {
+    let SagaSummary { id, saga, version, key, status, started_at, .. } = &shown.summary;
+    if output.is_json() {
+        return output.json(&json!({"saga": id, "status": status, "would_change": true}));
+    }
+    output.line(text::escape(&format!(
+        "{saga}@{version} {id} (key {key:?}) is {status}, started {}",
+        text::time(*started_at)
+    )))
+}
+
 fn over(summary: &SagaSummary) -> Failure {
-    Failure::failed(format!("saga {} is over: it is {}", summary.id, summary.status))
+    Failure::unchanged(format!("saga {} is over: it is {}", summary.id, summary.status))
 }

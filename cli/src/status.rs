@@ -52,7 +52,7 @@ pub(crate) async fn run<DB: Storage>(
     } else {
         page(name, &checks, wrong, &there, output)?;
     }
-    Ok(if ok { Outcome::Done } else { Outcome::Not })
+    Ok(if ok { Outcome::Done } else { Outcome::Failing })
 }
 
 /// The lower half of the page.

@@ -52,7 +52,7 @@ pub(crate) async fn run<DB: Storage>(
         Command::Show { stream } => {
             versions.retain(|version| version.name == *stream);
             if versions.is_empty() {
-                return Err(Failure::failed(format!(
+                return Err(Failure::not_found(format!(
                     "there is no stream {stream:?}: see `syncline stream list`"
                 )));
             }

@@ -90,7 +90,7 @@ pub(crate) async fn run<DB: Storage>(
             "the time was up at held message {id}: `syncline held list --after {id}` has the rest"
         ))?;
     }
-    Ok(if nothing { Outcome::Not } else { Outcome::Done })
+    Ok(if nothing { Outcome::NotFound } else { Outcome::Done })
 }
 
 async fn held<DB: Storage>(

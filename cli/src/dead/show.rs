@@ -32,7 +32,7 @@ pub(crate) async fn run<DB: Storage>(
     output: &mut Output,
 ) -> Result<Outcome, Failure> {
     let held = super::held(pool, args.id).await?.ok_or_else(|| {
-        Failure::failed(format!(
+        Failure::not_found(format!(
             "no message is held under id {}: see `syncline dead list`",
             args.id
         ))

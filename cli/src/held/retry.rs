@@ -9,6 +9,7 @@ use syncline::{
 
 use super::unattended;
 use crate::{
+    ask::Who,
     failure::{Failure, Outcome},
     output::Output,
     text,
@@ -25,6 +26,8 @@ pub(crate) struct Args {
     /// Only at this consumer
     #[arg(long)]
     consumer: Option<String>,
+    #[command(flatten)]
+    who: Who,
 }
 
 pub(crate) async fn run<DB: Storage>(
@@ -35,7 +38,12 @@ pub(crate) async fn run<DB: Storage>(
     // Before its time is set anew.
     let waits = unattended(pool).await?;
     let consumer = args.consumer.as_deref();
-    let found = retry_now(pool, consumer, args.key.as_deref()).await?;
+    let act = async {
+        let found = retry_now(pool, consumer, args.key.as_deref()).await?;
+        Ok((found.iter().filter(|key| !key.blocked).count() as u64, found))
+    };
+    let target = args.key.as_ref().map_or("all".to_owned(), |key| format!("key {key}"));
+    let found = args.who.record(pool, "held retry", &target, act).await?;
     let (blocked, now): (Vec<_>, Vec<_>) = found.into_iter().partition(|key| key.blocked);
     if output.is_json() {
         let [retried, blocked] =
@@ -51,18 +59,22 @@ pub(crate) async fn run<DB: Storage>(
         }
     }
     if now.is_empty() {
-        let problem = match (&args.key, blocked.first()) {
-            (_, Some(first)) => says_blocked(first),
-            (Some(key), None) => format!("no key {key:?} is parked: see `syncline held list`"),
-            (None, None) => "no key is parked".to_owned(),
+        let (outcome, problem) = match (&args.key, blocked.first()) {
+            (_, Some(first)) => (Outcome::Refused, says_blocked(first)),
+            (Some(key), None) => {
+                (Outcome::NotFound, format!("no key {key:?} is parked: see `syncline held list`"))
+            }
+            (None, None) => (Outcome::Unchanged, "no key is parked".to_owned()),
         };
         // For people a key that is blocked is told above.
         if !output.is_json() && blocked.is_empty() {
             output.line(text::escape(&problem))?;
         }
-        return match output.is_json() {
-            true => Err(Failure::failed(problem)),
-            false => Ok(Outcome::Not),
+        return match (output.is_json(), outcome) {
+            (false, outcome) => Ok(outcome),
+            (true, Outcome::NotFound) => Err(Failure::not_found(problem)),
+            (true, Outcome::Unchanged) => Err(Failure::unchanged(problem)),
+            (true, _) => Err(Failure::failed(problem)),
         };
     }
     for line in waits {

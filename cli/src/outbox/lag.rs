@@ -140,7 +140,7 @@ pub(crate) async fn run<DB: Storage>(
     // Messages without a position are behind, too: no route has them.
     let worst = routes.iter().map(|route| route.behind).max().unwrap_or(0).saturating_add(unsealed);
     let late = args.max_behind.is_some_and(|max| worst > max);
-    Ok(if late { Outcome::Not } else { Outcome::Done })
+    Ok(if late { Outcome::Failing } else { Outcome::Done })
 }
 
 /// What is kept, and what keeps it from being less.

@@ -75,7 +75,7 @@ pub(crate) async fn run<DB: Storage>(
         };
     }
     if args.from.is_some() && start > 0 && start >= head {
-        return Err(Failure::failed(format!(
+        return Err(Failure::not_found(format!(
             "there is no message at position {} yet: the last one is at {head}",
             start + 1
         )));

@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use super::{Who, failing, instance, open, over};
 use crate::{
+    ask::Consent,
     failure::{Failure, Outcome},
     output::Output,
 };
@@ -59,9 +60,8 @@ pub(crate) struct Skip {
     step: String,
     #[command(flatten)]
     who: Who,
-    /// Yes, what this step does, or takes back, is settled in another way
-    #[arg(long)]
-    yes: bool,
+    #[command(flatten)]
+    consent: Consent,
 }
 
 #[derive(clap::Args)]
@@ -115,7 +115,7 @@ pub(crate) async fn resend<DB: Storage>(
 }
 
 fn no_step(id: Uuid, step: &str) -> Failure {
-    Failure::failed(format!("saga {id} has no step {step:?}: see `syncline saga show {id}`"))
+    Failure::not_found(format!("saga {id} has no step {step:?}: see `syncline saga show {id}`"))
 }
 
 pub(crate) async fn skip<DB: Storage>(
@@ -123,13 +123,18 @@ pub(crate) async fn skip<DB: Storage>(
     pool: &Pool<DB>,
     output: &mut Output,
 ) -> Result<Outcome, Failure> {
-    if !args.yes {
-        return Err(Failure::usage(
-            "a step that is skipped is never done, or never taken back: see to it in another way, \
-             then add --yes",
-        ));
+    let shown = open(pool, args.id).await?;
+    has_failed(&shown, &args.step)?;
+    if !args.consent.is_given() {
+        let Skip { id, step, .. } = args;
+        super::preview(&shown, output)?;
+        output.note(
+            "a step that is skipped is never done, or never taken back: see to it in another way",
+        )?;
+        if !args.consent.obtain(output, &format!("go on without step {step:?} of saga {id}"))? {
+            return Ok(Outcome::Done);
+        }
     }
-    has_failed(&open(pool, args.id).await?, &args.step)?;
     act(args.id, Act::Skip(args.step.clone()), &args.who, pool, output).await
 }
 
@@ -187,11 +192,16 @@ pub(super) async fn act<DB: Storage>(
     };
     let decides = act != Act::Retry(None);
     let before = instance(pool, id).await?.log.len();
-    if !operate::act(pool, id, act, &who.by()).await? {
-        // It has ended meanwhile.
-        return Err(over(&instance(pool, id).await?.summary));
-    }
-    let decided = decides && decided(pool, id, before).await?;
+    let asked = async {
+        if !operate::act(pool, id, act, &who.by()).await? {
+            // It has ended meanwhile.
+            return Err(over(&instance(pool, id).await?.summary));
+        }
+        Ok((1, decides && decided(pool, id, before).await?))
+    };
+    let target = format!("saga {id}: {what}");
+    let command = format!("saga {word}");
+    let decided = who.operator().record(pool, &command, &target, asked).await?;
     match (output.is_json(), decided) {
         (true, _) => output.json(&json!({"saga": id, "asked": word, "decided": decided}))?,
         (false, true) => output.line(format!("done: the engine was asked {what}"))?,
@@ -218,7 +228,7 @@ async fn decided<DB: Storage>(pool: &Pool<DB>, id: Uuid, before: usize) -> Resul
                 return Ok(true);
             }
             if line.what == "ignored" && of_operators.iter().any(|word| detail.starts_with(word)) {
-                return Err(Failure::failed(format!(
+                return Err(Failure::unchanged(format!(
                     "nothing has changed, saga {id} is {}: {detail}{}",
                     shown.summary.status,
                     awaited(&shown)

@@ -71,7 +71,7 @@ pub(crate) async fn run<DB: Storage>(
         output.table(["missing", "not over"], rows)?;
         output.note("no engine of this deployment would go on with them")?;
     }
-    Ok(if missing.is_empty() { Outcome::Done } else { Outcome::Not })
+    Ok(if missing.is_empty() { Outcome::Done } else { Outcome::Failing })
 }
 
 #[cfg(test)]

@@ -68,7 +68,7 @@ mod case {
         assert_eq!(applied(&recipient, 5).await, [2, 1, 3, 5, 4]);
         running.stop().await;
         assert_eq!(syncline(url, "dead list --held").expect(0).stdout, "nothing is held\n");
-        assert_eq!(syncline(url, "dead redrive --all").expect(1).stdout, "no dead letters\n");
+        assert_eq!(syncline(url, "dead redrive --all").expect(7).stdout, "no dead letters\n");
     }
 
     pub(super) async fn a_dropped_letter_lets_the_others_flow<DB: Open>(url: &str) {
@@ -80,8 +80,11 @@ mod case {
         let list = syncline(url, "dead list --json").expect(0).json();
         let (first, second) = (&list[0]["id"], &list[1]["id"]);
 
-        let refused = syncline(url, &format!("dead drop {first}")).expect(2);
+        let refused = syncline(url, &format!("dead drop {first} 99")).expect(5);
         assert!(refused.stderr.contains("--yes"), "{}", refused.stderr);
+        let shown = [&format!("{first} of login goes") as &str, "bad-1", "no dead letter 99"];
+        assert!(shown.iter().all(|part| refused.stdout.contains(part)), "{}", refused.stdout);
+        syncline(url, "dead drop 99").expect(6);
         assert_eq!(syncline(url, "dead list --json").json(), list);
 
         let dropped = syncline(url, &format!("dead drop {first} {second} --yes")).expect(0);
@@ -90,7 +93,7 @@ mod case {
         assert_eq!(applied(&recipient, 1).await, [2]);
         running.stop().await;
         assert_eq!(syncline(url, "dead list --held --json").expect(0).json(), json!([]));
-        syncline(url, "migrate down").expect(0);
+        syncline(url, "migrate down --yes").expect(0);
     }
 
     pub(super) async fn an_edited_letter_is_applied_as_edited<DB: Open>(url: &str) {
@@ -117,7 +120,7 @@ mod case {
         assert_eq!(edited.stdout, format!("edited {id}\n"));
         let show = syncline(url, &format!("dead show {id}")).expect(0).stdout;
         assert!(show.contains("user good-1") && show.contains("by Ada"), "{show}");
-        syncline(url, "dead edit 99 --data /dev/null --by Ada").expect(1);
+        syncline(url, "dead edit 99 --data /dev/null --by Ada").expect(6);
         syncline(url, &format!("dead edit {id} --data /no/such/file --by Ada")).expect(2);
         recipient.repair();
         let running = recipient.consumer.start().await.unwrap();
@@ -133,7 +136,7 @@ mod case {
         let recipient = Recipient::broken(DB::open(url).await);
         recipient.receive(&["bad-1", "bad-2"]).await;
         for nobody in ["--topic user.renamed", "--consumer other", "--topic * --consumer other"] {
-            let none = syncline(url, &format!("dead redrive {nobody} --json")).expect(1);
+            let none = syncline(url, &format!("dead redrive {nobody} --json")).expect(7);
             assert_eq!(none.json()["redriven"], json!([]));
             assert!(none.error()["message"].as_str().unwrap().contains("no dead letters"));
         }
@@ -145,19 +148,19 @@ mod case {
     pub(super) async fn what_is_not_there<DB: Open>(url: &str) {
         syncline(url, "migrate up").expect(0);
         assert_eq!(syncline(url, "dead list").expect(0).stdout, "no dead letters\n");
-        let show = syncline(url, "dead show 7 --json").expect(1).error();
-        assert_eq!((&show["code"], &show["kind"]), (&json!(1), &json!("failed")));
-        let redrive = syncline(url, "dead redrive 7 8 --json").expect(1);
+        let show = syncline(url, "dead show 7 --json").expect(6).error();
+        assert_eq!((&show["code"], &show["kind"]), (&json!(6), &json!("not_found")));
+        let redrive = syncline(url, "dead redrive 7 8 --json").expect(6);
         assert_eq!(redrive.json(), json!({"redriven": [], "not_found": [7, 8]}));
         let error = redrive.error();
-        assert_eq!((&error["code"], &error["kind"]), (&json!(1), &json!("failed")));
+        assert_eq!((&error["code"], &error["kind"]), (&json!(6), &json!("not_found")));
         let said = error["message"].as_str().unwrap();
         assert!(said.contains("no dead letter 7") && said.contains("no dead letter 8"), "{said}");
         for command in ["dead drop 7 --yes", "dead edit 7 --data /dev/null --by Ada"] {
-            let error = syncline(url, &format!("{command} --json")).expect(1).error();
+            let error = syncline(url, &format!("{command} --json")).expect(6).error();
             assert!(error["message"].as_str().unwrap().contains('7'), "{error}");
         }
-        assert!(syncline(url, "dead drop 7 --yes").expect(1).stdout.contains("no dead letter 7"));
+        assert!(syncline(url, "dead drop 7 --yes").expect(6).stdout.contains("no dead letter 7"));
         for usage in ["dead redrive", "dead redrive 1 --all", "dead drop --yes", "dead show x"] {
             syncline(url, usage).expect(2);
         }
@@ -195,7 +198,7 @@ mod case {
             let error = syncline(url, &format!("{command} {first} --json")).expect(1).error();
             assert!(error["message"].as_str().unwrap().contains("is not dead"), "{error}");
         }
-        let said = syncline(url, "dead redrive --all").expect(1).stdout;
+        let said = syncline(url, "dead redrive --all").expect(7).stdout;
         assert!(said.contains("no dead letters") && said.contains("held retry --all"), "{said}");
         let second = id("bad-2");
         let dropped = syncline(url, &format!("dead drop {second} --failing --yes")).expect(0);
@@ -213,9 +216,9 @@ mod case {
         assert_eq!(said, format!("bad-3 of login: message {} is tried now\n", id("bad-3")));
         assert_eq!(applied(&recipient, 3).await, [1, 3, 4]);
         running.stop().await;
-        assert_eq!(syncline(url, "held retry --all").expect(1).stdout, "no key is parked\n");
-        assert!(syncline(url, "held retry nobody").expect(1).stdout.contains("no key \"nobody\""));
-        let none = syncline(url, "held retry --all --json").expect(1);
+        assert_eq!(syncline(url, "held retry --all").expect(7).stdout, "no key is parked\n");
+        assert!(syncline(url, "held retry nobody").expect(6).stdout.contains("no key \"nobody\""));
+        let none = syncline(url, "held retry --all --json").expect(7);
         assert_eq!(none.json(), json!({"retried": [], "blocked": []}));
         assert_eq!(none.error()["message"], json!("no key is parked"));
         for usage in ["held retry", "held retry bad-1 --all"] {

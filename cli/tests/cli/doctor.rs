@@ -107,7 +107,7 @@ async fn a_log_that_cannot_be_sealed_is_named() {
         pg_snapshot_xmin(snapshot)::text::bigint + 1000000,
         pg_snapshot_xmax(snapshot)::text::bigint + 1000000)::pg_snapshot";
     postgres(&url, restored).await;
-    let (result, text) = check(&syncline(&url, "doctor --json").expect(1), "log");
+    let (result, text) = check(&syncline(&url, "doctor --json").expect(8), "log");
     assert_eq!(result, "failed", "{text}");
     assert!(text.contains("syncline stream rebase"), "{text}");
     syncline(&url, "stream rebase --head --yes").expect(0);
@@ -128,7 +128,7 @@ async fn a_number_that_was_given_by_hand_is_named_and_can_be_put_right() {
                    VALUES (9223372036854775807, 't', '2')";
     connection.execute(by_hand).await.expect("MariaDB takes it");
     connection.execute(insert).await.expect_err("no number is left");
-    let (result, text) = check(&syncline(&url, "doctor --json").expect(1), "numbers");
+    let (result, text) = check(&syncline(&url, "doctor --json").expect(8), "numbers");
     assert_eq!(result, "failed", "{text}");
     assert!(text.contains("9223372036854775807") && text.contains("operating.md"), "{text}");
 

@@ -77,7 +77,7 @@ async fn doctor_finds_a_file_that_cannot_be_written_or_is_none() {
     let (directory, url) = sqlite_database();
     syncline(&url, "migrate up").expect(0);
     let read_only = url.replace("mode=rwc", "mode=ro");
-    let doctor = syncline(&read_only, "doctor").expect(1);
+    let doctor = syncline(&read_only, "doctor").expect(8);
     assert!(doctor.stdout.contains("readonly database"), "{}", doctor.stdout);
     syncline(&read_only, "migrate status").expect(0);
     syncline(&read_only, "outbox lag").expect(0);
@@ -150,7 +150,7 @@ async fn doctor_names_missing_privileges_and_doubtful_settings() {
     let at = url.find("://").unwrap() + 3;
     let host = url[at..].rsplit_once('@').map_or(&url[at..], |(_, host)| host);
     let reader = format!("postgres://{role}:{SECRET}@{host}");
-    let doctor = syncline(&reader, "doctor --json").expect(1);
+    let doctor = syncline(&reader, "doctor --json").expect(8);
     assert!(!doctor.stdout.contains(SECRET), "{}", doctor.stdout);
     let doctor = doctor.json();
     let check = |name: &str| {
@@ -181,7 +181,7 @@ async fn doctor_names_missing_privileges_on_mariadb() {
         format!("CREATE USER {user}@'%' IDENTIFIED BY '{SECRET}'; GRANT SELECT ON * TO {user}@'%'");
     sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&pool).await.unwrap();
     let host = url.split_once('@').unwrap().1;
-    let doctor = syncline(&format!("mysql://{user}:{SECRET}@{host}"), "doctor").expect(1);
+    let doctor = syncline(&format!("mysql://{user}:{SECRET}@{host}"), "doctor").expect(8);
     assert!(!doctor.stdout.contains(SECRET), "{}", doctor.stdout);
     for said in ["UPDATE on syncline_outbox", "durability", "max_allowed_packet", "schema"] {
         assert!(doctor.stdout.contains(said), "{}", doctor.stdout);
@@ -209,7 +209,7 @@ async fn a_wrong_database_name_or_password_is_the_servers_to_say() {
 fn a_check_that_failed_has_an_error_document() {
     let (_directory, url) = sqlite_database();
     syncline(&url, "migrate up").expect(0);
-    syncline(&url, "migrate down --to 0").expect(0);
+    syncline(&url, "migrate down --to 0 --yes").expect(0);
     let run = syncline(&url, "doctor --json").expect(4);
     assert_eq!(run.json()["ok"], serde_json::json!(false));
     let error = run.error();

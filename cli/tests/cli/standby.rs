@@ -15,7 +15,7 @@ fn lag_says_it(url: &str) {
     let run = syncline(url, "outbox lag").expect(0);
     assert!(run.stdout.contains("this server is a standby"), "{}", run.stdout);
     assert_eq!(syncline(url, "outbox lag --json").expect(0).json()["standby"], true);
-    let doctor = syncline(url, "doctor").expect(1);
+    let doctor = syncline(url, "doctor").expect(8);
     assert!(doctor.stdout.contains("connect to the primary"), "{}", doctor.stdout);
 }
 
@@ -29,7 +29,7 @@ async fn a_standby_of_postgres_is_named() {
     std::fs::write(server.data().join("standby.signal"), "").expect("make it a standby");
     server.restart().await;
     lag_says_it(&url);
-    for command in ["outbox trim", "route pause r", "stream rebase --head --yes"] {
+    for command in ["outbox trim --yes", "route pause r", "stream rebase --head --yes"] {
         refused(&url, command);
     }
 }

@@ -65,16 +65,16 @@ mod case {
             assert!(result == "warning" && found.contains(consumer), "{found}");
         }
         for named in ["dead", "held", "gaps", "consumer", "stuck,dead", "all"] {
-            let run = syncline(url, &format!("doctor --fail-if {named}")).expect(1);
+            let run = syncline(url, &format!("doctor --fail-if {named}")).expect(8);
             assert!(run.stdout.contains("failed"), "{}", run.stdout);
         }
         syncline(url, "doctor --fail-if stuck,locks,lost,paused,stopped,failing,alarmed").expect(0);
-        let page = syncline(url, "status").expect(1).stdout;
+        let page = syncline(url, "status").expect(8).stdout;
         let at = |word: &str| page.find(word).unwrap_or_else(|| panic!("no {word}: {page}"));
         assert!(page.contains("4 things are wrong"), "{page}");
         assert!(at("processes") < at("dead letters"), "the worst first: {page}");
         assert!(at("dead letters") < at("held messages"), "{page}");
-        let status = syncline(url, "status --json").expect(1).json();
+        let status = syncline(url, "status --json").expect(8).json();
         assert_eq!(status["problems"].as_array().map(Vec::len), Some(4), "{status}");
 
         let running = recipient.consumer.start().await.unwrap();
@@ -88,7 +88,7 @@ mod case {
     pub(super) async fn trace_finds_everything_of_a_key<DB: Open + Kit>(url: &str) {
         syncline(url, "migrate up").expect(0);
         let pool = DB::open(url).await;
-        let none = syncline(url, "trace user-1").expect(1).stdout;
+        let none = syncline(url, "trace user-1").expect(6).stdout;
         assert!(none.contains("nothing is known of key user-1"), "{none}");
 
         let message = |topic: &str, key: &str| Message::json(topic, &1).unwrap().key(key);
