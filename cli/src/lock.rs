@@ -8,12 +8,13 @@ use syncline::{
     saga::operate,
     storage::{SagaLock, check_schema},
 };
-use uuid::Uuid;
 
 use crate::{
     failure::{Failure, Outcome},
-    output::Output,
-    saga::Who,
+    layout::{cut, whole},
+    output::{Output, cut_off},
+    saga::{Named, Who},
+    schema::to_look,
     text,
 };
 
@@ -36,7 +37,7 @@ pub(crate) struct Args {
     entity: String,
     /// The saga that has locked it
     #[arg(long, value_name = "ID")]
-    saga: Uuid,
+    saga: Named,
     #[command(flatten)]
     who: Who,
     /// Yes, another saga may change it while this one goes on
@@ -49,7 +50,10 @@ pub(crate) async fn run<DB: Storage>(
     pool: &Pool<DB>,
     output: &mut Output,
 ) -> Result<Outcome, Failure> {
-    check_schema(pool).await?;
+    match command {
+        Command::List { .. } => to_look(pool, output).await?,
+        Command::Release(_) => check_schema(pool).await?,
+    }
     match command {
         Command::List { number } => list(*number, pool, output).await,
         Command::Release(args) => release(args, pool, output).await,
@@ -61,12 +65,13 @@ async fn list<DB: Storage>(
     pool: &Pool<DB>,
     output: &mut Output,
 ) -> Result<Outcome, Failure> {
-    let locks = operate::locks(pool, number).await?;
+    let mut locks = operate::locks(pool, number + 1).await?;
+    let more = cut_off(&mut locks, number as usize);
     if output.is_json() {
         let locks = locks
             .iter()
-            .map(|lock| json!({"entity": lock.entity, "saga": lock.saga, "since": lock.since}));
-        output.json(&locks.collect::<Vec<_>>())?;
+            .map(|lock| json!({"entity": lock.entity, "saga": lock.saga, "since_at": text::at(lock.since)}));
+        output.list(locks, more)?;
         return Ok(Outcome::Done);
     }
     if locks.is_empty() {
@@ -76,9 +81,9 @@ async fn list<DB: Storage>(
     let rows = locks
         .iter()
         .map(|lock| [lock.entity.clone(), lock.saga.to_string(), text::ago(Some(lock.since))]);
-    output.table(["entity", "saga", "since"], rows)?;
-    if locks.len() == number as usize {
-        output.note("there may be more: -n")?;
+    output.table([cut("entity"), whole("saga"), whole("since_at")], rows)?;
+    if more {
+        output.note("there are more: -n")?;
     }
     Ok(Outcome::Done)
 }
@@ -95,8 +100,9 @@ async fn release<DB: Storage>(
              add --yes",
         ));
     }
+    let saga = saga.find(pool).await?;
     // What identifies a lock is the entity and who has it.
-    let lock = SagaLock { entity: entity.clone(), saga: *saga, since: chrono::Utc::now() };
+    let lock = SagaLock { entity: entity.clone(), saga, since: chrono::Utc::now() };
     if !operate::release(pool, &lock, &args.who.by()).await? {
         return Err(Failure::not_found(format!(
             "saga {saga} has not locked {entity:?}: see `syncline lock list`"

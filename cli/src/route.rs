@@ -10,6 +10,7 @@ use syncline::{Storage, message::Position, routes, storage::check_schema};
 use crate::{
     failure::{Failure, Outcome},
     output::Output,
+    schema::to_look,
 };
 
 #[derive(Subcommand)]
@@ -47,7 +48,10 @@ pub(crate) async fn run<DB: Storage>(
     pool: &Pool<DB>,
     output: &mut Output,
 ) -> Result<Outcome, Failure> {
-    check_schema(pool).await?;
+    match command {
+        Command::List | Command::Pause { .. } => to_look(pool, output).await?,
+        _ => check_schema(pool).await?,
+    }
     let (route, done, word) = match command {
         Command::List => return list::run(pool, output).await,
         Command::Pause { route, why, by } => {

@@ -6,9 +6,8 @@ use syncline::{
     Storage,
     saga::operate::{self, Act},
 };
-use uuid::Uuid;
 
-use super::{Who, open};
+use super::{Named, Who, open};
 use crate::{
     failure::{Failure, Outcome},
     output::Output,
@@ -17,7 +16,7 @@ use crate::{
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// The instance
-    id: Uuid,
+    id: Named,
     #[command(flatten)]
     who: Who,
     /// Yes, what its steps have left behind is settled in another way
@@ -33,13 +32,13 @@ pub(crate) async fn run<DB: Storage>(
     pool: &Pool<DB>,
     output: &mut Output,
 ) -> Result<Outcome, Failure> {
-    let id = args.id;
     if !args.yes {
         return Err(Failure::usage(
             "a resolved saga ends as it is, and nothing more is done or taken back: see to what is \
              left of it, then add --yes",
         ));
     }
+    let id = args.id.find(pool).await?;
     let shown = open(pool, id).await?;
     if args.force {
         if !operate::force_resolve(pool, id, &args.who.by()).await? {

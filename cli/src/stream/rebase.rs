@@ -148,7 +148,8 @@ fn show(lives: &Lives, output: &mut Output) -> Result<Outcome, Failure> {
         output.line(format!("before: {was} until {ended}, the same up to {agreed}"))?;
     }
     let rows = lives.terms.iter().map(|term| [text::time(term.began_at), term.head.to_string()]);
-    output.table(["a relay began to seal", "the log ended at"], rows)?;
+    output.line("relays that began to seal, and where the log ended then:")?;
+    output.table(["began_at", "head"], rows)?;
     output.line(
         "nothing was changed. After a restore: --head when nothing was written since, else \
          --restored-at TIME, or --to POSITION",
@@ -159,11 +160,13 @@ fn show(lives: &Lives, output: &mut Output) -> Result<Outcome, Failure> {
 fn document(lives: &Lives) -> Value {
     let former = lives.former.iter().map(|former| {
         json!({
-            "incarnation": former.incarnation, "agreed": former.agreed, "ended_at": former.ended_at,
+            "incarnation": former.incarnation, "agreed": former.agreed, "ended_at": text::at(former.ended_at),
         })
     });
-    let terms =
-        lives.terms.iter().map(|term| json!({"began_at": term.began_at, "head": term.head}));
+    let terms = lives
+        .terms
+        .iter()
+        .map(|term| json!({"began_at": text::at(term.began_at), "head": term.head}));
     json!({
         "incarnation": lives.incarnation,
         "head": lives.head,

@@ -2,6 +2,7 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
+mod commands;
 mod dead;
 mod doctor;
 mod failures;

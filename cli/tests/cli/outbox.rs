@@ -81,7 +81,7 @@ mod case {
         let pool = DB::open(url).await;
         assert!(!syncline(url, "outbox lag").expect(0).stdout.contains("delayed"));
         let none = syncline(url, "outbox lag --json").expect(0).json();
-        assert_eq!(none["delayed"], json!({"waiting": 0, "next": null}));
+        assert_eq!(none["delayed"], json!({"waiting": 0, "next_at": null}));
         let late = [3_600, 60, 7_200]
             .map(|seconds| message(&json!(seconds)).delay(Duration::from_secs(seconds)));
         let before = chrono::Utc::now();
@@ -89,7 +89,7 @@ mod case {
         let lag = syncline(url, "outbox lag --json").expect(0).json();
         assert_eq!(lag["delayed"]["waiting"], json!(3));
         let next: chrono::DateTime<chrono::Utc> =
-            serde_json::from_value(lag["delayed"]["next"].clone()).unwrap();
+            serde_json::from_value(lag["delayed"]["next_at"].clone()).unwrap();
         let wait = (next - before).num_seconds();
         assert!((58..=120).contains(&wait), "{lag}");
         let lag = syncline(url, "outbox lag").expect(0).stdout;
@@ -100,7 +100,8 @@ mod case {
     pub(super) async fn lag_and_tail<DB: Open>(url: &str) {
         syncline(url, "migrate up").expect(0);
         let pool = DB::open(url).await;
-        assert_eq!(syncline(url, "outbox tail --json").expect(0).json(), json!([]));
+        let none = json!({"items": [], "more": false});
+        assert_eq!(syncline(url, "outbox tail --json").expect(0).json(), none);
         assert!(syncline(url, "outbox lag").expect(0).stdout.contains("no route yet"));
 
         commit(&pool, &[message(&json!({"name": "\u{1b}[2J漢字\u{202e}", "n": 1}))]).await;
@@ -112,7 +113,7 @@ mod case {
             assert!(tail.stderr.contains("2 more are committed"), "{}", tail.stderr);
         }
         seal(&pool).await;
-        for args in ["outbox tail", "outbox tail --json"] {
+        for args in ["outbox tail --data", "outbox tail --data --json"] {
             let shown = syncline(url, args).expect(0).stdout;
             let spoils = |c: &char| *c != '\n' && syncline::logs::is_hidden(*c);
             assert_eq!(shown.chars().find(spoils), None, "{args}: {shown:?}");
@@ -130,24 +131,26 @@ mod case {
         let route = &lag["routes"][0];
         assert_eq!((&lag["head"], &lag["unsealed"]), (&json!(4), &json!(0)));
         assert_eq!((&route["route"], &route["behind"]), (&json!("login"), &json!(4)));
-        assert!(route["oldest"].is_string(), "{lag}");
+        assert!(route["oldest_at"].is_string(), "{lag}");
         let lag = syncline(url, "outbox lag").expect(0).stdout;
         assert!(lag.contains("login") && lag.contains("users"), "{lag}");
         syncline(url, "outbox lag --max-behind 4").expect(0);
         syncline(url, "outbox lag --max-behind 3").expect(8);
 
-        let tail = syncline(url, "outbox tail --json").expect(0);
+        let tail = syncline(url, "outbox tail --data --json").expect(0);
         assert!(tail.stdout.contains("1e400"), "digits are kept: {}", tail.stdout);
         let tail = tail.stdout.replace("1e400", "1");
         let tail: Value = serde_json::from_str(&tail).unwrap();
-        let positions: Vec<_> = tail.as_array().unwrap().iter().map(|m| &m["position"]).collect();
+        let positions: Vec<_> = tail["items"].as_array().unwrap().iter().map(|m| &m["position"]).collect();
         assert_eq!(positions, [1, 2, 3, 4]);
+        assert_eq!(tail["more"], json!(false));
+        let tail = &tail["items"];
         assert_eq!(tail[0]["data"]["name"], "\u{1b}[2J漢字\u{202e}");
         assert_eq!(tail[0]["headers"], json!({"tenant": "north"}));
         assert_eq!(tail[1]["data_base64"], "iVAA/w==");
         assert_eq!(tail[2]["data"], "two\nlines");
 
-        let text = syncline(url, "outbox tail").expect(0).stdout;
+        let text = syncline(url, "outbox tail --data").expect(0).stdout;
         assert_eq!(text.lines().count(), 4, "{text}");
         assert!(text.contains("\\u001b[2J漢字\\u{202e}") && text.contains("two\\nlines"), "{text}");
         assert!(!text.contains(['\u{1b}', '\u{202e}']), "{text}");
@@ -166,7 +169,7 @@ mod case {
     pub(super) async fn tail_goes_on<DB: Open>(url: &str) {
         syncline(url, "migrate up").expect(0);
         let pool = DB::open(url).await;
-        let args = "outbox tail --follow --from 1 -n 3 --json";
+        let args = "outbox tail --follow --from 1 -n 3 --data --json";
         let mut tail =
             command(url, args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(tail.stdout.take().unwrap()).lines();

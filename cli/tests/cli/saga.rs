@@ -133,7 +133,7 @@ mod case {
     }
 
     fn ids(list: &Value) -> Vec<String> {
-        let rows = list.as_array().unwrap().iter();
+        let rows = list["items"].as_array().unwrap().iter();
         rows.map(|row| row["id"].as_str().unwrap().to_owned()).collect()
     }
 
@@ -179,7 +179,8 @@ mod case {
         assert_eq!(document["input"], json!(["customer/1", true]));
         assert!(document["stuck_at"].is_string() && document["ended_at"].is_null());
         let locks = syncline(url, "lock list --json").expect(0).json();
-        assert_eq!((&locks[0]["entity"], &locks[0]["saga"]), (&json!("customer/1"), &json!(back)));
+        let lock = &locks["items"][0];
+        assert_eq!((&lock["entity"], &lock["saga"]), (&json!("customer/1"), &json!(back)));
         assert!(syncline(url, "lock list").expect(0).stdout.contains("customer/1"));
 
         let saga = |args: String| syncline(url, &format!("saga {args} --by ada"));
@@ -238,7 +239,8 @@ mod case {
         release(trip, "--yes").expect(6);
         release(stuck, "--yes").expect(0);
         release(stuck, "--yes").expect(6);
-        assert_eq!(syncline(url, "lock list --json").expect(0).json(), json!([]));
+        let none = json!({"items": [], "more": false});
+        assert_eq!(syncline(url, "lock list --json").expect(0).json(), none);
         resolve(stuck, "").expect(5);
         resolve(stuck, "--yes").expect(0);
         until(url, stuck, "resolved").await;
@@ -307,7 +309,7 @@ mod case {
             all.push((id, refused));
         }
         let groups = saga("list --failing --json").expect(0).json();
-        let groups = groups.as_array().unwrap();
+        let groups = groups["items"].as_array().unwrap();
         assert_eq!(groups.len(), 2, "{groups:#?}");
         for (step, error, compensation) in
             [("open", "the shop is closed", true), ("tell", "no paper", false)]
@@ -335,7 +337,8 @@ mod case {
         for (id, refused) in all {
             until(url, id, if refused { "compensated" } else { "completed" }).await;
         }
-        assert_eq!(saga("list --failing --json").expect(0).json(), json!([]));
+        let none = json!({"items": [], "more": false});
+        assert_eq!(saga("list --failing --json").expect(0).json(), none);
         running.stop().await;
     }
 
