@@ -93,8 +93,8 @@ pub(crate) async fn run<DB: Storage>(
     printer.form = Form::List;
     let cursor = DB::locate(pool, Position(start)).await?;
     // What comes in while we read is for the next time.
-    let reached = print_some(pool, cursor, head, &mut printer).await?;
-    let newer = args.from.is_some() && reached.position.0 < head;
+    let from = args.from.is_some();
+    let (_, newer) = print_some(pool, cursor, head, from, &mut printer).await?;
     printer.end(older || newer)?;
     let unsealed = DB::unsealed(pool).await?;
     if unsealed > 0 {
@@ -141,7 +141,7 @@ async fn follow<DB: Storage>(
     }
     let mut cursor = DB::locate(pool, Position(start)).await?;
     loop {
-        cursor = print_some(pool, cursor, i64::MAX, printer).await?;
+        (cursor, _) = print_some(pool, cursor, i64::MAX, false, printer).await?;
         printer.output.finish()?;
         if printer.left <= 0 {
             return Ok(Outcome::Done);
@@ -151,34 +151,36 @@ async fn follow<DB: Storage>(
 }
 
 /// Prints what is there after `cursor` up to position `to`, as many as are left, a page at a time;
-/// returns how far that was.
+/// returns how far that was, and whether there is more, for which `to_the_next` looks on.
 async fn print_some<DB: Storage>(
     pool: &Pool<DB>,
     mut cursor: Cursor,
     to: i64,
+    to_the_next: bool,
     printer: &mut Printer<'_>,
-) -> Result<Cursor, Failure> {
+) -> Result<(Cursor, bool), Failure> {
     let args = printer.args;
     let key = args.key.as_deref();
-    while printer.left > 0 && cursor.position.0 < to {
+    while cursor.position.0 < to && (printer.left > 0 || to_the_next) {
         let rows = PAGE.rows.min(to - cursor.position.0);
         // Of one key more must be read than is shown.
-        let rows = if key.is_none() { rows.min(printer.left) } else { rows };
+        let rows = if key.is_none() { rows.min(printer.left.max(1)) } else { rows };
         let page = DB::read(pool, cursor, PageLimit { rows, ..PAGE }).await?;
         if page.is_empty() {
             break;
         }
         for row in &page {
-            if printer.left <= 0 {
-                return Ok(cursor);
+            let wanted = key.is_none_or(|key| row.message.key.as_deref() == Some(key));
+            match (printer.left > 0, wanted) {
+                (false, _) if !to_the_next => return Ok((cursor, false)),
+                (false, true) => return Ok((cursor, true)),
+                (true, true) => printer.row(row)?,
+                (_, false) => {}
             }
             cursor = row.cursor;
-            if key.is_none_or(|key| row.message.key.as_deref() == Some(key)) {
-                printer.row(row)?;
-            }
         }
     }
-    Ok(cursor)
+    Ok((cursor, false))
 }
 
 /// How JSON documents are put together.

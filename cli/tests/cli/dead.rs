@@ -166,7 +166,8 @@ mod case {
         let recipient = Recipient::broken(DB::open(url).await);
         recipient.receive(&["bad", "bad"]).await;
         let held = syncline(url, "dead list --held --json").expect(0).json();
-        let behind = held["items"].as_array().unwrap().iter().find(|held| held["state"] == "behind");
+        let behind =
+            held["items"].as_array().unwrap().iter().find(|held| held["state"] == "behind");
         let behind = &behind.expect("one waits")["id"];
         syncline(url, &format!("dead drop {behind} --yes")).expect(1);
         let said = syncline(url, &format!("dead redrive {behind}")).expect(1).stdout;
@@ -242,7 +243,8 @@ mod case {
         // An edited message is tried, dead or not.
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "\"user good\"").unwrap();
-        let behind = syncline(url, "dead list --held --json").expect(0).json()["items"][1]["id"].clone();
+        let behind =
+            syncline(url, "dead list --held --json").expect(0).json()["items"][1]["id"].clone();
         let edit =
             format!("dead edit {behind} --data {} --by Ada --redrive", file.path().display());
         let said = syncline(url, &edit).expect(1).stdout;

@@ -73,7 +73,9 @@ mod case {
         let list = syncline(url, "route list").expect(0).stdout;
         assert!(words.iter().all(|word| list.contains(word)), "{list}");
         let lag = syncline(url, "outbox lag --json").expect(0).json();
-        for route in [&lag["routes"][0], &syncline(url, "route list --json").expect(0).json()["items"][0]] {
+        for route in
+            [&lag["routes"][0], &syncline(url, "route list --json").expect(0).json()["items"][0]]
+        {
             assert_eq!((&route["state"], &route["position"]), (&json!("refused"), &json!(1)));
             let problem = &route["problem"];
             assert_eq!(problem["kind"], json!("refused"));

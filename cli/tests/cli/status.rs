@@ -124,7 +124,11 @@ mod case {
         ];
         assert_eq!(places.iter().map(|row| place(row)).collect::<Vec<_>>(), expected, "{found}");
         assert_eq!(found["sagas"]["items"][0]["id"], json!(started.id), "{found}");
-        assert_eq!((&found["held"], &found["messages"]), (&json!({"items": [], "more": false}), &json!(2)), "{found}");
+        assert_eq!(
+            (&found["held"], &found["messages"]),
+            (&json!({"items": [], "more": false}), &json!(2)),
+            "{found}"
+        );
         let later = syncline(url, "trace user-1 --from 2 --json").expect(0).json();
         assert_eq!(later["messages"], json!(1), "{later}");
         let last = syncline(url, "trace user-1 -n 1 --json").expect(0).json();
@@ -137,8 +141,12 @@ mod case {
         }
 
         let held = syncline(url, "trace bad-1 --json").expect(0).json();
-        let states: Vec<_> =
-            held["held"]["items"].as_array().unwrap().iter().map(|row| row["state"].clone()).collect();
+        let states: Vec<_> = held["held"]["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|row| row["state"].clone())
+            .collect();
         assert_eq!(states, ["dead", "behind"], "{held}");
         let page = syncline(url, "trace bad-1").expect(0).stdout;
         assert!(page.contains("address is not valid") && !page.contains('\u{1b}'), "{page}");

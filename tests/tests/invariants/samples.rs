@@ -126,6 +126,16 @@ fn relative_links_are_found() {
 }
 
 #[test]
+fn variables_are_found_in_code_and_on_a_page() {
+    let code = "#[arg(long, env = \"ONE\", hide = true)] env::var(\"TWO\") try_from_default_env()";
+    assert_eq!(variables(code), ["ONE", "TWO", "RUST_LOG"]);
+    assert!(variables("let env = 1; \"THREE\"").is_empty());
+    let page = "# P\n\n## Settings\n\n| setting | of `X` |\n|---|---|\n| `A`, `B` | `C` |\n\n## Other\n| `D` |";
+    assert_eq!(variables_of_page(page, "Settings"), ["A", "B"]);
+    assert!(variables_of_page(page, "Nothing").is_empty());
+}
+
+#[test]
 fn a_fault_without_a_row_or_with_a_test_that_is_not_there_is_found() {
     let check = |table: &str, numbers: &[u32]| {
         faults_name_tests(table, numbers, |path, name| {
