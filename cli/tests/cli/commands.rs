@@ -263,6 +263,29 @@ fn look(url: &str, of: &str, document: &Value, columns: usize) {
     }
 }
 
+/// The first line of a table, in a text whose lines begin so.
+fn header(text: &str, indent: &str) -> Option<Vec<String>> {
+    let begins = format!("{indent} ");
+    let mut lines = text.lines().filter_map(|line| line.strip_prefix(begins.as_str()));
+    let line = lines.find(|line| line.starts_with(|first: char| first.is_ascii_lowercase()))?;
+    Some(line.split_whitespace().map(str::to_owned).collect())
+}
+
+/// The outputs of `docs/operating.md` for one command line.
+fn samples(of: &str) -> Vec<&'static str> {
+    let page = include_str!("../../../docs/operating.md");
+    let command = format!("    $ syncline {of}\n");
+    // Up to the next command, or the text that follows.
+    let ends = |rest: &'static str| {
+        let end = rest.find("    $ ").unwrap_or(rest.len());
+        let text = rest.lines().map_while(|line| {
+            (line.is_empty() || line.starts_with("    ")).then_some(line.len() + 1)
+        });
+        &rest[..end.min(text.sum::<usize>()).min(rest.len())]
+    };
+    page.split(command.as_str()).skip(1).map(ends).collect()
+}
+
 on_each!(every_command_prints_what_the_page_says);
 
 mod case {
@@ -363,6 +386,41 @@ mod case {
         let saga = syncline(url, "saga list --json").expect(0).json()["items"][0]["id"].clone();
         let dead = syncline(url, "dead list --json").expect(0).json()["items"][0]["id"].clone();
         let saga = saga.as_str().expect("an id");
+        for of in [
+            "route list",
+            "relay list",
+            "outbox lag",
+            "held list",
+            "dead list --held",
+            "inbox list",
+            "saga list --stuck",
+            "saga list --failing",
+            "lock list",
+            "migrate status",
+            "doctor",
+        ] {
+            let shown = syncline(url, of).stdout;
+            let samples = samples(of);
+            assert!(!samples.is_empty(), "docs/operating.md has no output of {of}");
+            for sample in samples {
+                assert_eq!(header(sample, "    "), header(&shown, ""), "{of}: {shown}");
+            }
+        }
+        if DB::LABEL == "PostgreSQL" {
+            let names = |text: &str, indent: &str| -> Vec<String> {
+                let begins =
+                    ["ok", "warning", "failed"].map(|result| format!("{indent} {result} "));
+                let lines = text.lines().filter_map(|line| {
+                    let rest =
+                        begins.iter().find_map(|begins| line.strip_prefix(begins.as_str()))?;
+                    rest.trim_start().split("  ").next().map(str::to_owned)
+                });
+                lines.collect()
+            };
+            let shown = names(&syncline(url, "doctor").stdout, "");
+            assert_eq!(names(samples("doctor")[0], "    "), shown, "docs/operating.md");
+        }
+
         for (name, args) in CASES {
             let args = args.replace("{saga}", saga).replace("{dead}", &dead.to_string());
             let run = try_one(url, name, &args);

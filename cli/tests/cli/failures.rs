@@ -118,7 +118,8 @@ async fn a_directory_that_cannot_be_written_is_named_when_that_is_why_nothing_ca
     fs::remove_dir(&wal).unwrap();
     syncline(&url, "outbox lag").expect(0);
 
-    let set = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    let set =
+        |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     set(&directory.path().join("test.db"), 0o644);
     for left in ["test.db-wal", "test.db-shm"] {
         drop(fs::remove_file(directory.path().join(left)));

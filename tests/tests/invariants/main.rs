@@ -158,8 +158,7 @@ fn links_between_the_documents_lead_somewhere() {
 fn the_demo_page_names_every_variable_that_the_services_read_and_no_other() {
     let sources = ["demo-common/src", "demo-register/src", "demo-login/src"];
     let sources = sources.into_iter().flat_map(|folder| files(folder, ".rs"));
-    let read: BTreeSet<String> =
-        sources.flat_map(|(_, text)| rules::variables(&text)).collect();
+    let read: BTreeSet<String> = sources.flat_map(|(_, text)| rules::variables(&text)).collect();
     let page = fs::read_to_string(root().join("docs/demo.md")).expect("the demo's page");
     let named: BTreeSet<String> =
         rules::variables_of_page(&page, "The services' settings").into_iter().collect();

@@ -4,7 +4,8 @@ use crate::{
     mutants,
     rules::{
         faults_name_tests, has_function, holds_no_sql, imports_only_message, is_short, links,
-        migrations_match, never_names, never_panics, texts_name_their_characters,
+        migrations_match, never_names, never_panics, texts_name_their_characters, variables,
+        variables_of_page,
     },
 };
 
