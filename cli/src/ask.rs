@@ -9,6 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use sqlx::Pool;
+use syncline::{Storage, operations};
+
 use crate::{failure::Failure, output::Output};
 
 /// The time that people took to answer, in milliseconds.
@@ -34,11 +37,6 @@ impl Consent {
     /// Whether it was given beforehand: nothing need be shown.
     pub(crate) fn is_given(&self) -> bool {
         self.yes
-    }
-
-    /// Whether nothing is to be changed.
-    pub(crate) fn is_dry(&self) -> bool {
-        self.dry_run
     }
 
     /// Asks, after what goes was written to `output`. True: do it. False: nothing more was wanted than
@@ -84,4 +82,24 @@ pub(crate) struct Who {
     /// The operator's name; $USER unless given
     #[arg(long, env = "USER", value_name = "NAME", default_value = "somebody")]
     pub(crate) by: String,
+}
+
+impl Who {
+    /// Does `act`, which says how many things it has changed, and records that it begins and how it ends.
+    pub(crate) async fn record<DB: Storage, T>(
+        &self,
+        pool: &Pool<DB>,
+        command: &str,
+        target: &str,
+        act: impl Future<Output = Result<(u64, T), Failure>>,
+    ) -> Result<T, Failure> {
+        let begun = operations::begin(pool, &self.by, command, target, &self.why).await?;
+        let done = act.await;
+        let outcome = done.as_ref().map(|(affected, _)| *affected).map_err(Failure::message);
+        // The act is done, or not: that its record has no end does not change that.
+        if let Err(error) = begun.end(pool, outcome).await {
+            tracing::warn!(%error, command, target, "that the operation has ended is not recorded");
+        }
+        done.map(|(_, value)| value)
+    }
 }

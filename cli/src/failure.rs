@@ -133,6 +133,11 @@ impl Failure {
         Self { kind: Kind::Unchanged, message: message.into() }
     }
 
+    /// What went wrong.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// Whether the database was not reached, or busy.
     pub(crate) fn is_unreachable(&self) -> bool {
         self.kind == Kind::Unreachable

@@ -17,6 +17,7 @@ What is wrong, and what to ask:
   is anybody running, with which version?     syncline process list
   a consumer must apply something again       syncline inbox list, then syncline inbox reapply
   a database was restored                     syncline stream rebase
+  who has changed something here, and why?    syncline operations
   a new version is to be deployed             syncline migrate plan, syncline saga check
 The shapes of all outputs: docs/commands.md; what to do about each: docs/operating.md";
 
@@ -109,6 +110,11 @@ Examples:
   syncline lock list
   syncline lock release customer/1 --saga request-17 --why settled --yes";
 
+pub(crate) const OPERATIONS: &str = "\
+Examples:
+  syncline operations
+  syncline operations -n 10 --json";
+
 #[cfg(test)]
 mod tests {
     use clap::{CommandFactory, Parser};
@@ -116,9 +122,9 @@ mod tests {
     use super::*;
     use crate::Cli;
 
-    const ALL: [&str; 14] = [
+    const ALL: [&str; 15] = [
         MIGRATE, DOCTOR, STATUS, TRACE, OUTBOX, ROUTE, RELAY, PROCESS, STREAM, DEAD, HELD, INBOX,
-        SAGA, LOCK,
+        SAGA, LOCK, OPERATIONS,
     ];
 
     #[test]

@@ -8,7 +8,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 use sqlx::Pool;
 use syncline::{
-    Storage,
+    Storage, inboxes,
     storage::{Inbox, check_schema},
 };
 
@@ -16,6 +16,7 @@ use crate::{
     failure::{Failure, Outcome},
     output::Output,
     schema::to_look,
+    text,
 };
 
 #[derive(Subcommand)]
@@ -43,6 +44,45 @@ pub(crate) async fn run<DB: Storage>(
         Command::Reapply(args) => reapply::run(args, pool, output).await,
         Command::Skip(args) => skip::run(args, pool, output).await,
     }
+}
+
+/// Fails when the consumer has taken in nothing of the stream.
+async fn is_known<DB: Storage>(
+    pool: &Pool<DB>,
+    consumer: &str,
+    source: &str,
+    stream: &str,
+    shard: Option<i32>,
+) -> Result<(), Failure> {
+    let known = inboxes::list(pool, Some(consumer)).await?;
+    let is = |inbox: &Inbox| {
+        inbox.origin.source == source
+            && inbox.origin.stream == stream
+            && shard.is_none_or(|shard| shard == inbox.origin.shard)
+    };
+    match known.iter().any(is) {
+        true => Ok(()),
+        false => Err(Failure::not_found(format!(
+            "consumer {consumer:?} has taken in nothing of {source} {stream} there: see `syncline inbox \
+             list`"
+        ))),
+    }
+}
+
+/// Tells which watermarks would move to a position.
+fn show(would: &[Inbox], to: i64, output: &mut Output) -> Result<(), Failure> {
+    if output.is_json() {
+        let would: Vec<_> = would.iter().map(document).collect();
+        return output.json(&json!({"to": to, "would_move": would}));
+    }
+    for inbox in would {
+        let (origin, at) = (&inbox.origin, inbox.row.watermark);
+        output.line(text::escape(&format!(
+            "{} is at {at} in shard {} of {} {} (version {}); it would go to {to}",
+            inbox.consumer, origin.shard, origin.source, origin.stream, origin.version
+        )))?;
+    }
+    Ok(())
 }
 
 fn document(inbox: &Inbox) -> Value {

@@ -10,6 +10,7 @@ use syncline::{
 };
 
 use crate::{
+    ask::Consent,
     failure::{Failure, Outcome},
     layout::{cut, whole},
     output::{Output, cut_off},
@@ -40,10 +41,12 @@ pub(crate) struct Args {
     saga: Named,
     #[command(flatten)]
     who: Who,
-    /// Yes, another saga may change it while this one goes on
-    #[arg(long)]
-    yes: bool,
+    #[command(flatten)]
+    consent: Consent,
 }
+
+/// The most locks among which one is looked for.
+const MOST: u32 = 100_000;
 
 pub(crate) async fn run<DB: Storage>(
     command: &Command,
@@ -94,20 +97,38 @@ async fn release<DB: Storage>(
     output: &mut Output,
 ) -> Result<Outcome, Failure> {
     let Args { entity, saga, .. } = args;
-    if !args.yes {
-        return Err(Failure::usage(
-            "another saga may change a released entity while this one goes on: if that is right, \
-             add --yes",
-        ));
-    }
     let saga = saga.find(pool).await?;
+    let unknown = || {
+        Failure::not_found(format!(
+            "saga {saga} has not locked {entity:?}: see `syncline lock list`"
+        ))
+    };
+    if !args.consent.is_given() {
+        let locks = operate::locks(pool, MOST).await?;
+        let is = |lock: &&SagaLock| lock.entity == *entity && lock.saga == saga;
+        let lock = locks.iter().find(is).ok_or_else(unknown)?;
+        match output.is_json() {
+            true => output.json(&json!({"would_release": entity, "saga": saga, "since_at": text::at(lock.since)}))?,
+            false => output.line(text::escape(&format!(
+                "{entity} is locked by saga {saga} since {}; another saga may change it while that one \
+                 goes on",
+                text::time(lock.since)
+            )))?,
+        }
+        if !args.consent.obtain(output, &format!("release {entity}"))? {
+            return Ok(Outcome::Done);
+        }
+    }
     // What identifies a lock is the entity and who has it.
     let lock = SagaLock { entity: entity.clone(), saga, since: chrono::Utc::now() };
-    if !operate::release(pool, &lock, &args.who.by()).await? {
-        return Err(Failure::not_found(format!(
-            "saga {saga} has not locked {entity:?}: see `syncline lock list`"
-        )));
-    }
+    let act = async {
+        match operate::release(pool, &lock, &args.who.by()).await? {
+            true => Ok((1, ())),
+            false => Err(unknown()),
+        }
+    };
+    let target = format!("{entity} of saga {saga}");
+    args.who.operator().record(pool, "lock release", &target, act).await?;
     match output.is_json() {
         true => output.json(&json!({"released": entity, "saga": saga}))?,
         false => output.line(text::escape(&format!("released {entity}")))?,

@@ -16,6 +16,7 @@ mod layout;
 mod limit;
 mod lock;
 mod migrate;
+mod operations;
 mod outbox;
 mod output;
 mod process;
@@ -133,6 +134,9 @@ enum Command {
     /// Entities that sagas have locked
     #[command(subcommand, after_help = help::LOCK)]
     Lock(lock::Command),
+    /// What operators have done here: when, who, what and why
+    #[command(after_help = help::OPERATIONS)]
+    Operations(operations::Args),
 }
 
 fn main() -> ExitCode {
@@ -242,5 +246,6 @@ async fn work<DB: Storage>(
         Command::Inbox(command) => inbox::run(command, pool, output).await,
         Command::Saga(command) => saga::run(command, pool, output).await,
         Command::Lock(command) => lock::run(command, pool, output).await,
+        Command::Operations(args) => operations::run(args, pool, output).await,
     }
 }

@@ -8,6 +8,7 @@ use sqlx::Pool;
 use syncline::{Storage, message::Position, routes, storage::check_schema};
 
 use crate::{
+    ask::Who,
     failure::{Failure, Outcome},
     output::Output,
     schema::to_look,
@@ -17,21 +18,19 @@ use crate::{
 pub(crate) enum Command {
     /// Every shard of every route, with how far it is behind
     List,
-    /// Send nothing more, until `route resume`
+    /// Send nothing more, until `route resume`; who looks at the route is told by whom and why
     Pause {
         /// The route
         route: String,
-        /// Why; it is shown to whoever looks at the route
-        #[arg(long, value_name = "REASON", default_value = "no reason was given")]
-        why: String,
-        /// The operator's name; $USER unless given
-        #[arg(long, env = "USER", value_name = "NAME", default_value = "somebody")]
-        by: String,
+        #[command(flatten)]
+        who: Who,
     },
     /// Let a paused route go on
     Resume {
         /// The route
         route: String,
+        #[command(flatten)]
+        who: Who,
     },
     /// Send again what follows a position; what consumers have applied has no second effect
     Rewind {
@@ -40,6 +39,8 @@ pub(crate) enum Command {
         /// The position after which it is sent again; 0 for the whole log
         #[arg(long, value_name = "POSITION", value_parser = clap::value_parser!(i64).range(0..))]
         to: i64,
+        #[command(flatten)]
+        who: Who,
     },
 }
 
@@ -52,26 +53,65 @@ pub(crate) async fn run<DB: Storage>(
         Command::List | Command::Pause { .. } => to_look(pool, output).await?,
         _ => check_schema(pool).await?,
     }
-    let (route, done, word) = match command {
+    let (route, who) = match command {
         Command::List => return list::run(pool, output).await,
-        Command::Pause { route, why, by } => {
-            (route, routes::pause_because(pool, route, by, why).await?, "paused")
-        }
-        Command::Resume { route } => (route, routes::resume(pool, route).await?, "resumed"),
-        Command::Rewind { route, to } => {
-            (route, routes::rewind(pool, route, Position(*to)).await?, "rewound")
-        }
+        Command::Pause { route, who }
+        | Command::Resume { route, who }
+        | Command::Rewind { route, who, .. } => (route, who),
     };
-    if !done {
-        return Err(Failure::failed(format!(
-            "there is no route {route:?}, or the log does not reach so far: see \
-             `syncline route list` and `syncline outbox lag`"
-        )));
-    }
+    let (name, word) = match command {
+        Command::Rewind { .. } => ("route rewind", "rewound"),
+        Command::Resume { .. } => ("route resume", "resumed"),
+        Command::Pause { .. } | Command::List => ("route pause", "paused"),
+    };
+    let target = match command {
+        Command::Rewind { to, .. } => format!("{route} to position {to}"),
+        _ => route.clone(),
+    };
+    let act = async { act(command, route, who, pool).await.map(|()| (1, ())) };
+    who.record(pool, name, &target, act).await?;
     if output.is_json() {
         output.json(&json!({word: route}))?;
     } else {
         output.line(format!("{word} {route}; its relay notices within a third of its lease"))?;
     }
     Ok(Outcome::Done)
+}
+
+/// Does it to a route that is there.
+async fn act<DB: Storage>(
+    command: &Command,
+    route: &str,
+    who: &Who,
+    pool: &Pool<DB>,
+) -> Result<(), Failure> {
+    let unknown =
+        || Failure::not_found(format!("there is no route {route:?}: see `syncline route list`"));
+    let rows = routes::list(pool, Some(route)).await?;
+    if rows.is_empty() {
+        return Err(unknown());
+    }
+    let done = match command {
+        Command::Rewind { to, .. } => {
+            let head = DB::head(pool).await?;
+            if Position(*to) > head {
+                return Err(Failure::failed(format!(
+                    "nothing was changed: the log ends at position {head}, before {to}: see `syncline \
+                     outbox lag`"
+                )));
+            }
+            routes::rewind(pool, route, Position(*to)).await?
+        }
+        Command::Resume { .. } if rows.iter().all(|row| !row.paused) => {
+            return Err(Failure::unchanged(format!(
+                "nothing was changed: route {route:?} is not paused"
+            )));
+        }
+        Command::Resume { .. } => routes::resume(pool, route).await?,
+        Command::Pause { .. } | Command::List => {
+            routes::pause_because(pool, route, &who.by, &who.why).await?
+        }
+    };
+    // It was there a moment ago.
+    if done { Ok(()) } else { Err(unknown()) }
 }

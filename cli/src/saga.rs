@@ -9,6 +9,7 @@ mod resolve;
 mod show;
 
 use clap::Subcommand;
+use serde_json::json;
 use sqlx::Pool;
 use syncline::{
     Storage,
@@ -18,9 +19,11 @@ use syncline::{
 use uuid::Uuid;
 
 use crate::{
+    ask,
     failure::{Failure, Outcome},
     output::Output,
     schema::to_look,
+    text,
 };
 
 pub(crate) use find::Named;
@@ -61,6 +64,11 @@ impl Who {
     pub(crate) fn by(&self) -> By {
         By { who: self.by.clone(), why: self.why.clone() }
     }
+
+    /// As it is recorded with all that operators do.
+    pub(crate) fn operator(&self) -> ask::Who {
+        ask::Who { by: self.by.clone(), why: self.why.clone() }
+    }
 }
 
 pub(crate) async fn run<DB: Storage>(
@@ -99,6 +107,18 @@ async fn open<DB: Storage>(pool: &Pool<DB>, id: Uuid) -> Result<operate::Shown, 
         Some(_) => Err(over(&shown.summary)),
         None => Ok(shown),
     }
+}
+
+/// Tells of an instance what an operator is asked about.
+fn preview(shown: &operate::Shown, output: &mut Output) -> Result<(), Failure> {
+    let SagaSummary { id, saga, version, key, status, started_at, .. } = &shown.summary;
+    if output.is_json() {
+        return output.json(&json!({"saga": id, "status": status, "would_change": true}));
+    }
+    output.line(text::escape(&format!(
+        "{saga}@{version} {id} (key {key:?}) is {status}, started {}",
+        text::time(*started_at)
+    )))
 }
 
 fn over(summary: &SagaSummary) -> Failure {

@@ -82,6 +82,36 @@ pub struct Reapply {
 /// # Ok(()) }
 /// ```
 pub async fn reapply<DB: Storage>(pool: &Pool<DB>, again: &Reapply) -> Result<Vec<Inbox>> {
+    let (tx, known) = moved_back(pool, again).await?;
+    tx.commit().await.map_err(Error::database("move the watermarks back"))?;
+    for Inbox { origin, row, .. } in &known {
+        let Reapply { consumer, source, stream, to, .. } = again;
+        tracing::warn!(
+            consumer, source, stream, shard = origin.shard, from = %row.watermark, to = %to,
+            "an operator has a consumer apply again what it has applied"
+        );
+    }
+    Ok(known)
+}
+
+impl Reapply {
+    /// The watermarks that [`reapply`] would move back, as they are. It makes the same checks and
+    /// changes nothing.
+    ///
+    /// # Errors
+    /// As [`reapply`].
+    pub async fn preview<DB: Storage>(&self, pool: &Pool<DB>) -> Result<Vec<Inbox>> {
+        let (tx, known) = moved_back(pool, self).await?;
+        tx.rollback().await.map_err(Error::database("look which watermarks would move back"))?;
+        Ok(known)
+    }
+}
+
+/// Moves watermarks back in a transaction that is still to be committed; returns them as they were.
+async fn moved_back<DB: Storage>(
+    pool: &Pool<DB>,
+    again: &Reapply,
+) -> Result<(Transaction<'static, DB>, Vec<Inbox>)> {
     let Reapply { consumer, source, stream, shard, to, except_commands } = again;
     let mut known = list(pool, Some(consumer)).await?;
     known.retain(|inbox| inbox.origin.source == *source && inbox.origin.stream == *stream);
@@ -94,13 +124,16 @@ pub async fn reapply<DB: Storage>(pool: &Pool<DB>, again: &Reapply) -> Result<Ve
     check(again, &known)?;
     known.retain(|inbox| inbox.row.watermark > *to);
     known.retain(|inbox| shard.is_none_or(|shard| shard == inbox.origin.shard));
-    let held = DB::held_after(&mut tx, consumer, source, stream, *to).await?;
+    let held = DB::held_after(&mut tx, consumer, source, stream, *shard, *to).await?;
     if held > 0 {
         return refuse(
             again,
             format!(
-                "{held} messages of the stream after position {to} are held: let them be applied, or \
-             settle them with `syncline dead`"
+                "{held} messages of {} after position {to} are held: let them be applied, or \
+             settle them with `syncline dead`",
+                shard.map_or("the stream".to_owned(), |shard| format!(
+                    "shard {shard} of the stream"
+                ))
             ),
         );
     }
@@ -120,9 +153,8 @@ pub async fn reapply<DB: Storage>(pool: &Pool<DB>, again: &Reapply) -> Result<Ve
     for Inbox { origin, row, .. } in &known {
         send_back(&mut tx, again, origin, row).await?;
     }
-    tx.commit().await.map_err(Error::database("move the watermarks back"))?;
     known.reverse();
-    Ok(known)
+    Ok((tx, known))
 }
 
 /// Moves one watermark back. The version that it belongs to takes messages again.
@@ -228,6 +260,36 @@ pub struct Skip {
 /// # Ok(()) }
 /// ```
 pub async fn skip<DB: Storage>(pool: &Pool<DB>, skip: &Skip) -> Result<Vec<Inbox>> {
+    let (tx, known) = moved_forward(pool, skip).await?;
+    tx.commit().await.map_err(Error::database("move the watermarks forward"))?;
+    for Inbox { origin, row, .. } in &known {
+        let Skip { consumer, source, stream, to, .. } = skip;
+        tracing::warn!(
+            consumer, source, stream, shard = origin.shard, from = %row.watermark, to = %to,
+            "an operator has had messages skipped: they are never applied here"
+        );
+    }
+    Ok(known)
+}
+
+impl Skip {
+    /// The watermarks that [`skip`] would move forward, as they are. It makes the same checks and
+    /// changes nothing.
+    ///
+    /// # Errors
+    /// As [`skip`].
+    pub async fn preview<DB: Storage>(&self, pool: &Pool<DB>) -> Result<Vec<Inbox>> {
+        let (tx, known) = moved_forward(pool, self).await?;
+        tx.rollback().await.map_err(Error::database("look which watermarks would move forward"))?;
+        Ok(known)
+    }
+}
+
+/// Moves watermarks forward in a transaction that is still to be committed; returns them as they were.
+async fn moved_forward<DB: Storage>(
+    pool: &Pool<DB>,
+    skip: &Skip,
+) -> Result<(Transaction<'static, DB>, Vec<Inbox>)> {
     let Skip { consumer, source, stream, shard, to, log_ends } = skip;
     let refuse = |problem: String| {
         Err(Error::Definition { what: "consumer", name: consumer.clone(), problem })
@@ -286,14 +348,6 @@ pub async fn skip<DB: Storage>(pool: &Pool<DB>, skip: &Skip) -> Result<Vec<Inbox
         let forward = InboxRow { watermark: to, last: Link::anchor(to), ..*row };
         DB::save_inbox(&mut tx, consumer, origin, forward).await?;
     }
-    tx.commit().await.map_err(Error::database("move the watermarks forward"))?;
-    for inbox in &known {
-        let Inbox { origin, row, .. } = inbox;
-        tracing::warn!(
-            consumer, source, stream, shard = origin.shard, from = %row.watermark, to = %to,
-            "an operator has had messages skipped: they are never applied here"
-        );
-    }
     known.reverse();
-    Ok(known)
+    Ok((tx, known))
 }

@@ -3,7 +3,7 @@
 //! stream stops, and an operator begins a new incarnation: it names the position up to which
 //! the log is still the one that the consumers know.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use chrono::{DateTime, Utc};
 use sqlx::Pool;
@@ -29,6 +29,16 @@ pub enum Agreed {
     /// Up to where the log ended when a relay first began to seal it after this time, which is
     /// after the backup was taken and before anything was written to the restored database.
     RestoredAt(DateTime<Utc>),
+}
+
+impl fmt::Display for Agreed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Head => f.write_str("that agrees with all of the log"),
+            Self::At(position) => write!(f, "that agrees up to position {position}"),
+            Self::RestoredAt(time) => write!(f, "after the restore at {}", time.to_rfc3339()),
+        }
+    }
 }
 
 /// A new incarnation.
@@ -163,6 +173,11 @@ impl Rebase {
         self
     }
 
+    /// Up to where the log is the one that consumers know.
+    pub fn agreed(&self) -> Agreed {
+        self.agreed
+    }
+
     /// Tells what [`Rebase::run`] would do now; changes nothing.
     ///
     /// # Errors
@@ -198,15 +213,11 @@ impl Rebase {
         })
     }
 
-    /// Begins the new incarnation.
+    /// Says of a preview whether [`Rebase::run`] would refuse.
     ///
     /// # Errors
-    /// [`Error::Definition`] as [`Rebase::preview`], and when a decision is needed that was not
-    /// taken: about messages without a position, or about messages that nobody would get; or when
-    /// the log grew meanwhile. Nothing was changed then. [`Error::Database`], also when
-    /// transactions that wrote messages stay open.
-    pub async fn run<DB: Storage>(&self, pool: &Pool<DB>) -> Result<Rebased> {
-        let preview = self.preview(pool).await?;
+    /// [`Error::Definition`] when a decision is needed that was not taken.
+    pub fn check(&self, preview: &Preview) -> Result<()> {
         if !self.skip_undelivered && !preview.undelivered.is_empty() {
             return self.refuse(format!(
                 "messages at or below position {} that were not delivered ({}) would never reach a \
@@ -226,6 +237,19 @@ impl Rebase {
                 first.collect::<Vec<_>>().join("; ")
             ));
         }
+        Ok(())
+    }
+
+    /// Begins the new incarnation.
+    ///
+    /// # Errors
+    /// [`Error::Definition`] as [`Rebase::preview`], and when a decision is needed that was not
+    /// taken: about messages without a position, or about messages that nobody would get; or when
+    /// the log grew meanwhile. Nothing was changed then. [`Error::Database`], also when
+    /// transactions that wrote messages stay open.
+    pub async fn run<DB: Storage>(&self, pool: &Pool<DB>) -> Result<Rebased> {
+        let preview = self.preview(pool).await?;
+        self.check(&preview)?;
         let failed = "begin a new incarnation";
         let mut tx = begin_by_hand(pool).await?;
         let head = DB::hold_log(&mut tx).await?;
@@ -250,7 +274,7 @@ impl Rebase {
     }
 
     fn refuse<T>(&self, problem: String) -> Result<T> {
-        let name = format!("{:?}", self.agreed);
+        let name = self.agreed.to_string();
         Err(Error::Definition { what: "new incarnation", name, problem })
     }
 }

@@ -35,6 +35,7 @@ pub mod inboxes;
 pub mod incarnation;
 pub mod logs;
 pub mod message;
+pub mod operations;
 pub mod outbox;
 pub mod processes;
 mod pulse;

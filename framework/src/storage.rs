@@ -16,6 +16,7 @@ mod log;
 mod migrate;
 #[cfg(feature = "mysql")]
 mod mysql;
+mod operation;
 mod own;
 pub mod pool;
 #[cfg(feature = "postgres")]
@@ -58,9 +59,10 @@ pub(crate) use lent::Lent;
 use log::Blind;
 pub use log::{Cursor, LogRow, LogStore, PageLimit, Sealed, Signal, Watch};
 pub use migrate::{
-    AppliedMigration, MigrationState, MigrationStatus, Steps, check_schema, migrate, migrate_down,
-    plan, status,
+    AppliedMigration, MigrationState, MigrationStatus, Steps, check_down, check_schema, migrate,
+    migrate_down, plan, status,
 };
+pub use operation::{NewOperation, OperationRow, OperationStore};
 pub(crate) use own::{Cause, Current, Own, close, user_code};
 pub use process::{HeldCount, HeldLease, ProcessReport, ProcessRow, ProcessStore};
 pub use pulse::{Awaited, Beat, Beating, Found, PulseStore};
@@ -96,6 +98,7 @@ storage!(
     MemberStore,
     PulseStore,
     ProcessStore,
+    OperationStore,
     IncarnationStore,
     RetentionStore,
     InboxStore,

@@ -98,6 +98,28 @@ pub async fn give_up<DB: Storage>(pool: &Pool<DB>, stream: &str) -> Result<u64> 
     Ok(lacking)
 }
 
+/// Number of positions of the log that the routes of `stream` have not looked at, each shard for itself:
+/// what [`give_up`] would give up once the stream is closed. None when there is no such stream.
+///
+/// # Errors
+/// [`Error::Database`](crate::Error::Database).
+pub async fn not_sent<DB: Storage>(pool: &Pool<DB>, stream: &str) -> Result<Option<u64>> {
+    let versions = DB::streams(pool).await?;
+    if versions.iter().all(|version| version.name != stream) {
+        return Ok(None);
+    }
+    let head = DB::head(pool).await?;
+    let lacking = |row: &RouteRow| {
+        let of = |known: &&StreamVersion| known.name == stream && known.version == row.key.version;
+        let version = versions.iter().find(of)?;
+        let end = ends(&versions, version).unwrap_or(head);
+        Some((end.0 - row.checkpoint.cursor.position.0).max(0).unsigned_abs())
+    };
+    let rows = DB::shards(pool).await?;
+    let open = rows.iter().filter(|row| row.stream == stream && !row.closed);
+    Ok(Some(open.filter_map(lacking).sum()))
+}
+
 /// The last position that a version is sent up to; none for the one in force. One that carries
 /// nothing is at its end where it begins.
 pub(crate) fn ends(all: &[StreamVersion], of: &StreamVersion) -> Option<Position> {

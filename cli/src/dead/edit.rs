@@ -7,6 +7,7 @@ use sqlx::Pool;
 use syncline::{Storage, held};
 
 use crate::{
+    ask::Who,
     failure::{Failure, Outcome},
     output::Output,
     text,
@@ -19,9 +20,8 @@ pub(crate) struct Args {
     /// The new payload; `-` reads it from stdin
     #[arg(long, value_name = "FILE")]
     data: PathBuf,
-    /// Who edits: kept with the message
-    #[arg(long, env = "USER", value_name = "NAME")]
-    by: String,
+    #[command(flatten)]
+    who: Who,
     /// Have it tried again, now
     #[arg(long)]
     redrive: bool,
@@ -42,8 +42,13 @@ pub(crate) async fn run<DB: Storage>(
     let payload = payload.map_err(|error| {
         Failure::usage(format!("the payload {} cannot be read: {error}", args.data.display()))
     })?;
-    let edited = held::edit(pool, args.id, payload, &args.by).await?;
-    let redriven = edited && args.redrive && redriven(pool, args.id).await?;
+    let act = async {
+        let edited = held::edit(pool, args.id, payload, &args.who.by).await?;
+        let redriven = edited && args.redrive && redriven(pool, args.id).await?;
+        Ok((u64::from(edited), (edited, redriven)))
+    };
+    let target = format!("message {}", args.id);
+    let (edited, redriven) = args.who.record(pool, "dead edit", &target, act).await?;
     if output.is_json() {
         output.json(&json!({"id": args.id, "edited": edited, "redriven": redriven}))?;
     } else if edited {

@@ -3,7 +3,9 @@
 use sqlx::Pool;
 use syncline::{Storage, held::redrive, message::TopicPattern, storage::HeldMessage};
 
+use super::Undone;
 use crate::{
+    ask::Who,
     failure::{Failure, Outcome},
     output::Output,
     progress::Progress,
@@ -26,6 +28,8 @@ pub(crate) struct Args {
     /// Every dead letter of this consumer
     #[arg(long)]
     consumer: Option<String>,
+    #[command(flatten)]
+    who: Who,
 }
 
 impl Args {
@@ -41,6 +45,29 @@ pub(crate) async fn run<DB: Storage>(
     pool: &Pool<DB>,
     output: &mut Output,
 ) -> Result<Outcome, Failure> {
+    let target = match args.ids.as_slice() {
+        [] => {
+            let of = |what: &str, name: &Option<String>| {
+                name.as_ref().map_or_else(String::new, |name| format!(" of {what} {name}"))
+            };
+            format!("all{}{}", of("topic", &args.topic), of("consumer", &args.consumer))
+        }
+        ids => format!("messages {}", ids.iter().map(i64::to_string).collect::<Vec<_>>().join(" ")),
+    };
+    let act = async {
+        let (done, missing, why) = redriven(args, pool, output).await?;
+        Ok((done.len() as u64, (done, missing, why)))
+    };
+    let (done, missing, why) = args.who.record(pool, "dead redrive", &target, act).await?;
+    super::report(output, "redriven", &done, &missing, why)
+}
+
+/// Has them tried: those that are, those that are not, and why there is none.
+async fn redriven<DB: Storage>(
+    args: &Args,
+    pool: &Pool<DB>,
+    output: &Output,
+) -> Result<(Vec<i64>, Vec<Undone>, Option<String>), Failure> {
     let (mut done, mut missing) = (Vec::new(), Vec::new());
     for id in &args.ids {
         match redrive(pool, *id).await? {
@@ -75,5 +102,5 @@ pub(crate) async fn run<DB: Storage>(
             });
         }
     }
-    super::report(output, "redriven", &done, &missing, why)
+    Ok((done, missing, why))
 }

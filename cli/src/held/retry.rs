@@ -9,6 +9,7 @@ use syncline::{
 
 use super::unattended;
 use crate::{
+    ask::Who,
     failure::{Failure, Outcome},
     output::Output,
     text,
@@ -25,6 +26,8 @@ pub(crate) struct Args {
     /// Only at this consumer
     #[arg(long)]
     consumer: Option<String>,
+    #[command(flatten)]
+    who: Who,
 }
 
 pub(crate) async fn run<DB: Storage>(
@@ -35,7 +38,12 @@ pub(crate) async fn run<DB: Storage>(
     // Before its time is set anew.
     let waits = unattended(pool).await?;
     let consumer = args.consumer.as_deref();
-    let found = retry_now(pool, consumer, args.key.as_deref()).await?;
+    let act = async {
+        let found = retry_now(pool, consumer, args.key.as_deref()).await?;
+        Ok((found.iter().filter(|key| !key.blocked).count() as u64, found))
+    };
+    let target = args.key.as_ref().map_or("all".to_owned(), |key| format!("key {key}"));
+    let found = args.who.record(pool, "held retry", &target, act).await?;
     let (blocked, now): (Vec<_>, Vec<_>) = found.into_iter().partition(|key| key.blocked);
     if output.is_json() {
         let [retried, blocked] =

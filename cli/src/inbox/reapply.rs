@@ -10,6 +10,7 @@ use syncline::{
 
 use super::document;
 use crate::{
+    ask::{Consent, Who},
     failure::{Failure, Outcome},
     output::Output,
     text,
@@ -35,9 +36,10 @@ pub(crate) struct Args {
     /// recorded answers, and no second effect
     #[arg(long)]
     except_commands: bool,
-    /// Yes, these effects are to happen twice
-    #[arg(long)]
-    yes: bool,
+    #[command(flatten)]
+    consent: Consent,
+    #[command(flatten)]
+    who: Who,
 }
 
 pub(crate) async fn run<DB: Storage>(
@@ -46,12 +48,6 @@ pub(crate) async fn run<DB: Storage>(
     output: &mut Output,
 ) -> Result<Outcome, Failure> {
     let Args { consumer, source, stream, to, .. } = args;
-    if !args.yes {
-        return Err(Failure::usage(format!(
-            "{consumer} would apply AGAIN all that it has applied of {source} {stream} after \
-             position {to}: what its handlers do happens a second time; to do that, add --yes"
-        )));
-    }
     let again = Reapply {
         consumer: consumer.clone(),
         source: source.clone(),
@@ -60,7 +56,24 @@ pub(crate) async fn run<DB: Storage>(
         to: Position(*to),
         except_commands: args.except_commands,
     };
-    let moved = reapply(pool, &again).await?;
+    super::is_known(pool, consumer, source, stream, args.shard).await?;
+    if !args.consent.is_given() {
+        let would = again.preview(pool).await?;
+        super::show(&would, *to, output)?;
+        let act = format!(
+            "have {consumer} apply AGAIN all that it has applied of {source} {stream} after position {to}, \
+             so that what its handlers do happens a second time"
+        );
+        if !args.consent.obtain(output, &act)? {
+            return Ok(Outcome::Done);
+        }
+    }
+    let target = format!("{consumer}: {source} {stream} after position {to}");
+    let act = async {
+        let moved = reapply(pool, &again).await?;
+        Ok((moved.len() as u64, moved))
+    };
+    let moved = args.who.record(pool, "inbox reapply", &target, act).await?;
     if output.is_json() {
         let moved: Vec<_> = moved.iter().map(document).collect();
         output.json(&json!({"to": to, "moved": moved}))?;

@@ -4,12 +4,13 @@ use serde_json::json;
 use sqlx::Pool;
 use syncline::{
     Storage,
-    inboxes::{Skip, list, skip},
+    inboxes::{Skip, skip},
     message::Position,
 };
 
 use super::document;
 use crate::{
+    ask::{Consent, Who},
     failure::{Failure, Outcome},
     output::Output,
     text,
@@ -36,9 +37,10 @@ pub(crate) struct Args {
     /// source is
     #[arg(long, value_name = "POSITION", value_parser = clap::value_parser!(i64).range(0..))]
     log_ends: Option<i64>,
-    /// Yes, these messages are never to be applied here
-    #[arg(long)]
-    yes: bool,
+    #[command(flatten)]
+    consent: Consent,
+    #[command(flatten)]
+    who: Who,
 }
 
 pub(crate) async fn run<DB: Storage>(
@@ -47,20 +49,6 @@ pub(crate) async fn run<DB: Storage>(
     output: &mut Output,
 ) -> Result<Outcome, Failure> {
     let Args { consumer, source, stream, to, .. } = args;
-    if !args.yes {
-        let known = list(pool, Some(consumer)).await?;
-        let behind = known.iter().filter(|inbox| {
-            inbox.origin.source == *source
-                && inbox.origin.stream == *stream
-                && args.shard.is_none_or(|shard| shard == inbox.origin.shard)
-        });
-        let most: i64 = behind.map(|inbox| (to - inbox.row.watermark.0).max(0)).max().unwrap_or(0);
-        return Err(Failure::usage(format!(
-            "the messages of {source} {stream} at up to {most} positions, up to {to}, would NEVER \
-             be applied by {consumer}; to give them up, add --yes, and with --log-ends where the \
-             source's log ends, as `syncline outbox lag` says there"
-        )));
-    }
     let lost = Skip {
         consumer: consumer.clone(),
         source: source.clone(),
@@ -69,7 +57,25 @@ pub(crate) async fn run<DB: Storage>(
         to: Position(*to),
         log_ends: args.log_ends.map(Position),
     };
-    let moved = skip(pool, &lost).await?;
+    super::is_known(pool, consumer, source, stream, args.shard).await?;
+    if !args.consent.is_given() {
+        let would = lost.preview(pool).await?;
+        super::show(&would, *to, output)?;
+        let most = would.iter().map(|inbox| to - inbox.row.watermark.0).max().unwrap_or(0);
+        let act = format!(
+            "have {consumer} NEVER apply the messages of {source} {stream} at up to {most} positions, up to \
+             {to}"
+        );
+        if !args.consent.obtain(output, &act)? {
+            return Ok(Outcome::Done);
+        }
+    }
+    let target = format!("{consumer}: {source} {stream} up to position {to}");
+    let act = async {
+        let moved = skip(pool, &lost).await?;
+        Ok((moved.len() as u64, moved))
+    };
+    let moved = args.who.record(pool, "inbox skip", &target, act).await?;
     if output.is_json() {
         let moved: Vec<_> = moved.iter().map(document).collect();
         output.json(&json!({"to": to, "moved": moved}))?;

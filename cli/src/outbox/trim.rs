@@ -10,6 +10,7 @@ use syncline::{
 };
 
 use crate::{
+    ask::{Consent, Who},
     failure::{Failure, Outcome},
     output::Output,
     progress::Progress,
@@ -23,9 +24,10 @@ pub(crate) struct Args {
     /// Keep no more than so many messages, even if they are younger
     #[arg(long, value_name = "MESSAGES", default_value_t = 10_000_000)]
     keep_messages: u64,
-    /// Say what would go, and change nothing
-    #[arg(long)]
-    dry_run: bool,
+    #[command(flatten)]
+    consent: Consent,
+    #[command(flatten)]
+    who: Who,
 }
 
 pub(crate) async fn run<DB: Storage>(
@@ -36,22 +38,40 @@ pub(crate) async fn run<DB: Storage>(
     let mut retention = Retention::default();
     retention.keep_for = Duration::from_secs(args.keep_hours.saturating_mul(60 * 60));
     retention.keep_messages = Some(args.keep_messages);
-    let Plan { trimmed, head, keep, slowest, goal, .. } = match args.dry_run {
-        true => trim(pool, &retention, true).await?,
-        false => {
-            let plan = trim(pool, &retention, true).await?;
-            let progress = Progress::new(output, "removing");
-            progress.more(usize::try_from(plan.goal.0 - plan.trimmed.0).unwrap_or_default());
-            trim_telling(pool, &retention, false, |rows| progress.done(rows)).await?
+    let plan = trim(pool, &retention, true).await?;
+    let goes = plan.reach.0 - plan.trimmed.0;
+    if !args.consent.is_given() {
+        report(&plan, plan.trimmed.0, true, output)?;
+        if goes == 0 {
+            return Ok(Outcome::Unchanged);
         }
+        let act = format!("remove {goes} messages from the log for good");
+        if !args.consent.obtain(output, &act)? {
+            return Ok(Outcome::Done);
+        }
+    }
+    let target = format!("up to position {}", plan.reach);
+    let progress = Progress::new(output, "removing");
+    progress.more(usize::try_from(goes).unwrap_or_default());
+    let act = async {
+        let plan = trim_telling(pool, &retention, false, |rows| progress.done(rows)).await?;
+        let now = DB::trimmed(pool).await?.position.0;
+        Ok(((now - plan.trimmed.0).max(0).unsigned_abs(), (plan, now)))
     };
-    let now = DB::trimmed(pool).await?.position;
+    let (plan, now) = args.who.record(pool, "outbox trim", &target, act).await?;
+    drop(progress);
+    report(&plan, now, false, output)?;
+    Ok(if now > plan.trimmed.0 { Outcome::Done } else { Outcome::Unchanged })
+}
+
+/// Tells what would go, or what went.
+fn report(plan: &Plan, now: i64, dry: bool, output: &mut Output) -> Result<(), Failure> {
+    let Plan { trimmed, head, keep, slowest, goal, reach, .. } = plan;
     if output.is_json() {
-        output.json(&json!({
-            "trimmed": now, "before": trimmed, "goal": goal, "head": head, "keep": keep,
-            "slowest": slowest, "dry_run": args.dry_run,
-        }))?;
-        return Ok(Outcome::Done);
+        return output.json(&json!({
+            "trimmed": now, "before": trimmed, "goal": goal, "reach": reach, "head": head, "keep": keep,
+            "slowest": slowest, "dry_run": dry,
+        }));
     }
     output.line(format!("the log begins after position {trimmed} and ends at {head}"))?;
     output.line(match slowest {
@@ -59,9 +79,8 @@ pub(crate) async fn run<DB: Storage>(
         Some(slowest) => format!("the slowest route is at {slowest}"),
     })?;
     output.line(format!("by age and number it is kept from {keep} on"))?;
-    output.line(match args.dry_run {
-        true => format!("{} messages would go", goal.0 - trimmed.0),
-        false => format!("{} messages went: it begins after {now}", now.0 - trimmed.0),
-    })?;
-    Ok(Outcome::Done)
+    output.line(match dry {
+        true => format!("{} messages would go", reach.0 - trimmed.0),
+        false => format!("{} messages went: it begins after {now}", now - trimmed.0),
+    })
 }

@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use super::{Named, Who, failing, instance, open, over};
 use crate::{
+    ask::Consent,
     failure::{Failure, Outcome},
     output::Output,
 };
@@ -59,9 +60,8 @@ pub(crate) struct Skip {
     step: String,
     #[command(flatten)]
     who: Who,
-    /// Yes, what this step does, or takes back, is settled in another way
-    #[arg(long)]
-    yes: bool,
+    #[command(flatten)]
+    consent: Consent,
 }
 
 #[derive(clap::Args)]
@@ -124,14 +124,19 @@ pub(crate) async fn skip<DB: Storage>(
     pool: &Pool<DB>,
     output: &mut Output,
 ) -> Result<Outcome, Failure> {
-    if !args.yes {
-        return Err(Failure::usage(
-            "a step that is skipped is never done, or never taken back: see to it in another way, \
-             then add --yes",
-        ));
-    }
     let id = args.id.find(pool).await?;
-    has_failed(&open(pool, id).await?, &args.step)?;
+    let shown = open(pool, id).await?;
+    has_failed(&shown, &args.step)?;
+    if !args.consent.is_given() {
+        let step = &args.step;
+        super::preview(&shown, output)?;
+        output.note(
+            "a step that is skipped is never done, or never taken back: see to it in another way",
+        )?;
+        if !args.consent.obtain(output, &format!("go on without step {step:?} of saga {id}"))? {
+            return Ok(Outcome::Done);
+        }
+    }
     act(id, Act::Skip(args.step.clone()), &args.who, pool, output).await
 }
 
@@ -190,11 +195,16 @@ pub(super) async fn act<DB: Storage>(
     };
     let decides = act != Act::Retry(None);
     let before = instance(pool, id).await?.log.len();
-    if !operate::act(pool, id, act, &who.by()).await? {
-        // It has ended meanwhile.
-        return Err(over(&instance(pool, id).await?.summary));
-    }
-    let decided = decides && decided(pool, id, before).await?;
+    let asked = async {
+        if !operate::act(pool, id, act, &who.by()).await? {
+            // It has ended meanwhile.
+            return Err(over(&instance(pool, id).await?.summary));
+        }
+        Ok((1, decides && decided(pool, id, before).await?))
+    };
+    let target = format!("saga {id}: {what}");
+    let command = format!("saga {word}");
+    let decided = who.operator().record(pool, &command, &target, asked).await?;
     match (output.is_json(), decided) {
         (true, _) => output.json(&json!({"saga": id, "asked": word, "decided": decided}))?,
         (false, true) => output.line(format!("done: the engine was asked {what}"))?,

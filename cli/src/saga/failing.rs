@@ -161,7 +161,12 @@ pub(super) async fn retry<DB: Storage>(
     pool: &Pool<DB>,
     output: &mut Output,
 ) -> Result<Outcome, Failure> {
-    let asked = operate::retry_failing(pool, saga, MOST, &who.by()).await?;
+    let act = async {
+        let asked = operate::retry_failing(pool, saga, MOST, &who.by()).await?;
+        Ok((asked, asked))
+    };
+    let target = saga.map_or("all".to_owned(), |saga| format!("all of {saga}"));
+    let asked = who.operator().record(pool, "saga retry --failing", &target, act).await?;
     match (output.is_json(), asked) {
         (true, _) => output.json(&json!({"asked": "retry", "steps": asked}))?,
         (false, 0) => output.line("no saga has a step that fails and waits")?,
@@ -170,5 +175,5 @@ pub(super) async fn retry<DB: Storage>(
             output.note("what comes of it: `syncline saga list --failing`")?;
         }
     }
-    Ok(Outcome::Done)
+    Ok(if asked > 0 { Outcome::Done } else { Outcome::Unchanged })
 }

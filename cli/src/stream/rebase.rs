@@ -12,6 +12,7 @@ use syncline::{
 use uuid::Uuid;
 
 use crate::{
+    ask::{Consent, Who},
     failure::{Failure, Outcome},
     output::Output,
     text,
@@ -41,9 +42,10 @@ pub(crate) struct Args {
     /// delivered
     #[arg(long)]
     skip_undelivered: bool,
-    /// Yes, begin a new incarnation; without it, tells what would happen
-    #[arg(long)]
-    yes: bool,
+    #[command(flatten)]
+    consent: Consent,
+    #[command(flatten)]
+    who: Who,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -63,7 +65,7 @@ pub(super) async fn run<DB: Storage>(
         (true, ..) => Agreed::Head,
         (_, Some(position), _) => Agreed::At(Position(position)),
         (.., Some(time)) => Agreed::RestoredAt(time),
-        _ => return show(&lives(pool).await?, output),
+        _ => return show(args, &lives(pool).await?, output),
     };
     let mut new = Rebase::new(agreed).lost(args.lost.iter().copied());
     if let Some(fate) = args.unsealed {
@@ -75,15 +77,26 @@ pub(super) async fn run<DB: Storage>(
     if args.skip_undelivered {
         new = new.skip_undelivered();
     }
-    if !args.yes {
-        preview(&new.preview(pool).await?, output)?;
-        return Err(Failure::usage(
-            "nothing was changed: consumers keep what they applied after the position, and apply \
-             what follows it here; a wrong position lets them apply messages twice or not at all. \
-             Add --yes to begin",
-        ));
+    if !args.consent.is_given() {
+        let would = new.preview(pool).await?;
+        preview(&would, output)?;
+        output.finish()?;
+        new.check(&would)?;
+        output.note(
+            "consumers keep what they applied after the position, and apply what follows it here; a wrong \
+             position lets them apply messages twice or not at all",
+        )?;
+        let act = format!("begin a new incarnation that agrees up to position {}", would.agreed);
+        if !args.consent.obtain(output, &act)? {
+            return Ok(Outcome::Done);
+        }
     }
-    let new = new.run(pool).await?;
+    let target = format!("a new incarnation {}", new.agreed());
+    let act = async {
+        let new = new.run(pool).await?;
+        Ok((1, new))
+    };
+    let new = args.who.record(pool, "stream rebase", &target, act).await?;
     if output.is_json() {
         output.json(&json!({
             "incarnation": new.incarnation, "agreed": new.agreed, "rewritten": new.rewritten,
@@ -137,10 +150,11 @@ fn preview(preview: &Preview, output: &mut Output) -> Result<(), Failure> {
 }
 
 /// What there is to choose from.
-fn show(lives: &Lives, output: &mut Output) -> Result<Outcome, Failure> {
+fn show(args: &Args, lives: &Lives, output: &mut Output) -> Result<Outcome, Failure> {
+    let lacks = !args.lost.is_empty() || args.unsealed.is_some() || args.skip_undelivered;
     if output.is_json() {
         output.json(&document(lives))?;
-        return Ok(Outcome::Done);
+        return Ok(Outcome::Unchanged);
     }
     output.line(format!("incarnation {}, its log ends at {}", lives.incarnation, lives.head))?;
     for former in &lives.former {
@@ -150,11 +164,17 @@ fn show(lives: &Lives, output: &mut Output) -> Result<Outcome, Failure> {
     let rows = lives.terms.iter().map(|term| [text::time(term.began_at), term.head.to_string()]);
     output.line("relays that began to seal, and where the log ended then:")?;
     output.table(["began_at", "head"], rows)?;
-    output.line(
-        "nothing was changed. After a restore: --head when nothing was written since, else \
-         --restored-at TIME, or --to POSITION",
-    )?;
-    Ok(Outcome::Done)
+    output.line(match lacks {
+        true => {
+            "nothing was changed, for it is not said up to where the log is what consumers know: add \
+             --head when nothing was written since the restore, else --restored-at TIME, or --to POSITION"
+        }
+        false => {
+            "nothing was changed. After a restore: --head when nothing was written since, else \
+             --restored-at TIME, or --to POSITION"
+        }
+    })?;
+    Ok(Outcome::Unchanged)
 }
 
 fn document(lives: &Lives) -> Value {

@@ -14,6 +14,7 @@ const CARRIED: [&str; 6] = ["data", "headers", "envelope", "input", "steps", "un
 /// Every command, as its row of the page has it, and arguments with which it ends soon. `{saga}` and
 /// `{dead}` stand for what is there. What changes much comes last.
 const CASES: &[(&str, &str)] = &[
+    ("operations", ""),
     ("migrate status", ""),
     ("migrate plan", ""),
     ("migrate up", ""),
@@ -49,6 +50,10 @@ const CASES: &[(&str, &str)] = &[
     ("route resume", "login"),
     ("route rewind", "login --to 0"),
     ("saga resend", "{saga} nothing --by ada --why so"),
+    ("saga resolve", "{saga} --by ada --why so --force --dry-run"),
+    ("dead drop", "{dead} --dry-run"),
+    ("stream close", "users --dry-run"),
+    ("migrate down", "--to 16 --force --dry-run"),
     ("saga skip", "{saga} nothing --by ada --why so --yes"),
     ("saga retry", "--failing --by ada --why so"),
     ("saga cancel", "{saga} --by ada --why so"),
@@ -365,6 +370,9 @@ mod case {
         })
         .await;
 
+        // Who did it is on record, and no more stands still than before.
+        syncline(url, "route pause login --by ada --why so").expect(0);
+        syncline(url, "route resume login").expect(0);
         for list in ["dead list --held", "held list", "saga list", "saga list --stuck", "lock list"]
         {
             for (number, more) in [(1, true), (2, false), (3, false)] {

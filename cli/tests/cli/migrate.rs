@@ -163,6 +163,7 @@ mod case {
             "saga list --failing",
             "saga check",
             "lock list",
+            "operations",
         ] {
             let run = syncline(url, args).expect(0);
             let told = run.stderr.lines().next().unwrap_or_default();

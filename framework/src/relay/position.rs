@@ -152,8 +152,9 @@ pub(super) async fn continuation<DB: Storage>(
     let Some(agreed) = known.iter().find(|known| known.incarnation == former) else {
         return Ok(Continuation::Unknown(format!(
             "the consumer follows incarnation {former}, which this database does not know: if it \
-             lost that one when a backup was restored, name it: `syncline stream rebase --lost \
-             {former}`"
+             lost that one when a backup was restored, name it: `syncline stream rebase --head --lost \
+             {former}`, or with the last position that consumers know (`--to`) where messages were \
+             written since"
         )));
     };
     let agreed = agreed.agreed;

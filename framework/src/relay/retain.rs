@@ -99,6 +99,9 @@ pub struct Plan {
     pub slowest: Option<Position>,
     /// What stands at or below this position can go.
     pub goal: Position,
+    /// Where the log begins after it is trimmed now: [`Plan::goal`], and on PostgreSQL the end of the
+    /// last seal at or before it, for seals go as a whole.
+    pub reach: Position,
 }
 
 /// Says how far the log in `pool`'s database can be trimmed under `retention` and, unless `dry`,
@@ -130,7 +133,13 @@ pub async fn trim_telling<DB: Storage>(
     mut removed: impl FnMut(u64) + Send,
 ) -> Result<Plan> {
     let pool = &Own::service("trimming the log", pool, ANSWER).now();
-    let first = plan(pool, retention).await?;
+    let mut first = plan(pool, retention).await?;
+    let mut at = pool.limit(DB::trimmed(pool)).await?;
+    while at.position < first.goal {
+        let Some(to) = pool.limit(DB::trim_to(pool, at, first.goal)).await? else { break };
+        at = to;
+    }
+    first.reach = at.position;
     if !dry {
         while trim_step(pool, retention).await? {}
         loop {
@@ -155,7 +164,7 @@ async fn plan<DB: Storage>(pool: &Current<DB>, retention: &Retention) -> Result<
     let keep = aged.max(before(head, retention.keep_messages)).min(head);
     let slowest = pool.limit(DB::slowest(pool)).await?;
     let goal = slowest.map_or(keep, |slowest| slowest.min(keep)).max(trimmed);
-    Ok(Plan { trimmed, head, keep, slowest, goal })
+    Ok(Plan { trimmed, head, keep, slowest, goal, reach: trimmed })
 }
 
 /// Moves the trim point by one step; true when there may be another.

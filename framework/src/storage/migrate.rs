@@ -9,7 +9,7 @@ use sqlx::{
 };
 use syncline_migrations::Migration;
 
-use super::Base;
+use super::{Base, begin_by_hand};
 use crate::{Error, Result};
 
 /// The history's table; the service's own migrations keep theirs in `_sqlx_migrations`.
@@ -118,6 +118,23 @@ pub async fn migrate_down<DB: Base>(pool: &Pool<DB>, to: i64, force: bool) -> Re
         return Ok(Vec::new());
     }
     DB::run_migrations(pool, steps).await
+}
+
+/// Says whether [`migrate_down`] without `force` would refuse because something would be lost; changes
+/// nothing. Writers wait for a moment. A run that was cut off was asked before it began.
+///
+/// # Errors
+/// As [`migrate_down`].
+pub async fn check_down<DB: Base>(pool: &Pool<DB>, to: i64) -> Result<()> {
+    let steps = plan(pool, Steps::Down { to, force: false }).await?;
+    if DB::interrupted_migration(pool).await?.is_some() {
+        return Ok(());
+    }
+    let mut tx = begin_by_hand(pool).await?;
+    for step in &steps {
+        refuse_loss::<DB>(&mut tx, step, *step == steps[0]).await?;
+    }
+    tx.rollback().await.map_err(Error::database("look for messages that would be lost"))
 }
 
 /// The migrations that a run would apply, or take back, in that order. A server that is too old is

@@ -23,10 +23,10 @@ use super::shared::{
     Bound, DELAYED, InboxColumns, KnownColumns, ListedInbox, PulseRow, SagaColumns, TERMS, TIMER,
     ahead_store, barrier_store, beat_apart, delay_store, ended, found, from_millis, headers_text,
     held_store, hex, idempotency_store, inbox_row, incarnation_store, inserted, json, json_parts,
-    listed_inbox, millis, move_due, process_store, pulse_store, reapply_store, retention_store,
-    route_stores, routes_taken_over, saga_apart, saga_inspect, saga_steps, saga_store,
-    saga_summary, saga_watch, save_rows, savepoint_sql, shared_reads, shared_stores, split_subject,
-    sql, step, timer_subject,
+    listed_inbox, millis, move_due, operation_store, process_store, pulse_store, reapply_store,
+    retention_store, route_stores, routes_taken_over, saga_apart, saga_inspect, saga_steps,
+    saga_store, saga_summary, saga_watch, save_rows, savepoint_sql, shared_reads, shared_stores,
+    split_subject, sql, step, timer_subject,
 };
 use super::{
     Aged, Ahead, AheadRow, AheadStore, Anchor, Appended, AppliedMigration, Awaited, BarrierKey,
@@ -62,6 +62,7 @@ held_store!(MySql, "mysql");
 ahead_store!(MySql, "mysql");
 reapply_store!(MySql, "mysql");
 process_store!(MySql, "mysql");
+operation_store!(MySql, "mysql");
 saga_inspect!(MySql, "mysql");
 saga_watch!(MySql, "mysql");
 saga_apart!(MySql, "mysql");

@@ -28,10 +28,10 @@ use super::shared::{
     Bound, DELAYED, InboxColumns, KnownColumns, ListedInbox, PulseRow, SagaColumns, TERMS, TIMER,
     ahead_store, barrier_store, delay_store, found, from_millis, headers_text, held_store, hex,
     idempotency_store, in_order, inbox_row, incarnation_store, inserted, json, json_parts,
-    lease_store, leases, listed_inbox, millis, process_store, pulse_store, reapply_store,
-    retention_store, route_stores, routes_taken_over, saga_inspect, saga_steps, saga_store,
-    saga_summary, saga_watch, save_rows, savepoint_sql, shared_reads, shared_stores, split_subject,
-    sql, timer_subject,
+    lease_store, leases, listed_inbox, millis, operation_store, process_store, pulse_store,
+    reapply_store, retention_store, route_stores, routes_taken_over, saga_inspect, saga_steps,
+    saga_store, saga_summary, saga_watch, save_rows, savepoint_sql, shared_reads, shared_stores,
+    split_subject, sql, timer_subject,
 };
 use super::{
     Aged, Ahead, AheadRow, AheadStore, Anchor, Appended, AppliedMigration, Awaited, BarrierKey,
@@ -73,6 +73,7 @@ held_store!(Postgres, "postgres");
 ahead_store!(Postgres, "postgres");
 reapply_store!(Postgres, "postgres");
 process_store!(Postgres, "postgres");
+operation_store!(Postgres, "postgres");
 saga_inspect!(Postgres, "postgres");
 saga_watch!(Postgres, "postgres");
 saga_store!(Postgres, "postgres", saga::create, saga::save);

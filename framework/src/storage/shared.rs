@@ -214,6 +214,7 @@ mod append;
 mod barrier;
 mod held;
 mod incarnation;
+mod operation;
 mod process;
 mod pulse;
 mod reads;
@@ -231,6 +232,7 @@ pub(super) use append::{append_sql, bind_row, portions};
 pub(super) use barrier::barrier_store;
 pub(super) use held::held_store;
 pub(super) use incarnation::{TERMS, incarnation_store};
+pub(super) use operation::{OperationColumns, operation_row, operation_store};
 pub(super) use process::{
     CountColumns, LeaseColumns, ProcessColumns, held_count, held_lease, process_row, process_store,
 };

@@ -22,10 +22,10 @@ use super::shared::{
     Bound, DELAYED, InboxColumns, KnownColumns, ListedInbox, PulseRow, SagaColumns, TERMS, TIMER,
     ahead_store, barrier_store, beat_apart, delay_store, ended, found, from_millis, headers_text,
     held_store, hex, idempotency_store, in_order, inbox_row, incarnation_store, inserted, json,
-    json_parts, lease_store, leases, listed_inbox, millis, move_due, process_store, pulse_store,
-    reapply_store, retention_store, route_stores, routes_taken_over, saga_apart, saga_inspect,
-    saga_steps, saga_store, saga_summary, saga_watch, save_rows, savepoint_sql, shared_reads,
-    shared_stores, split_subject, sql, step, timer_subject,
+    json_parts, lease_store, leases, listed_inbox, millis, move_due, operation_store,
+    process_store, pulse_store, reapply_store, retention_store, route_stores, routes_taken_over,
+    saga_apart, saga_inspect, saga_steps, saga_store, saga_summary, saga_watch, save_rows,
+    savepoint_sql, shared_reads, shared_stores, split_subject, sql, step, timer_subject,
 };
 use super::{
     Aged, Ahead, AheadRow, AheadStore, Anchor, Appended, AppliedMigration, Awaited, BarrierKey,
@@ -61,6 +61,7 @@ held_store!(Sqlite, "sqlite");
 ahead_store!(Sqlite, "sqlite");
 reapply_store!(Sqlite, "sqlite");
 process_store!(Sqlite, "sqlite");
+operation_store!(Sqlite, "sqlite");
 saga_inspect!(Sqlite, "sqlite");
 saga_watch!(Sqlite, "sqlite");
 saga_apart!(Sqlite, "sqlite");

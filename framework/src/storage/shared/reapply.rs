@@ -20,6 +20,7 @@ macro_rules! reapply_store {
                 consumer: &str,
                 source: &str,
                 stream: &str,
+                shard: Option<i32>,
                 position: Position,
             ) -> Result<i64> {
                 sqlx::query_scalar(sql!($dir, "held_after"))
@@ -27,6 +28,7 @@ macro_rules! reapply_store {
                     .bind(source)
                     .bind(stream)
                     .bind(position.0)
+                    .bind(shard.unwrap_or(-1))
                     .fetch_one(&mut **tx)
                     .await
                     .map_err(Error::database("count held messages"))

@@ -112,7 +112,8 @@ pub(super) async fn what_is_held_belongs_to_one_key_of_one_consumer<DB: Storage>
         ("c", "/suite", "t", Position::START, 0),
         ("c", "/suite", "s", message.position, 0),
     ] {
-        let held = DB::held_after(&mut tx, consumer, source, stream, after).await.expect("held");
+        let held =
+            DB::held_after(&mut tx, consumer, source, stream, None, after).await.expect("held");
         assert_eq!(held, count, "{consumer} {source} {stream} {after}");
     }
     tx.commit().await.expect("commit");

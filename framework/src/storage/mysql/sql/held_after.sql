@@ -1,2 +1,3 @@
+-- Of every shard, with -1.
 SELECT count(*) FROM syncline_held
-WHERE consumer = ? AND source = ? AND stream = ? AND position > ?
+WHERE consumer = ? AND source = ? AND stream = ? AND position > ? AND ? IN (-1, shard)

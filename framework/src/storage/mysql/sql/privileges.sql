@@ -191,4 +191,12 @@ SELECT 'x', 'relay', 'x', 'x', 1, 'x', 'x', 'x' FROM DUAL WHERE FALSE;
 
 UPDATE syncline_process SET pid = pid WHERE FALSE;
 
-DELETE FROM syncline_process WHERE FALSE
+DELETE FROM syncline_process WHERE FALSE;
+
+SELECT id FROM syncline_operation WHERE FALSE;
+
+INSERT INTO syncline_operation (id, operator, command, target, why) SELECT 'x', 'x', 'x', 'x', 'x' FROM DUAL WHERE FALSE;
+
+UPDATE syncline_operation SET affected = affected WHERE FALSE;
+
+DELETE FROM syncline_operation WHERE FALSE

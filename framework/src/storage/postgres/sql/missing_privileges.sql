@@ -23,6 +23,7 @@ WITH needed (name, privileges) AS (VALUES
     ('syncline_mark', '{SELECT,INSERT,DELETE}'),
     ('syncline_set_aside', '{SELECT,INSERT,DELETE}'),
     ('syncline_process', '{SELECT,INSERT,UPDATE,DELETE}'),
+    ('syncline_operation', '{SELECT,INSERT,UPDATE,DELETE}'),
     ('syncline_saga', '{SELECT,INSERT,UPDATE,DELETE}'),
     ('syncline_saga_event', '{SELECT,INSERT,DELETE}'),
     ('syncline_saga_log', '{SELECT,INSERT,DELETE}'),

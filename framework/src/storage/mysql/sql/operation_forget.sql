@@ -1,0 +1,1 @@
+DELETE FROM syncline_operation WHERE began_at < UTC_TIMESTAMP(6) - INTERVAL (? * 1000) MICROSECOND

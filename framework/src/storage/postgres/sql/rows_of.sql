@@ -1,0 +1,2 @@
+-- A table's name follows.
+SELECT count(*) FROM
