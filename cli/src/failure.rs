@@ -118,7 +118,7 @@ impl Failure {
         Self { kind: Kind::Unreachable, message: message.into() }
     }
 
-    /// Nobody said yes; nothing was changed.
+    /// There was no yes; nothing was changed.
     pub(crate) fn unconfirmed(message: impl Into<String>) -> Self {
         Self { kind: Kind::Unconfirmed, message: message.into() }
     }
@@ -133,7 +133,7 @@ impl Failure {
         Self { kind: Kind::Unchanged, message: message.into() }
     }
 
-    /// What went wrong.
+    /// The text of it.
     pub(crate) fn message(&self) -> &str {
         &self.message
     }

@@ -71,7 +71,7 @@ pub(crate) async fn within<DB: Storage>(
     )))
 }
 
-/// What `work` came to within `limit` from `began` on, without the time in which a person was asked.
+/// Outcome of `work` within `limit` from `began` on, without the time in which a person was asked.
 async fn in_time<T>(
     limit: Duration,
     began: Instant,

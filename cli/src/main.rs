@@ -134,7 +134,7 @@ enum Command {
     /// Entities that sagas have locked
     #[command(subcommand, after_help = help::LOCK)]
     Lock(lock::Command),
-    /// What operators have done here: when, who, what and why
+    /// Acts of operators here: when, who, what and why
     #[command(after_help = help::OPERATIONS)]
     Operations(operations::Args),
 }

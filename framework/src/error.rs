@@ -286,7 +286,7 @@ pub(crate) fn trimmed(position: i64, kept: i64, skip: &str, route: &str) -> Stri
     format!(
         "what follows position {position} is no longer kept: this log begins after position {kept}; \
          start the reader anew from a copy of the data; or, if it can do without what was between, \
-         give that up at the consumer (`{skip} --to {kept}`) and go on from there at the source \
+         give that up at the consumer (`{skip} --to {kept} --log-ends {kept}`) and go on from there at the source \
          (`syncline route rewind {route} --to {kept}`)"
     )
 }

@@ -19,6 +19,7 @@
 //! | [`consumer`] | receives, applies once, parks what fails |
 //! | [`held`] | what an operator does with dead letters |
 //! | [`inboxes`] | what an operator does with watermarks |
+//! | [`operations`] | what operators have done, and why |
 //! | [`handler`] | what user code implements |
 //! | [`storage`] | what is asked of a database: the log, leases, checkpoints, the inbox; all the SQL |
 //! | [`logs`] | texts of others in a log: harmless, and not without bound |

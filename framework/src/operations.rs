@@ -1,5 +1,5 @@
-//! What operators have done on a database: when, who, which command, to what, why, and with what
-//! outcome. The program `syncline` records every command that changes something.
+//! Acts of operators on a database: when, who, which command, to what, why, and with what outcome. The
+//! program `syncline` records every command that changes something.
 //!
 //! A record is written in two steps. [`begin`] commits it before the act, so that an act without a record
 //! cannot be, whatever becomes of the process; [`Operation::end`] adds the outcome. An act whose record has

@@ -1,4 +1,4 @@
--- What operators have done by commands, with who and why. A row is written before the act; ended_at, and
+-- Acts of operators by commands, with who and why. A row is written before the act; ended_at, and
 -- affected (how many) or problem (why not), after it: a row without ended_at is under way, or was cut off.
 -- Rows older than a year are forgotten when the next one is written.
 CREATE TABLE syncline_operation (

@@ -86,7 +86,7 @@ pub(crate) async fn run<DB: Storage>(
     };
     let undone = match to >= OPERATIONS {
         true => args.who.record(pool, "migrate down", &format!("to {to}"), act).await?,
-        // What would record it goes, too: the log of this program has it.
+        // The record of operations goes, too: the log of this program has it.
         false => {
             let (by, why) = (&args.who.by, &args.who.why);
             tracing::warn!(operator = by, why, to, "an operator takes migrations back");
@@ -125,7 +125,7 @@ async fn nobody_runs<DB: Storage>(pool: &Pool<DB>) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::failed(format!(
-        "nothing was changed: {} still run here and need these tables: stop them first, see `syncline \
+        "nothing was changed: these still run here and need the tables: {}: stop them first, see `syncline \
          process list`; one that was killed is forgotten {} s after it was seen last; --force does it all \
          the same",
         found.join(", "),

@@ -80,8 +80,11 @@ mod case {
         let list = syncline(url, "dead list --json").expect(0).json()["items"].clone();
         let (first, second) = (&list[0]["id"], &list[1]["id"]);
 
-        let refused = syncline(url, &format!("dead drop {first}")).expect(2);
+        let refused = syncline(url, &format!("dead drop {first} 99")).expect(5);
         assert!(refused.stderr.contains("--yes"), "{}", refused.stderr);
+        let shown = [&format!("{first} of login goes") as &str, "bad-1", "no dead letter 99"];
+        assert!(shown.iter().all(|part| refused.stdout.contains(part)), "{}", refused.stdout);
+        syncline(url, "dead drop 99").expect(6);
         assert_eq!(syncline(url, "dead list --json").json()["items"], list);
 
         let dropped = syncline(url, &format!("dead drop {first} {second} --yes")).expect(0);
@@ -91,7 +94,7 @@ mod case {
         running.stop().await;
         let none = json!({"items": [], "more": false});
         assert_eq!(syncline(url, "dead list --held --json").expect(0).json(), none);
-        syncline(url, "migrate down").expect(0);
+        syncline(url, "migrate down --yes").expect(0);
     }
 
     pub(super) async fn an_edited_letter_is_applied_as_edited<DB: Open>(url: &str) {

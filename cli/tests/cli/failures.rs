@@ -267,7 +267,7 @@ async fn a_wrong_database_name_or_password_is_the_servers_to_say() {
 fn a_check_that_failed_has_an_error_document() {
     let (_directory, url) = sqlite_database();
     syncline(&url, "migrate up").expect(0);
-    syncline(&url, "migrate down --to 0").expect(0);
+    syncline(&url, "migrate down --to 0 --yes").expect(0);
     let run = syncline(&url, "doctor --json").expect(4);
     assert_eq!(run.json()["ok"], serde_json::json!(false));
     let error = run.error();

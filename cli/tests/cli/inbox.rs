@@ -54,7 +54,7 @@ mod case {
                 &format!("inbox reapply {consumer} --source /tests --stream users {more}"),
             )
         };
-        assert!(reapply("c", "--to 0 --yes").expect(1).stderr.contains("nothing of /tests users"));
+        assert!(reapply("c", "--to 0 --yes").expect(6).stderr.contains("nothing of /tests users"));
 
         let pool = DB::open(url).await;
         DB::prepare(&pool).await.unwrap();
@@ -87,11 +87,21 @@ mod case {
         assert_eq!(syncline(url, "inbox list --consumer x --json").expect(0).json(), none);
 
         // It says what it would do, and does it only when it is sure.
-        let warned = reapply("c", "--to 2").expect(2).stderr;
-        assert!(warned.contains("AGAIN") && warned.contains("--yes"), "{warned}");
+        let warned = reapply("c", "--to 2").expect(5);
+        assert!(warned.stdout.contains("c is at 4"), "{}", warned.stdout);
+        assert!(
+            warned.stderr.contains("AGAIN") && warned.stderr.contains("--yes"),
+            "{}",
+            warned.stderr
+        );
+        let would = reapply("c", "--to 2 --dry-run --json").expect(0).json();
+        assert_eq!(would["would_move"][0]["watermark"], json!(4));
+        // A preview makes the checks of the act.
+        assert!(reapply("c", "--to 4").expect(1).stderr.contains("up to position 4 only"));
+        reapply("c", "--to 2 --shard 1").expect(6);
         assert!(reapply("c", "--to 4 --yes").expect(1).stderr.contains("up to position 4 only"));
         reapply("c", "--to -1 --yes").expect(2);
-        reapply("c", "--to 2 --shard 1 --yes").expect(1);
+        reapply("c", "--to 2 --shard 1 --yes").expect(6);
         let same = syncline(url, "inbox list --json").expect(0).json();
         assert_eq!(same["items"], list, "nothing changed");
 
@@ -242,7 +252,7 @@ mod case {
         }
         // The source keeps the last two; the consumer stands before them, as after a restore.
         eventually("the log is trimmed", async || {
-            syncline(url, "outbox trim --keep-messages 2").expect(0);
+            let _ = syncline(url, "outbox trim --keep-messages 2 --yes");
             let lag = syncline(url, "outbox lag --json").expect(0).json();
             (lag["trimmed"] == json!(4)).then_some(())
         })
@@ -272,20 +282,25 @@ mod case {
         let mut commands = told.split('`').filter_map(|text| text.strip_prefix("syncline "));
         let skip = commands.next().expect("a command to skip");
         let rewind = commands.next().expect("a command to rewind");
-        assert_eq!(skip, "inbox skip c --source /tests --stream users --shard 0 --to 4");
-        let warned = syncline(url, skip).expect(2).stderr;
+        // It works as it is told, once somebody has said yes.
+        let told_end = " --log-ends 4";
+        let without = "inbox skip c --source /tests --stream users --shard 0 --to 4";
+        assert_eq!(skip, format!("{without}{told_end}"));
+        let warned = syncline(url, skip).expect(5).stderr;
         assert!(warned.contains("up to 2 positions") && warned.contains("NEVER"), "{warned}");
+        syncline(url, &format!("{skip} --dry-run")).expect(0);
+        assert!(syncline(url, without).expect(1).stderr.contains("--log-ends"), "as the act");
         syncline(url, &format!("inbox skip {of} --to 1 --yes")).expect(1);
-        syncline(url, "inbox skip x --source /tests --stream users --to 4 --yes").expect(1);
+        syncline(url, "inbox skip x --source /tests --stream users --to 4 --yes").expect(6);
         // Only the source knows where its log ends.
-        let unknown = syncline(url, &format!("{skip} --yes")).expect(1).stderr;
+        let unknown = syncline(url, &format!("{without} --yes")).expect(1).stderr;
         assert!(unknown.contains("up to 2") && unknown.contains("--log-ends"), "{unknown}");
         let beyond = format!("inbox skip {of} --to 400 --log-ends 7 --yes");
         let beyond = syncline(url, &beyond).expect(1).stderr;
         assert!(beyond.contains("beyond 7") && beyond.contains("would be lost"), "{beyond}");
         let list = syncline(url, "inbox list --json").expect(0).json();
         assert_eq!(list["items"][0]["watermark"], json!(2), "nothing is changed");
-        let said = syncline(url, &format!("{skip} --log-ends 7 --yes")).expect(0).stdout;
+        let said = syncline(url, &format!("{skip} --yes --by ada --why late")).expect(0).stdout;
         assert!(said.contains("c was at 2") && said.contains("never applied here"), "{said}");
         assert_eq!(rewind, "route rewind login --to 4");
         syncline(url, rewind).expect(0);

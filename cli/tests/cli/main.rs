@@ -8,6 +8,7 @@ mod doctor;
 mod failures;
 mod inbox;
 mod migrate;
+mod operations;
 mod outbox;
 mod python;
 mod relay;

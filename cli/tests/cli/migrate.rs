@@ -11,15 +11,21 @@ on_each!(
     edited_and_newer_tables_are_refused,
     newer_tables_can_be_read_and_routes_on_them_paused,
     down_does_not_lose_messages,
+    down_shows_what_goes_and_changes_nothing_without_a_yes,
+    down_is_refused_while_processes_run,
 );
 
 mod case {
+    use std::time::Duration;
+
     use serde_json::json;
     use syncline::{
+        Relay,
         message::Position,
+        operations, processes,
         storage::{NewShard, ShardKey, migrate_down},
     };
-    use syncline_tests::letters::Recipient;
+    use syncline_tests::{letters::Recipient, relays::eventually};
 
     use crate::{Open, Run, command, syncline};
 
@@ -57,7 +63,7 @@ mod case {
         let plan = syncline(url, "migrate plan --down --to 0 --json").expect(0).json();
         assert_eq!(plan["steps"][all.len() - 1]["name"], "log");
 
-        let down = syncline(url, "migrate down").expect(0).stdout;
+        let down = syncline(url, "migrate down --yes").expect(0).stdout;
         assert_eq!(down, format!("took back {} {}\n", newest.0, newest.1));
         let status = syncline(url, "migrate status").expect(4);
         assert!(
@@ -69,9 +75,9 @@ mod case {
         );
         let plan = syncline(url, "migrate plan").expect(0).stdout;
         assert!(plan.contains(&format!("{}, up", step(newest))), "{plan}");
-        let down = syncline(url, "migrate down --to 0 --json").expect(0).json();
+        let down = syncline(url, "migrate down --to 0 --yes --json").expect(0).json();
         assert_eq!(down, json!({"taken_back": (1..=before.0).rev().collect::<Vec<_>>()}));
-        assert_eq!(syncline(url, "migrate down").expect(0).stdout, "nothing to take back\n");
+        assert_eq!(syncline(url, "migrate down").expect(7).stdout, "nothing to take back\n");
         syncline(url, "doctor").expect(4);
     }
 
@@ -195,7 +201,62 @@ mod case {
         let refused = syncline(url, "migrate down --to 0").expect(1);
         assert!(refused.stderr.contains("would lose 1 messages"), "{}", refused.stderr);
         syncline(url, "migrate status").expect(0);
-        syncline(url, "migrate down --to 0 --force").expect(0);
+        syncline(url, "migrate down --to 0 --force --yes").expect(0);
+    }
+
+    pub(super) async fn down_shows_what_goes_and_changes_nothing_without_a_yes<DB: Open>(
+        url: &str,
+    ) {
+        syncline(url, "migrate up").expect(0);
+        let pool = DB::open(url).await;
+        let begun = operations::begin(&pool, "ada", "route pause", "login", "it is moved");
+        begun.await.unwrap().end(&pool, Ok(1)).await.unwrap();
+        let asked = syncline(url, "migrate down --to 15").expect(5);
+        for part in
+            ["18 operations goes", "table syncline_operation (1 rows)", "syncline_saga.trouble"]
+        {
+            assert!(asked.stdout.contains(part), "{part:?}: {}", asked.stdout);
+        }
+        assert!(asked.stderr.contains("add --yes"), "{}", asked.stderr);
+        let shown = syncline(url, "migrate down --to 17 --json").expect(5);
+        let step = &shown.json()["would_take_back"][0];
+        assert_eq!(step["tables"], json!([{"table": "syncline_operation", "rows": 1}]));
+        assert_eq!(shown.error()["kind"], "unconfirmed");
+        assert_eq!(syncline(url, "migrate down --dry-run").expect(0).stderr, "");
+        syncline(url, "migrate status").expect(0);
+        assert_eq!(operations::list(&pool, 10).await.unwrap().len(), 1);
+    }
+
+    pub(super) async fn down_is_refused_while_processes_run<DB: Open>(url: &str) {
+        syncline(url, "migrate up").expect(0);
+        let pool = DB::open(url).await;
+        let running = Recipient::broken(pool.clone()).consumer.start().await.unwrap();
+        let relay = Relay::builder("/tests", pool.clone()).start().await.unwrap();
+        eventually("both have told of themselves", async || {
+            let all = processes::list(&pool).await.unwrap();
+            (all.len() == 2).then_some(())
+        })
+        .await;
+        for args in ["migrate down --yes", "migrate down --dry-run", "migrate down"] {
+            let said = syncline(url, args).expect(1).stderr;
+            for part in ["consumer login", "relay /tests", "pid ", "stop them first", "--force"] {
+                assert!(said.contains(part), "{args}, {part:?}: {said}");
+            }
+        }
+        syncline(url, "migrate status").expect(0);
+        relay.stop().await;
+        let said = syncline(url, "migrate down --yes").expect(1).stderr;
+        assert!(said.contains("consumer login") && !said.contains("relay /tests"), "{said}");
+        running.stop().await;
+        syncline(url, "migrate down --yes").expect(0);
+        // As a relay that was killed leaves it: it may come back.
+        syncline(url, "migrate up").expect(0);
+        let dead = uuid::Uuid::from_u128(7);
+        let ttl = Duration::from_secs(500);
+        DB::acquire(&pool, "seal", dead, ttl).await.unwrap().expect("the lease");
+        let said = syncline(url, "migrate down --yes").expect(1).stderr;
+        assert!(said.contains("lease seal") && said.contains(&dead.to_string()), "{said}");
+        syncline(url, "migrate down --force --yes").expect(0);
     }
 
     pub(super) async fn a_migration_that_waits_for_a_lock_says_that_the_database_is_busy<

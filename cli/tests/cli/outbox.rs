@@ -9,6 +9,7 @@ on_each!(
     tail_shows_one_key_and_payloads_only_when_asked,
     a_reader_that_goes_away_is_no_failure,
     trim_says_what_goes,
+    trim_asks_and_removes_what_it_has_shown,
     messages_without_a_position_are_behind_too,
     a_shard_that_stands_still_says_who_has_its_lease
 );
@@ -430,7 +431,7 @@ mod case {
             commit(&pool, &[message(&json!({"n": n}))]).await;
             seal(&pool).await;
         }
-        let dry = syncline(url, "outbox trim --dry-run --json").expect(0).json();
+        let dry = syncline(url, "outbox trim --dry-run --json").expect(7).json();
         assert_eq!((&dry["goal"], &dry["trimmed"]), (&json!(0), &json!(0)), "all of it is young");
         let dry = syncline(url, "outbox trim --dry-run --keep-messages 2").expect(0).stdout;
         assert!(dry.contains("4 messages would go"), "{dry}");
@@ -440,10 +441,10 @@ mod case {
         let key = ShardKey::new("login", 1, 0);
         let new = NewShard { key: key.clone(), at: Position::START, closed: false };
         DB::create_shards(&pool, "users", std::slice::from_ref(&new)).await.unwrap();
-        syncline(url, "outbox trim --keep-messages 2").expect(0);
+        syncline(url, "outbox trim --keep-messages 2 --yes").expect(7);
         assert_eq!(syncline(url, "outbox lag --json").expect(0).json()["trimmed"], json!(0));
         DB::rewind(&pool, &[NewShard { at: Position(5), ..new }]).await.unwrap();
-        let went = syncline(url, "outbox trim --keep-hours 0 --json").expect(0).json();
+        let went = syncline(url, "outbox trim --keep-hours 0 --yes --json").expect(0).json();
         assert_eq!((&went["trimmed"], &went["slowest"]), (&json!(5), &json!(5)), "{went}");
         let lag = syncline(url, "outbox lag").expect(0).stdout;
         assert!(lag.contains("kept: after position 5, 1 messages"), "{lag}");
@@ -454,5 +455,38 @@ mod case {
         syncline(url, "route rewind login --to 5").expect(0);
         let doctor = syncline(url, "doctor").stdout;
         assert!(doctor.contains("retention"), "{doctor}");
+    }
+    pub(super) async fn trim_asks_and_removes_what_it_has_shown<DB: Open>(url: &str) {
+        syncline(url, "migrate up").expect(0);
+        let pool = DB::open(url).await;
+        // Two seals of three: on PostgreSQL they go as a whole.
+        for _ in 0..2 {
+            commit(&pool, &(0..3).map(|n| message(&json!(n))).collect::<Vec<_>>()).await;
+            seal(&pool).await;
+        }
+        let expected = if DB::LABEL == "PostgreSQL" { 3 } else { 4 };
+        let asked = syncline(url, "outbox trim --keep-messages 2").expect(5);
+        assert!(
+            asked.stdout.contains(&format!("{expected} messages would go")),
+            "{}",
+            asked.stdout
+        );
+        let words =
+            [&format!("remove {expected} messages") as &str, "--yes", "nothing was changed"];
+        assert!(words.iter().all(|word| asked.stderr.contains(word)), "{}", asked.stderr);
+        let asked = syncline(url, "outbox trim --keep-messages 2 --json").expect(5);
+        assert_eq!((&asked.json()["reach"], &asked.json()["goal"]), (&json!(expected), &json!(4)));
+        assert_eq!(asked.error()["code"], json!(5));
+        syncline(url, "outbox trim --keep-hours 0").expect(5);
+        let dry = syncline(url, "outbox trim --keep-messages 2 --dry-run").expect(0).stdout;
+        assert!(dry.contains(&format!("{expected} messages would go")), "{dry}");
+        let trimmed = || syncline(url, "outbox lag --json").expect(0).json()["trimmed"].clone();
+        assert_eq!(trimmed(), json!(0), "nothing was changed");
+        let went = syncline(url, "outbox trim --keep-messages 2 --yes").expect(0).stdout;
+        assert!(went.contains(&format!("{expected} messages went")), "{went}");
+        assert_eq!(trimmed(), json!(expected));
+        // Messages that are gone do not go again.
+        syncline(url, "outbox trim --keep-messages 2 --dry-run").expect(7);
+        syncline(url, "outbox trim --keep-messages 2 --yes").expect(7);
     }
 }

@@ -166,7 +166,11 @@ mod case {
         applied(2).await;
 
         let before = sent.load(std::sync::atomic::Ordering::Relaxed);
-        syncline(url, "route rewind login --to 3000").expect(1);
+        let beyond = syncline(url, "route rewind login --to 3000").expect(1).stderr;
+        assert!(beyond.contains("ends at position 2"), "{beyond}");
+        let unknown = syncline(url, "route rewind nobody --to 0").expect(6).stderr;
+        assert!(unknown.contains("there is no route \"nobody\""), "{unknown}");
+        syncline(url, "route resume login").expect(7);
         assert_eq!(
             syncline(url, "route rewind login --to 0 --json").expect(0).json(),
             json!({"rewound": "login"})
@@ -179,14 +183,19 @@ mod case {
         assert_eq!(applied.iter().map(|(_, n)| *n).collect::<Vec<_>>(), [1, 2, 3]);
 
         // The log is what the consumer knows: a new incarnation changes nothing for it.
-        let shown = syncline(url, "stream rebase --json").expect(0).json();
+        let shown = syncline(url, "stream rebase --json").expect(7).json();
         assert_eq!(shown["head"], json!(3));
         // On SQLite the first message may have been there when the relay took its lease.
         assert!(shown["terms"][0]["head"].as_i64().is_some_and(|head| head <= 1), "{shown}");
-        assert!(syncline(url, "stream rebase").expect(0).stdout.contains("nothing was changed"));
-        syncline(url, "stream rebase --head").expect(2);
+        assert!(syncline(url, "stream rebase").expect(7).stdout.contains("nothing was changed"));
+        let lost = "stream rebase --lost 01920bf1-5c8a-7e31-9d3f-1c1f5d0a7c11";
+        let said = syncline(url, lost).expect(7).stdout;
+        assert!(said.contains("nothing was changed, for it is not said"), "{said}");
         syncline(url, "stream rebase --head --to 1 --yes").expect(2);
-        assert!(syncline(url, "stream rebase --to 4 --yes").expect(1).stderr.contains("ends at"));
+        let beyond = syncline(url, "stream rebase --to 4 --yes").expect(1).stderr;
+        assert!(beyond.contains("ends at") && beyond.contains("up to position 4"), "{beyond}");
+        assert!(!beyond.contains("Position("), "{beyond}");
+        syncline(url, "stream rebase --to 4").expect(1);
         syncline(url, "stream rebase --restored-at 2999-01-01T00:00:00Z --yes").expect(1);
         // Until its route has noted that all of it was delivered, it asks.
         eventually("all of it is delivered", async || {
@@ -194,11 +203,12 @@ mod case {
             (lag["routes"][0]["behind"] == json!(0)).then_some(())
         })
         .await;
-        let preview = syncline(url, "stream rebase --head").expect(2);
+        syncline(url, "stream rebase --head --dry-run").expect(0);
+        let preview = syncline(url, "stream rebase --head").expect(5);
         assert!(preview.stdout.contains("agreed: the log up to position 3"), "{}", preview.stdout);
         let begun = syncline(url, "stream rebase --head --yes --json").expect(0).json();
         assert_eq!(begun["agreed"], json!(3));
-        let after = syncline(url, "stream rebase --json").expect(0).json();
+        let after = syncline(url, "stream rebase --json").expect(7).json();
         assert_eq!(after["incarnation"], begun["incarnation"]);
         assert_eq!(after["former"][0]["incarnation"], shown["incarnation"]);
         write(4).await;

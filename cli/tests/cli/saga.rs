@@ -237,6 +237,7 @@ mod case {
             syncline(url, &args)
         };
         release(stuck, "").expect(5);
+        release(trip, "").expect(6);
         release(trip, "--yes").expect(6);
         release(stuck, "--yes").expect(0);
         release(stuck, "--yes").expect(6);
@@ -357,7 +358,7 @@ mod case {
         let world = World::<DB>::new(url).await;
         let saga = |args: &str| syncline(url, &format!("saga {args}"));
         assert!(saga("list --failing").expect(0).stdout.contains("no saga has a step that fails"));
-        let none = saga("retry --failing --by ada --why so --json").expect(0).json();
+        let none = saga("retry --failing --by ada --why so --json").expect(7).json();
         assert_eq!(none, json!({"asked": "retry", "steps": 0}));
         saga("retry --failing --by ada").expect(2);
         saga("retry --by ada --why so").expect(2);
@@ -393,7 +394,7 @@ mod case {
         assert!(syncline(url, "doctor").stdout.contains("4 stuck, 0 overdue, 4 failing steps"));
 
         world.broken.store(false, Ordering::Relaxed);
-        saga("retry --failing --saga trip --by ada --why mended").expect(0);
+        saga("retry --failing --saga trip --by ada --why mended").expect(7);
         let done = saga("retry --failing --by ada --why mended --json").expect(0).json();
         assert_eq!(done, json!({"asked": "retry", "steps": 4}));
         for (id, refused) in all {

@@ -29,7 +29,7 @@ async fn a_standby_of_postgres_is_named() {
     std::fs::write(server.data().join("standby.signal"), "").expect("make it a standby");
     server.restart().await;
     lag_says_it(&url);
-    for command in ["outbox trim", "route pause r", "stream rebase --head --yes"] {
+    for command in ["outbox trim --yes", "route pause r", "stream rebase --head --yes"] {
         refused(&url, command);
     }
 }

@@ -74,18 +74,26 @@ secret_env = 'SECRET'
         write(&pool, 2).await;
         eventually("it is sealed", async || (DB::head(&pool).await.unwrap().0 == 2).then_some(()))
             .await;
-        let said = syncline(url, "stream close users").expect(0).stdout;
+        for args in ["stream close users", "stream close users --give-up"] {
+            let asked = syncline(url, args).expect(5);
+            assert!(asked.stdout.contains("would end where the log ends now"), "{}", asked.stdout);
+            assert!(asked.stdout.contains(" messages"), "{}", asked.stdout);
+            assert!(asked.stderr.contains("add --yes"), "{}", asked.stderr);
+        }
+        let shown = syncline(url, "stream show users --json").expect(0).json();
+        assert_eq!(shown.as_array().map(Vec::len), Some(1), "nothing was changed: {shown}");
+        let said = syncline(url, "stream close users --yes").expect(0).stdout;
         for part in ["position 2", "route login, shard 0", "syncline route resume login"] {
             assert!(said.contains(part), "{part:?}: {said}");
         }
         syncline(url, "route resume login").expect(0);
         eventually("all of it is sent", async || {
-            let closed = syncline(url, "stream close users --json").expect(0).json();
+            let closed = syncline(url, "stream close users --json").expect(7).json();
             assert_eq!((&closed["position"], &closed["version"]), (&json!(2), &json!(2)));
             (closed["open"] == json!([])).then_some(())
         })
         .await;
-        assert!(syncline(url, "stream close users").expect(0).stdout.contains("another stream"));
+        assert!(syncline(url, "stream close users").expect(7).stdout.contains("another stream"));
         let shown = syncline(url, "stream show users --json").expect(0).json()["items"].clone();
         assert_eq!((&shown[1]["topics"], &shown[1]["closed"]), (&json!([]), &json!(true)));
         assert!(syncline(url, "stream list").expect(0).stdout.contains("(none)"));

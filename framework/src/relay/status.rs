@@ -32,7 +32,7 @@ pub(super) fn refused(
         "message {id} at position {position} (topic {topic}, {of_key}, {bytes} bytes) is refused, and \
          what follows it in this shard waits: {error}; raise the target's limit or mend what it \
          refuses, and it goes on by itself; or, if the consumer can do without this message, give it \
-         up there (`{skip} --to {position}`)"
+         up there (`{skip} --to {position} --log-ends {position}`)"
     )
 }
 

@@ -30,7 +30,7 @@ pub trait ReapplyStore: Base {
     /// and shard; unlocked.
     async fn inboxes(pool: &Pool<Self>, consumer: Option<&str>) -> Result<Vec<Inbox>>;
 
-    /// How many messages of (source, stream) after `position` `consumer` holds, dead ones too; of one
+    /// Number of messages of (source, stream) after `position` `consumer` holds, dead ones too; of one
     /// shard, or of every one.
     async fn held_after(
         tx: &mut Transaction<'_, Self>,

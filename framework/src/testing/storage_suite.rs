@@ -168,6 +168,7 @@ where
         reapply::an_unordered_consumer_applies_again_from_a_position,
         reapply::what_was_applied_past_the_watermark_is_applied_again,
         reapply::reapplying_is_refused_where_it_could_go_wrong,
+        reapply::what_another_shard_holds_keeps_no_shard_from_being_applied_again,
         reapply::a_consumer_sent_back_before_a_new_version_of_the_stream_gets_both,
         retention::what_a_cursor_needs_is_kept,
         retention::a_quiet_shard_goes_on_where_its_last_message_is_gone,

@@ -1,6 +1,6 @@
 //! A consumer that is to apply again what it has applied.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use sqlx::Pool;
 
@@ -12,13 +12,14 @@ use super::{
     way::{FAST, consumer, effect, receive, sent},
 };
 use crate::{
-    Consumer, Envelope, Relay, RelayHandle, RetryPolicy, Route, Start, Storage, Stream,
+    Consumer, Envelope, Relay, RelayHandle, RetryPolicy, Route, Start, Storage, Stream, begin,
     consumer::ConsumerBuilder,
     held::drop_dead,
     inboxes::{Reapply, Skip, list, reapply, skip},
     message::Position,
     relay::RouteState,
     routes,
+    storage::{HeldReason, Holding},
     transport::Outcome,
 };
 
@@ -240,6 +241,32 @@ pub(super) async fn reapplying_is_refused_where_it_could_go_wrong<DB: Storage>(p
     refused(&pool, &again(at(0)), "wait for a missing one").await;
     let effects = effects(&pool, &lease).await;
     assert_eq!(effects, [("a", 1), ("b", 2), ("b", 4), ("b", 4)].map(|(k, n)| effect(k, n)));
+}
+
+pub(super) async fn what_another_shard_holds_keeps_no_shard_from_being_applied_again<
+    DB: Storage,
+>(
+    pool: Pool<DB>,
+) {
+    let lease = sealer(&pool).await;
+    let consumer = consumer(&pool, |_| Behaviour::Done).build().expect("a consumer");
+    let all = sent(&pool, &lease, &[("a", 1), ("a", 2), ("b", 3)]).await;
+    receive(&consumer, &cut(&all, 0, 2)).await;
+    // The third one is of shard 1, and dead there.
+    let mut other = all.messages[2].clone();
+    Arc::make_mut(&mut other.origin).shard = 1;
+    let mut tx = begin(&pool).await.expect("begin");
+    DB::park(&mut tx, "c", "/suite", "b", None).await.expect("park");
+    let holding = Holding { reason: HeldReason::Failed, error: None, dead: true };
+    DB::hold(&mut tx, "c", "b", &other, holding).await.expect("hold");
+    tx.commit().await.expect("commit");
+    refused(&pool, &again(Position::START), "1 messages of the stream after").await;
+    let one = Reapply { shard: Some(0), ..again(Position::START) };
+    let before = list(&pool, None).await.expect("list");
+    assert_eq!(one.preview(&pool).await.expect("it would go back"), before);
+    assert_eq!(list(&pool, None).await.expect("list"), before, "a preview changes nothing");
+    assert_eq!(reapply(&pool, &one).await.expect("it goes back").len(), 1);
+    assert_eq!(list(&pool, None).await.expect("list")[0].row.watermark, Position::START);
 }
 
 pub(super) async fn a_consumer_sent_back_before_a_new_version_of_the_stream_gets_both<
