@@ -8,7 +8,7 @@ use crate::text;
 /// A cell that may be cut keeps so many columns while others can still be left out, and so many at last.
 const ROOMY: usize = 16;
 const LEAST: usize = 6;
-/// What stands under its row begins here.
+/// The column in which a text under its row begins.
 const INDENT: usize = 4;
 
 /// A column's name, which is the field's in `--json`, and what becomes of it in a narrow terminal.

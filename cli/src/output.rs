@@ -48,7 +48,7 @@ impl Output {
         self.json
     }
 
-    /// How many columns a line may have, if a terminal reads or `COLUMNS` says it.
+    /// The columns that a line may have, if a terminal reads or `COLUMNS` says it.
     pub(crate) fn columns(&self) -> Option<usize> {
         self.columns
     }

@@ -95,7 +95,7 @@ pub enum Error {
         version: i64,
         /// The driver's error.
         source: sqlx::Error,
-        /// What has become of the run, and what to do.
+        /// The run's state after it, and what to do.
         after: String,
     },
     /// Another run of the migrations has not ended in time; nothing was changed.

@@ -195,7 +195,7 @@ struct Printer<'a> {
     args: &'a Args,
     form: Form,
     first: bool,
-    /// How many more are wanted.
+    /// Messages that are still wanted.
     left: i64,
 }
 
@@ -238,7 +238,7 @@ fn line(row: &LogRow, columns: usize, data: bool) -> String {
     };
     let place = format!("{position:>8}  {time}  {names}  {}", message.id);
     let used = place.chars().count() + 2;
-    // What is short anyway need not have much room.
+    // A short text needs no more room than its own.
     let needed = if data { ROOM } else { payload.len() };
     match columns.saturating_sub(used) < needed {
         true => {

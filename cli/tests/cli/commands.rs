@@ -8,7 +8,7 @@ use crate::{Run, command, on_each, syncline};
 
 const PAGE: &str = include_str!("../../../docs/commands.md");
 
-/// What messages and sagas carry is not ours to name.
+/// Fields whose content messages and sagas bring along: their names are not ours.
 const CARRIED: [&str; 6] = ["data", "headers", "envelope", "input", "steps", "undelivered"];
 
 /// Every command, as its row of the page has it, and arguments with which it ends soon. `{saga}` and
@@ -370,7 +370,7 @@ mod case {
         })
         .await;
 
-        // Who did it is on record, and no more stands still than before.
+        // It is on record, and no more stands still than before.
         syncline(url, "route pause login --by ada --why so").expect(0);
         syncline(url, "route resume login").expect(0);
         for list in ["dead list --held", "held list", "saga list", "saga list --stuck", "lock list"]
