@@ -372,6 +372,12 @@ mod case {
 
         // It is on record, and no more stands still than before.
         syncline(url, "route pause login --by ada --why so").expect(0);
+        for of in ["route list", "outbox lag", "doctor"] {
+            let shown = syncline(url, of).stdout;
+            let told = shown.split_once("paused by ada since ");
+            let (_, since) = told.unwrap_or_else(|| panic!("{of}: {shown}"));
+            assert!(is_time(since.split(": ").next().unwrap_or_default()), "{of}: {since}");
+        }
         syncline(url, "route resume login").expect(0);
         for list in ["dead list --held", "held list", "saga list", "saga list --stuck", "lock list"]
         {
