@@ -8,7 +8,7 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqlitePoolOptions},
 };
-use syncline::storage::pool::release_within;
+use syncline::{Error, storage::pool::release_within};
 
 use crate::failure::Failure;
 
@@ -121,8 +121,41 @@ where
             drop(tokio::time::timeout(PATIENCE, connection.close()).await);
             Ok(())
         }
-        Ok(Err(error)) => Err(failed(error.to_string())),
+        Ok(Err(error)) => Err(failed(said(error))),
         Err(_) => Err(failed(format!("no answer within {} s", PATIENCE.as_secs()))),
+    }
+}
+
+/// The driver's words, without the line of PostgreSQL's own source.
+pub(crate) fn said(source: sqlx::Error) -> String {
+    let error = Error::Database { action: "connect", source };
+    let text = error.to_string();
+    let text = text.strip_prefix("connect: ").unwrap_or(&text);
+    match about_files(&error) {
+        Some((advice, _)) => format!("{text}: {advice}"),
+        None => text.to_owned(),
+    }
+}
+
+/// Advice to an error of SQLite's about files that it would open or write, and whether it cannot even read.
+pub(crate) fn about_files(error: &Error) -> Option<(&'static str, bool)> {
+    const OPEN: &str = "SQLite cannot open the file, or those that it needs beside it. In WAL mode it makes \
+                        NAME-wal and NAME-shm in the file's directory, even to read: give this user the right \
+                        to write that directory, run as the user of the service, or look at a copy elsewhere";
+    const WRITE: &str = "this user may not write the file, or the URL opens it to read only (mode=ro): run as \
+                         the user of the service";
+    let (Error::Database { source, .. } | Error::MigrationFailed { source, .. }) = error else {
+        return None;
+    };
+    let code = source.as_database_error()?.code()?;
+    // PostgreSQL's and MySQL's have five characters, and none of these is theirs.
+    match code.parse::<u32>().ok().filter(|_| code.len() < 5)? {
+        // SQLITE_CANTOPEN and its extended codes.
+        code if code & 0xff == 14 => Some((OPEN, true)),
+        // SQLITE_READONLY_RECOVERY, _CANTLOCK, _CANTINIT and _DIRECTORY: of the files beside it.
+        264 | 520 | 1288 | 1544 => Some((OPEN, true)),
+        code if code & 0xff == 8 => Some((WRITE, false)),
+        _ => None,
     }
 }
 

@@ -15,8 +15,10 @@ use syncline::{
 };
 
 use crate::{
+    database::said,
     failure::{Failure, Outcome},
     output::Output,
+    schema::to_look,
     text,
 };
 
@@ -41,7 +43,10 @@ pub(crate) async fn run<DB: Storage>(
     pool: &Pool<DB>,
     output: &mut Output,
 ) -> Result<Outcome, Failure> {
-    check_schema(pool).await?;
+    match command {
+        Command::List(_) | Command::Show(_) => to_look(pool, output).await?,
+        _ => check_schema(pool).await?,
+    }
     match command {
         Command::List(args) => list::run(args, pool, output).await,
         Command::Show(args) => show::run(args, pool, output).await,
@@ -124,9 +129,8 @@ async fn why_not<DB: Storage>(pool: &Pool<DB>, id: i64) -> Result<Undone, Failur
 
 /// One held message.
 async fn held<DB: Storage>(pool: &Pool<DB>, id: i64) -> Result<Option<HeldMessage>, Failure> {
-    let mut connection = pool
-        .acquire()
-        .await
-        .map_err(|error| Failure::unreachable(format!("cannot reach the database: {error}")))?;
+    let mut connection = pool.acquire().await.map_err(|error| {
+        Failure::unreachable(format!("cannot reach the database: {}", said(error)))
+    })?;
     Ok(DB::held_by_id(&mut connection, id).await?)
 }

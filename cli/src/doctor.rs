@@ -15,8 +15,10 @@ use syncline::{
 };
 
 use crate::{
+    database::about_files,
     failure::{Failure, Outcome},
     held::{START_IT, unattended},
+    layout::{self, cut, whole},
     outbox::lag::{LONG, LOOK, lost, size, waiting},
     output::Output,
     standing,
@@ -63,13 +65,18 @@ pub(crate) async fn run<DB: Storage>(
     let schema = clock.limit(check_schema(pool)).await;
     let usable = matches!(schema, Some(Ok(())));
     let migrated = !matches!(schema, None | Some(Err(Error::NotMigrated)));
+    // Whether things move can be read of newer tables, too.
+    let readable = usable || matches!(schema, Some(Err(Error::SchemaNewer { .. })));
     let silent = schema.is_none();
     checks.push(match schema {
         Some(Ok(())) => {
             let newest = DB::MIGRATIONS.last().map_or(0, |m| m.version);
             Check::ok("schema", format!("version {newest}"))
         }
-        Some(Err(error)) => Check::failed("schema", error.to_string(), None),
+        Some(Err(error)) => {
+            let advice = about_files(&error).map(|(advice, _)| advice);
+            Check::failed("schema", error.to_string(), advice)
+        }
         None => Check::unanswered("schema"),
     });
     // Hidden history looks as if there were none.
@@ -80,7 +87,7 @@ pub(crate) async fn run<DB: Storage>(
         checks.push(clock.check("privileges", privileges(pool)).await);
         checks.push(clock.check("incarnation", incarnation(pool)).await);
     }
-    if usable {
+    if readable {
         checks.extend(operating(pool, &clock).await);
     }
     for check in &mut checks {
@@ -309,5 +316,5 @@ fn write(checks: &[Check], name: &str, ok: bool, output: &mut Output) -> Result<
     }
     let rows =
         checks.iter().map(|check| [check.word().to_owned(), check.name.to_owned(), check.text()]);
-    output.table(["result", "check", "found"], rows)
+    output.table([whole("result"), cut("check"), layout::text("found")], rows)
 }

@@ -8,6 +8,8 @@ use std::{
 use serde_json::json;
 use syncline::Error;
 
+use crate::database::about_files;
+
 /// Exit codes of `--help`; docs/operating.md says what to do about each.
 pub(crate) const CODES: &str = "\
 Exit codes:
@@ -141,6 +143,11 @@ impl Failure {
         self.kind == Kind::Unreachable
     }
 
+    /// Whether it is none of the kinds that have a code of their own.
+    pub(crate) fn is_failed(&self) -> bool {
+        self.kind == Kind::Failed
+    }
+
     /// The same, and what else is known of it.
     pub(crate) fn with(self, more: &str) -> Self {
         Self { message: format!("{}: {more}", self.message), ..self }
@@ -193,6 +200,10 @@ impl From<io::Error> for Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
+        if let Some((advice, unreadable)) = about_files(&error) {
+            let message = format!("{error}: {advice}");
+            return if unreadable { Self::unreachable(message) } else { Self::failed(message) };
+        }
         let kind = match &error {
             Error::NotMigrated
             | Error::SchemaOlder { .. }

@@ -16,12 +16,12 @@ use syncline::{
 use crate::{
     dead::{state, summary},
     failure::{Failure, Outcome},
-    output::Output,
+    layout::{cut, spare, text as whole_text, whole},
+    output::{Output, cut_off},
+    schema::to_look,
     text,
 };
 
-/// The longest error text in a table.
-const ERROR: usize = 50;
 /// A parked key that was not tried for so long after its time waits in vain, or its consumer is far
 /// behind.
 const LATE: Duration = Duration::from_secs(30);
@@ -50,7 +50,10 @@ pub(crate) async fn run<DB: Storage>(
     pool: &Pool<DB>,
     output: &mut Output,
 ) -> Result<Outcome, Failure> {
-    check_schema(pool).await?;
+    match command {
+        Command::List(_) => to_look(pool, output).await?,
+        Command::Retry(_) => check_schema(pool).await?,
+    }
     match command {
         Command::List(args) => list(args, pool, output).await,
         Command::Retry(args) => retry::run(args, pool, output).await,
@@ -80,7 +83,8 @@ async fn list<DB: Storage>(
     pool: &Pool<DB>,
     output: &mut Output,
 ) -> Result<Outcome, Failure> {
-    let held = DB::held(pool, true, args.after, args.number).await?;
+    let mut held = DB::held(pool, true, args.after, args.number + 1).await?;
+    let more = cut_off(&mut held, usize::try_from(args.number).unwrap_or(usize::MAX));
     let early: Vec<Ahead> = DB::ahead(pool, None).await?;
     let early: Vec<&Ahead> = early.iter().filter(|early| early.waiting > 0).collect();
     if output.is_json() {
@@ -92,7 +96,7 @@ async fn list<DB: Storage>(
                 "shard": early.origin.shard,
                 "waiting": early.waiting,
                 "bytes": early.bytes,
-                "since": early.since,
+                "since_at": text::at(early.since),
                 "applied": early.row.last.position,
                 "first": early.first,
             })
@@ -101,10 +105,10 @@ async fn list<DB: Storage>(
         let early: Vec<_> = early.collect();
         let overdue: Vec<_> = DB::overdue_keys(pool, None, LATE).await?;
         let overdue = overdue.iter().map(
-            |OverdueKeys { consumer, keys, since }| json!({"consumer": consumer, "keys": keys, "since": since}),
+            |OverdueKeys { consumer, keys, since }| json!({"consumer": consumer, "keys": keys, "since_at": text::at(*since)}),
         );
         let overdue: Vec<_> = overdue.collect();
-        output.json(&json!({"held": held, "early": early, "overdue": overdue}))?;
+        output.json(&json!({"items": held, "more": more, "early": early, "overdue": overdue}))?;
         return Ok(Outcome::Done);
     }
     if held.is_empty() && early.is_empty() {
@@ -122,12 +126,21 @@ async fn list<DB: Storage>(
                 held.position.to_string(),
                 held.attempts.to_string(),
                 since(held.held_at),
-                text::cut(held.error.as_deref().unwrap_or("-"), ERROR),
+                held.error.clone().unwrap_or_else(|| "-".to_owned()),
             ]
         });
-        let header =
-            ["id", "reason", "consumer", "topic", "key", "position", "tries", "since", "error"];
-        output.table(header, rows)?;
+        let columns = [
+            whole("id"),
+            whole("state"),
+            cut("consumer"),
+            cut("topic"),
+            cut("key"),
+            whole("position"),
+            whole("tries"),
+            spare("held_at"),
+            whole_text("error"),
+        ];
+        output.table(columns, rows)?;
     }
     for early in early {
         output.line(text::escape(&format!(
@@ -146,9 +159,9 @@ async fn list<DB: Storage>(
     for line in unattended(pool).await? {
         output.line(text::escape(&format!("{line}: {START_IT}")))?;
     }
-    if held.len() as i64 == args.number {
+    if more {
         let last = held.last().map_or(0, |held| held.id);
-        output.note(&format!("there may be more: --after {last}"))?;
+        output.note(&format!("there are more: --after {last}"))?;
     }
     Ok(Outcome::Done)
 }

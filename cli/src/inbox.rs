@@ -15,6 +15,7 @@ use syncline::{
 use crate::{
     failure::{Failure, Outcome},
     output::Output,
+    schema::to_look,
     text,
 };
 
@@ -34,7 +35,10 @@ pub(crate) async fn run<DB: Storage>(
     pool: &Pool<DB>,
     output: &mut Output,
 ) -> Result<Outcome, Failure> {
-    check_schema(pool).await?;
+    match command {
+        Command::List(_) => to_look(pool, output).await?,
+        _ => check_schema(pool).await?,
+    }
     match command {
         Command::List(args) => list::run(args, pool, output).await,
         Command::Reapply(args) => reapply::run(args, pool, output).await,
@@ -92,6 +96,6 @@ fn document(inbox: &Inbox) -> Value {
         "watermark": inbox.row.watermark,
         "last": inbox.row.last.position,
         "ended": inbox.row.ended,
-        "updated_at": inbox.updated_at,
+        "updated_at": crate::text::at(inbox.updated_at),
     })
 }

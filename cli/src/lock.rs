@@ -8,13 +8,14 @@ use syncline::{
     saga::operate,
     storage::{SagaLock, check_schema},
 };
-use uuid::Uuid;
 
 use crate::{
     ask::Consent,
     failure::{Failure, Outcome},
-    output::Output,
-    saga::Who,
+    layout::{cut, whole},
+    output::{Output, cut_off},
+    saga::{Named, Who},
+    schema::to_look,
     text,
 };
 
@@ -37,7 +38,7 @@ pub(crate) struct Args {
     entity: String,
     /// The saga that has locked it
     #[arg(long, value_name = "ID")]
-    saga: Uuid,
+    saga: Named,
     #[command(flatten)]
     who: Who,
     #[command(flatten)]
@@ -52,7 +53,10 @@ pub(crate) async fn run<DB: Storage>(
     pool: &Pool<DB>,
     output: &mut Output,
 ) -> Result<Outcome, Failure> {
-    check_schema(pool).await?;
+    match command {
+        Command::List { .. } => to_look(pool, output).await?,
+        Command::Release(_) => check_schema(pool).await?,
+    }
     match command {
         Command::List { number } => list(*number, pool, output).await,
         Command::Release(args) => release(args, pool, output).await,
@@ -64,12 +68,13 @@ async fn list<DB: Storage>(
     pool: &Pool<DB>,
     output: &mut Output,
 ) -> Result<Outcome, Failure> {
-    let locks = operate::locks(pool, number).await?;
+    let mut locks = operate::locks(pool, number + 1).await?;
+    let more = cut_off(&mut locks, number as usize);
     if output.is_json() {
         let locks = locks
             .iter()
-            .map(|lock| json!({"entity": lock.entity, "saga": lock.saga, "since": lock.since}));
-        output.json(&locks.collect::<Vec<_>>())?;
+            .map(|lock| json!({"entity": lock.entity, "saga": lock.saga, "since_at": text::at(lock.since)}));
+        output.list(locks, more)?;
         return Ok(Outcome::Done);
     }
     if locks.is_empty() {
@@ -79,9 +84,9 @@ async fn list<DB: Storage>(
     let rows = locks
         .iter()
         .map(|lock| [lock.entity.clone(), lock.saga.to_string(), text::ago(Some(lock.since))]);
-    output.table(["entity", "saga", "since"], rows)?;
-    if locks.len() == number as usize {
-        output.note("there may be more: -n")?;
+    output.table([cut("entity"), whole("saga"), whole("since_at")], rows)?;
+    if more {
+        output.note("there are more: -n")?;
     }
     Ok(Outcome::Done)
 }
@@ -92,6 +97,7 @@ async fn release<DB: Storage>(
     output: &mut Output,
 ) -> Result<Outcome, Failure> {
     let Args { entity, saga, .. } = args;
+    let saga = saga.find(pool).await?;
     let unknown = || {
         Failure::not_found(format!(
             "saga {saga} has not locked {entity:?}: see `syncline lock list`"
@@ -99,10 +105,10 @@ async fn release<DB: Storage>(
     };
     if !args.consent.is_given() {
         let locks = operate::locks(pool, MOST).await?;
-        let is = |lock: &&SagaLock| lock.entity == *entity && lock.saga == *saga;
+        let is = |lock: &&SagaLock| lock.entity == *entity && lock.saga == saga;
         let lock = locks.iter().find(is).ok_or_else(unknown)?;
         match output.is_json() {
-            true => output.json(&json!({"would_release": entity, "saga": saga, "since": lock.since}))?,
+            true => output.json(&json!({"would_release": entity, "saga": saga, "since_at": text::at(lock.since)}))?,
             false => output.line(text::escape(&format!(
                 "{entity} is locked by saga {saga} since {}; another saga may change it while that one \
                  goes on",
@@ -114,7 +120,7 @@ async fn release<DB: Storage>(
         }
     }
     // What identifies a lock is the entity and who has it.
-    let lock = SagaLock { entity: entity.clone(), saga: *saga, since: chrono::Utc::now() };
+    let lock = SagaLock { entity: entity.clone(), saga, since: chrono::Utc::now() };
     let act = async {
         match operate::release(pool, &lock, &args.who.by()).await? {
             true => Ok((1, ())),

@@ -10,7 +10,9 @@ mod dead;
 mod doctor;
 mod failure;
 mod held;
+mod help;
 mod inbox;
+mod layout;
 mod limit;
 mod lock;
 mod migrate;
@@ -22,6 +24,7 @@ mod progress;
 mod relay;
 mod route;
 mod saga;
+mod schema;
 mod standing;
 mod status;
 mod stream;
@@ -47,7 +50,8 @@ use relay::config::Config;
 
 /// Looks after the tables and the messages of a service that uses Syncline.
 #[derive(Parser)]
-#[command(name = "syncline", version, after_help = failure::CODES)]
+#[command(name = "syncline", version, after_help = failure::CODES,
+    after_long_help = format!("{}\n\n{}", help::SYMPTOMS, failure::CODES))]
 struct Cli {
     /// The service's database: postgres://user@host/name, mysql://user@host/name or sqlite:file.db
     #[arg(long, global = true, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
@@ -89,44 +93,49 @@ impl Command {
 #[derive(Subcommand)]
 enum Command {
     /// Syncline's tables: apply, take back, look
-    #[command(subcommand)]
+    #[command(subcommand, after_help = help::MIGRATE)]
     Migrate(migrate::Command),
     /// One page: what is wrong first, and who runs
+    #[command(after_help = help::STATUS)]
     Status,
     /// Check the server, its settings, the tables, the rights on them, and whether things move
+    #[command(after_help = help::DOCTOR)]
     Doctor(doctor::Args),
     /// Everything about one key: its messages in the log, what is held or dead, its sagas
+    #[command(after_help = help::TRACE)]
     Trace(trace::Args),
     /// Messages on their way out
-    #[command(subcommand)]
+    #[command(subcommand, after_help = help::OUTBOX)]
     Outbox(outbox::Command),
     /// Where routes stand; pause them, send again
-    #[command(subcommand)]
+    #[command(subcommand, after_help = help::ROUTE)]
     Route(route::Command),
     /// Send what the service enqueues, until SIGTERM: for a service that runs no relay itself
+    #[command(after_help = help::RELAY)]
     Relay(relay::Args),
     /// The processes that run a relay, a consumer or an engine of sagas here
-    #[command(subcommand)]
+    #[command(subcommand, after_help = help::PROCESS)]
     Process(process::Command),
     /// The definitions of streams
-    #[command(subcommand)]
+    #[command(subcommand, after_help = help::STREAM)]
     Stream(stream::Command),
     /// Messages that came in and failed for good
-    #[command(subcommand)]
+    #[command(subcommand, after_help = help::DEAD)]
     Dead(dead::Command),
     /// Everything that came in and was not applied
-    #[command(subcommand)]
+    #[command(subcommand, after_help = help::HELD)]
     Held(held::Command),
     /// How far consumers are; have them apply again
-    #[command(subcommand)]
+    #[command(subcommand, after_help = help::INBOX)]
     Inbox(inbox::Command),
     /// Instances of sagas: look, and lend a hand to those that are stuck
-    #[command(subcommand)]
+    #[command(subcommand, after_help = help::SAGA)]
     Saga(saga::Command),
     /// Entities that sagas have locked
-    #[command(subcommand)]
+    #[command(subcommand, after_help = help::LOCK)]
     Lock(lock::Command),
     /// Acts of operators here: when, who, what and why
+    #[command(after_help = help::OPERATIONS)]
     Operations(operations::Args),
 }
 
@@ -165,6 +174,11 @@ fn main() -> ExitCode {
             Some(failure) => failure.report(true),
             None => outcome.into(),
         },
+        Err(failure) if output.has_warned() && failure.is_failed() => {
+            let failure =
+                failure.with("this may come from tables that are newer than this program");
+            failure.report(cli.json)
+        }
         Err(failure) => failure.report(cli.json),
     }
 }

@@ -5,12 +5,13 @@ use sqlx::Pool;
 use syncline::{
     Storage,
     operations::{self, OperationRow},
-    storage::check_schema,
 };
 
 use crate::{
     failure::{Failure, Outcome},
-    output::Output,
+    layout::{self, cut, whole},
+    output::{Output, cut_off},
+    schema::to_look,
     text,
 };
 
@@ -27,14 +28,12 @@ pub(crate) async fn run<DB: Storage>(
     pool: &Pool<DB>,
     output: &mut Output,
 ) -> Result<Outcome, Failure> {
-    check_schema(pool).await?;
+    to_look(pool, output).await?;
     // One more tells whether there are more.
     let mut all = operations::list(pool, args.number.saturating_add(1)).await?;
-    let more = all.len() > args.number as usize;
-    all.truncate(args.number as usize);
+    let more = cut_off(&mut all, args.number as usize);
     if output.is_json() {
-        let items: Vec<_> = all.iter().map(document).collect();
-        output.json(&json!({"items": items, "more": more}))?;
+        output.list(all.iter().map(document), more)?;
         return Ok(Outcome::Done);
     }
     if all.is_empty() {
@@ -51,7 +50,15 @@ pub(crate) async fn run<DB: Storage>(
             row.why.clone(),
         ]
     });
-    output.table(["began at", "operator", "command", "target", "outcome", "why"], rows)?;
+    let columns = [
+        whole("began_at"),
+        cut("operator"),
+        cut("command"),
+        cut("target"),
+        cut("outcome"),
+        layout::text("why"),
+    ];
+    output.table(columns, rows)?;
     if more {
         output.note("there are more: -n")?;
     }
@@ -71,8 +78,8 @@ fn ended(row: &OperationRow) -> String {
 fn document(row: &OperationRow) -> Value {
     json!({
         "id": row.id,
-        "began_at": text::time(row.began_at),
-        "ended_at": row.ended_at.map(text::time),
+        "began_at": text::at(row.began_at),
+        "ended_at": text::at(row.ended_at),
         "operator": row.operator,
         "command": row.command,
         "target": row.target,

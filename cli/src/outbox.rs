@@ -11,6 +11,7 @@ use syncline::{Storage, storage::check_schema};
 use crate::{
     failure::{Failure, Outcome},
     output::Output,
+    schema::to_look,
 };
 
 #[derive(Subcommand)]
@@ -28,7 +29,10 @@ pub(crate) async fn run<DB: Storage>(
     pool: &Pool<DB>,
     output: &mut Output,
 ) -> Result<Outcome, Failure> {
-    check_schema(pool).await?;
+    match command {
+        Command::Trim(_) => check_schema(pool).await?,
+        _ => to_look(pool, output).await?,
+    }
     match command {
         Command::Lag(args) => lag::run(args, pool, output).await,
         Command::Tail(args) => tail::run(args, pool, output).await,

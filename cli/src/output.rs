@@ -1,25 +1,46 @@
 //! Writing: tables and lines for people, one JSON document for programs. A reader that goes
 //! away (`| head`) ends the command quietly.
 
-use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
+use std::{
+    env,
+    io::{self, BufWriter, IsTerminal, Stdout, Write},
+};
 
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::Table;
 use serde::Serialize;
+use serde_json::{Value, json};
 use syncline::logs;
 
-use crate::{failure::Failure, text};
+use crate::{
+    failure::Failure,
+    layout::{self, Column},
+    text,
+};
 
 /// Where a command's results go.
 pub(crate) struct Output {
     json: bool,
-    terminal: bool,
+    columns: Option<usize>,
     stdout: BufWriter<Stdout>,
+    warned: bool,
+}
+
+/// Cuts `found`, which was read with one more than `limit`, to it; whether there was more.
+pub(crate) fn cut_off<T>(found: &mut Vec<T>, limit: usize) -> bool {
+    let more = found.len() > limit;
+    found.truncate(limit);
+    more
 }
 
 impl Output {
     pub(crate) fn new(json: bool) -> Self {
         let stdout = io::stdout();
-        Self { json, terminal: stdout.is_terminal(), stdout: BufWriter::new(stdout) }
+        let terminal = || {
+            let width = if stdout.is_terminal() { Table::new().width() } else { None };
+            width.map(usize::from)
+        };
+        let columns = given_columns().or_else(terminal);
+        Self { json, columns, stdout: BufWriter::new(stdout), warned: false }
     }
 
     /// Whether a program reads.
@@ -27,10 +48,9 @@ impl Output {
         self.json
     }
 
-    /// How many columns a line may have, if a terminal reads.
+    /// The columns that a line may have, if a terminal reads or `COLUMNS` says it.
     pub(crate) fn columns(&self) -> Option<usize> {
-        let width = if self.terminal { Table::new().width() } else { None };
-        width.map(usize::from)
+        self.columns
     }
 
     /// One line, or several of ours. What comes from the database must have been escaped where it may
@@ -42,24 +62,39 @@ impl Output {
     /// A table; its cells are escaped here.
     pub(crate) fn table<const N: usize>(
         &mut self,
-        header: [&str; N],
+        columns: [impl Into<Column>; N],
         rows: impl IntoIterator<Item = [String; N]>,
     ) -> Result<(), Failure> {
-        let mut table = Table::new();
-        table.load_style(presets::NOTHING);
-        if self.terminal {
-            table.set_content_arrangement(ContentArrangement::Dynamic);
-        }
-        if header.iter().any(|cell| !cell.is_empty()) {
-            table.set_header(header);
-        }
-        for row in rows {
-            table.add_row(row.iter().map(|cell| text::escape(cell)));
-        }
-        for line in table.lines() {
-            self.line(line.trim_end())?;
+        let columns: [Column; N] = columns.map(Into::into);
+        let rows: Vec<[String; N]> =
+            rows.into_iter().map(|row| row.map(|cell| text::escape(&cell))).collect();
+        for line in layout::lines(&columns, &rows, self.columns) {
+            self.line(line)?;
         }
         Ok(())
+    }
+
+    /// Names with their values; these are escaped here.
+    pub(crate) fn fields<const N: usize>(
+        &mut self,
+        fields: [(&str, String); N],
+    ) -> Result<(), Failure> {
+        let fields = fields.map(|(name, value)| (name, text::escape(&value)));
+        for line in layout::fields(&fields, self.columns) {
+            self.line(line)?;
+        }
+        Ok(())
+    }
+
+    /// The one JSON document of a command that lists: `more` is whether there are others that were asked
+    /// for.
+    pub(crate) fn list(
+        &mut self,
+        items: impl IntoIterator<Item = Value>,
+        more: bool,
+    ) -> Result<(), Failure> {
+        let items: Vec<Value> = items.into_iter().collect();
+        self.json(&json!({"items": items, "more": more}))
     }
 
     /// The one JSON document of this command.
@@ -90,10 +125,35 @@ impl Output {
         Ok(())
     }
 
+    /// Something that may make the result wrong, on stderr also for programs.
+    pub(crate) fn warn(&mut self, kind: &str, warning: &str) -> Result<(), Failure> {
+        self.finish()?;
+        self.warned = true;
+        let text = match self.json {
+            true => {
+                let document = json!({"warning": {"kind": kind, "message": warning}});
+                text::json(&document, false).map_err(io::Error::from)?
+            }
+            false => format!("warning: {}", text::escape(warning)),
+        };
+        drop(writeln!(io::stderr(), "{text}"));
+        Ok(())
+    }
+
+    /// Whether something was warned of.
+    pub(crate) fn has_warned(&self) -> bool {
+        self.warned
+    }
+
     /// Hands everything over.
     pub(crate) fn finish(&mut self) -> Result<(), Failure> {
         Ok(self.stdout.flush()?)
     }
+}
+
+/// The columns that the environment says, as for other programs: also where no terminal reads.
+fn given_columns() -> Option<usize> {
+    env::var("COLUMNS").ok()?.trim().parse().ok().filter(|columns| *columns > 0)
 }
 
 /// Lines of ours, with everything but newlines and tabs escaped.

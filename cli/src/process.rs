@@ -1,23 +1,21 @@
 //! `syncline process`: who runs a relay, a consumer or an engine of sagas on this database.
 
-use chrono::SecondsFormat;
 use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
 use sqlx::Pool;
 use syncline::{
     Storage,
     processes::{self, Defined, Kind, Process},
-    storage::{HeldLease, check_schema},
+    storage::HeldLease,
 };
 
 use crate::{
     failure::{Failure, Outcome},
+    layout::{cut, spare, text as whole_text, whole},
     output::Output,
+    schema::to_look,
     text,
 };
-
-/// The longest list of leases, and of what a process was built with, in a table.
-const LIST: usize = 60;
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -58,13 +56,13 @@ pub(crate) async fn list<DB: Storage>(
     pool: &Pool<DB>,
     output: &mut Output,
 ) -> Result<Outcome, Failure> {
-    check_schema(pool).await?;
+    to_look(pool, output).await?;
     let mut all = processes::list(pool).await?;
     let differing = processes::differing(&all);
     all.retain(|process| kind.is_none_or(|kind| process.kind == kind));
     let leases = processes::leases(pool).await?;
     if output.is_json() {
-        output.json(&all.iter().map(|one| document(one, &leases)).collect::<Vec<_>>())?;
+        output.list(all.iter().map(|one| document(one, &leases)), false)?;
         return Ok(Outcome::Done);
     }
     if all.is_empty() {
@@ -77,16 +75,25 @@ pub(crate) async fn list<DB: Storage>(
             process.name.clone(),
             state(process).to_owned(),
             format!("{} s ago", process.unseen.as_secs()),
-            process.started_at.to_rfc3339_opts(SecondsFormat::Secs, true),
+            text::time(process.started_at),
             format!("{} on {}", process.pid, process.host),
             process.program.clone(),
-            text::cut(&held_by(process, &leases).join(", "), LIST),
-            text::cut(&built_with(&process.defined), LIST),
+            held_by(process, &leases).join(", "),
+            built_with(&process.defined),
         ]
     });
-    let header =
-        ["kind", "name", "state", "seen", "started", "pid", "program", "holds", "built with"];
-    output.table(header, rows)?;
+    let columns = [
+        whole("kind"),
+        cut("name"),
+        whole("state"),
+        whole("seen_at"),
+        spare("started_at"),
+        cut("pid"),
+        spare("program"),
+        cut("leases"),
+        whole_text("defined"),
+    ];
+    output.table(columns, rows)?;
     let problems = all.iter().filter(|process| process.is_alive());
     for (process, problem) in problems.flat_map(|one| one.problems.iter().map(move |p| (one, p))) {
         output.line(text::escape(&format!("{process}: {problem}")))?;
@@ -136,8 +143,8 @@ pub(crate) fn document(process: &Process, leases: &[HeldLease]) -> Value {
         "host": process.host,
         "pid": process.pid,
         "program": process.program,
-        "started_at": process.started_at,
-        "seen_at": process.seen_at,
+        "started_at": text::at(process.started_at),
+        "seen_at": text::at(process.seen_at),
         "unseen_seconds": process.unseen.as_secs(),
         "leases": held_by(process, leases),
         "defined": process.defined,

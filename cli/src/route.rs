@@ -11,6 +11,7 @@ use crate::{
     ask::Who,
     failure::{Failure, Outcome},
     output::Output,
+    schema::to_look,
 };
 
 #[derive(Subcommand)]
@@ -48,7 +49,10 @@ pub(crate) async fn run<DB: Storage>(
     pool: &Pool<DB>,
     output: &mut Output,
 ) -> Result<Outcome, Failure> {
-    check_schema(pool).await?;
+    match command {
+        Command::List | Command::Pause { .. } => to_look(pool, output).await?,
+        _ => check_schema(pool).await?,
+    }
     let (route, who) = match command {
         Command::List => return list::run(pool, output).await,
         Command::Pause { route, who }

@@ -3,6 +3,7 @@
 mod act;
 mod check;
 mod failing;
+mod find;
 mod list;
 mod resolve;
 mod show;
@@ -21,8 +22,11 @@ use crate::{
     ask,
     failure::{Failure, Outcome},
     output::Output,
+    schema::to_look,
     text,
 };
+
+pub(crate) use find::Named;
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -72,7 +76,10 @@ pub(crate) async fn run<DB: Storage>(
     pool: &Pool<DB>,
     output: &mut Output,
 ) -> Result<Outcome, Failure> {
-    check_schema(pool).await?;
+    match command {
+        Command::List(_) | Command::Show(_) | Command::Check(_) => to_look(pool, output).await?,
+        _ => check_schema(pool).await?,
+    }
     match command {
         Command::List(args) => list::run(args, pool, output).await,
         Command::Show(args) => show::run(args, pool, output).await,

@@ -29,14 +29,17 @@ pub(crate) fn state(route: &RouteLag) -> &str {
 
 /// Why a shard does not move, as JSON.
 pub(crate) fn problem(route: &RouteLag) -> Value {
-    let document = |RouteProblem { kind, text, since, tries, next_try }: &RouteProblem| json!({"kind": kind, "text": text, "since": since, "tries": tries, "next_try": next_try});
+    let document = |RouteProblem { kind, text, since, tries, next_try }: &RouteProblem| json!({"kind": kind, "text": text, "since_at": crate::text::at(*since), "tries": tries, "next_try_at": crate::text::at(*next_try)});
     route.problem.as_ref().map_or(Value::Null, document)
 }
 
 /// By whom and why a route is paused, as JSON.
 pub(crate) fn pause(route: &RouteLag) -> Value {
     let pause = route.pause.as_ref();
-    pause.map_or(Value::Null, |of| json!({"by": of.by, "why": of.why, "since": of.since}))
+    pause.map_or(
+        Value::Null,
+        |of| json!({"by": of.by, "why": of.why, "since_at": text::at(of.since)}),
+    )
 }
 
 /// The reason why a shard does not move.

@@ -4,16 +4,14 @@ use std::time::Duration;
 
 use serde_json::json;
 use sqlx::Pool;
-use syncline::{
-    Storage, processes,
-    storage::{Level, check_schema},
-};
+use syncline::{Storage, processes, storage::Level};
 
 use crate::{
     doctor::{Check, Clock, documents, locks, operating},
     failure::{Failure, Outcome},
     output::Output,
     process::{self, held_by, state},
+    schema::to_look,
     text,
 };
 
@@ -27,7 +25,7 @@ pub(crate) async fn run<DB: Storage>(
     let clock = Clock::start(time);
     let mut checks = vec![locks(pool, &clock).await];
     let silent = || Failure::unreachable(format!("{name} has not answered in time"));
-    match clock.limit(check_schema(pool)).await {
+    match clock.limit(to_look(pool, output)).await {
         Some(fits) => fits?,
         // The lock's holder may be known all the same.
         None if checks[0].level == Level::Ok => return Err(silent()),

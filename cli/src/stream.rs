@@ -14,7 +14,9 @@ use syncline::{
 
 use crate::{
     failure::{Failure, Outcome},
+    layout::{cut, spare, whole},
     output::Output,
+    schema::to_look,
     text,
 };
 
@@ -39,7 +41,10 @@ pub(crate) async fn run<DB: Storage>(
     pool: &Pool<DB>,
     output: &mut Output,
 ) -> Result<Outcome, Failure> {
-    check_schema(pool).await?;
+    match command {
+        Command::List | Command::Show { .. } => to_look(pool, output).await?,
+        _ => check_schema(pool).await?,
+    }
     let mut versions = DB::streams(pool).await?;
     match command {
         Command::Close(args) => return close::run(args, pool, output).await,
@@ -59,7 +64,7 @@ pub(crate) async fn run<DB: Storage>(
         }
     }
     if output.is_json() {
-        output.json(&versions.iter().map(document).collect::<Vec<_>>())?;
+        output.list(versions.iter().map(document), false)?;
         return Ok(Outcome::Done);
     }
     if versions.is_empty() {
@@ -76,7 +81,15 @@ pub(crate) async fn run<DB: Storage>(
             text::time(version.created_at),
         ]
     });
-    output.table(["stream", "version", "topics", "shards", "after position", "since"], rows)?;
+    let columns = [
+        cut("stream"),
+        whole("version"),
+        cut("topics"),
+        whole("shards"),
+        whole("after"),
+        spare("created_at"),
+    ];
+    output.table(columns, rows)?;
     Ok(Outcome::Done)
 }
 
@@ -94,6 +107,6 @@ fn document(version: &StreamVersion) -> Value {
         "closed": version.rests(),
         "shards": version.shards,
         "after": version.after,
-        "created_at": version.created_at,
+        "created_at": text::at(version.created_at),
     })
 }

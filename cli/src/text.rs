@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
+use serde_json::Value;
 use unicode_width::UnicodeWidthChar;
 
 pub(crate) use syncline::logs::escape;
@@ -70,6 +71,11 @@ pub(crate) fn payload(data: &[u8]) -> String {
 /// A moment, in UTC.
 pub(crate) fn time(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+/// A moment for programs, in the one form that all have; null for none.
+pub(crate) fn at(at: impl Into<Option<DateTime<Utc>>>) -> Value {
+    at.into().map_or(Value::Null, |at| Value::String(time(at)))
 }
 
 /// How long ago, roughly.

@@ -11,13 +11,15 @@ use syncline::{
     Storage,
     message::{Position, decode_envelope},
     saga::operate,
-    storage::{HeldMessage, LogRow, PageLimit, SagaLock, SagaSummary, check_schema},
+    storage::{HeldMessage, LogRow, PageLimit, SagaLock, SagaSummary},
 };
 
 use crate::{
     dead::{state, summary},
     failure::{Failure, Outcome},
-    output::Output,
+    layout::{cut, spare, text as whole_text, whole},
+    output::{Output, cut_off},
+    schema::to_look,
     text,
 };
 
@@ -52,6 +54,8 @@ struct Found {
     /// The last held message that was looked at, where there was no time for all.
     held_to: Option<i64>,
     sagas: Vec<SagaSummary>,
+    /// Whether there are more sagas, and locks, than were looked at.
+    more: (bool, bool),
     locks: Vec<SagaLock>,
 }
 
@@ -64,10 +68,12 @@ pub(crate) async fn run<DB: Storage>(
     output: &mut Output,
 ) -> Result<Outcome, Failure> {
     let began = Instant::now();
-    check_schema(pool).await?;
+    to_look(pool, output).await?;
     let mut found = Found { head: DB::head(pool).await?, ..Found::default() };
-    found.sagas = DB::sagas_of_key(pool, &args.key, SAGAS.into()).await?;
-    found.locks = operate::locks(pool, SAGAS).await?;
+    found.sagas = DB::sagas_of_key(pool, &args.key, (SAGAS + 1).into()).await?;
+    found.locks = operate::locks(pool, SAGAS + 1).await?;
+    found.more =
+        (cut_off(&mut found.sagas, SAGAS as usize), cut_off(&mut found.locks, SAGAS as usize));
     found.locks.retain(|lock| lock.entity == args.key);
     held(&mut found, args, began + time / 2, pool).await?;
     log(&mut found, args, began + time, pool).await?;
@@ -155,26 +161,31 @@ fn documents(found: &Found, key: &str, output: &mut Output) -> Result<(), Failur
         let message = &row.message;
         json!({
             "position": row.cursor.position, "id": message.id, "topic": message.topic,
-            "time": message.time, "bytes": message.data.len(),
+            "occurred_at": text::at(message.time), "bytes": message.data.len(),
         })
     });
     let sagas = found.sagas.iter().map(|saga| {
         json!({
             "id": saga.id, "saga": saga.saga, "version": saga.version, "status": saga.status,
-            "problem": saga.problem, "started_at": saga.started_at,
-            "updated_at": saga.updated_at, "ended_at": saga.ended_at,
+            "problem": saga.problem, "started_at": text::at(saga.started_at),
+            "updated_at": text::at(saga.updated_at), "ended_at": text::at(saga.ended_at),
         })
     });
-    let locks = found.locks.iter().map(|lock| json!({"saga": lock.saga, "since": lock.since}));
-    let (after, to) = found.looked;
+    let locks =
+        found.locks.iter().map(|lock| json!({"saga": lock.saga, "since_at": text::at(lock.since)}));
+    let ((after, to), (more_sagas, more_locks)) = (found.looked, found.more);
+    let more = found.messages > found.log.len() as u64;
     output.json(&json!({
         "key": key,
         "messages": found.messages,
-        "log": log.collect::<Vec<_>>(),
+        "log": {"items": log.collect::<Vec<_>>(), "more": more || to < found.head},
         "looked": {"after": after, "to": to, "head": found.head},
-        "held": found.held.iter().map(summary).collect::<Vec<_>>(),
-        "sagas": sagas.collect::<Vec<_>>(),
-        "locks": locks.collect::<Vec<_>>(),
+        "held": {
+            "items": found.held.iter().map(summary).collect::<Vec<_>>(),
+            "more": found.held_to.is_some(),
+        },
+        "sagas": {"items": sagas.collect::<Vec<_>>(), "more": more_sagas},
+        "locks": {"items": locks.collect::<Vec<_>>(), "more": more_locks},
     }))
 }
 
@@ -199,7 +210,8 @@ fn page(found: &Found, key: &str, nothing: bool, output: &mut Output) -> Result<
                 row.message.id.to_string(),
             ]
         });
-        output.table(["position", "time", "topic", "id"], rows)?;
+        let columns = [whole("position"), spare("occurred_at"), cut("topic"), whole("id")];
+        output.table(columns, rows)?;
     }
     if !held.is_empty() {
         output.line("")?;
@@ -217,9 +229,18 @@ fn page(found: &Found, key: &str, nothing: bool, output: &mut Output) -> Result<
                 held.error.clone().unwrap_or_else(|| "-".to_owned()),
             ]
         });
-        let header =
-            ["id", "state", "consumer", "source", "topic", "position", "message", "tries", "error"];
-        output.table(header, rows)?;
+        let columns = [
+            whole("id"),
+            whole("state"),
+            cut("consumer"),
+            cut("source"),
+            cut("topic"),
+            whole("position"),
+            spare("message_id"),
+            whole("tries"),
+            whole_text("error"),
+        ];
+        output.table(columns, rows)?;
     }
     if !sagas.is_empty() {
         output.line("")?;
@@ -234,7 +255,15 @@ fn page(found: &Found, key: &str, nothing: bool, output: &mut Output) -> Result<
                 saga.problem.clone().unwrap_or_else(|| "-".to_owned()),
             ]
         });
-        output.table(["id", "saga", "status", "started", "changed", "problem"], rows)?;
+        let columns = [
+            whole("id"),
+            cut("saga"),
+            whole("status"),
+            spare("started_at"),
+            spare("updated_at"),
+            whole_text("problem"),
+        ];
+        output.table(columns, rows)?;
     }
     for lock in locks {
         let since = text::time(lock.since);

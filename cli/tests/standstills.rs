@@ -49,7 +49,11 @@ async fn soon<T>(what: &str, probe: impl AsyncFnMut() -> Option<T>) -> T {
 /// Runs `syncline` with `args`, separated by spaces: its exit code, and all that it says.
 fn syncline(url: &str, args: &str) -> (i32, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_syncline"));
-    command.args(args.split_whitespace()).env("DATABASE_URL", url).env_remove("RUST_LOG");
+    command
+        .args(args.split_whitespace())
+        .env("DATABASE_URL", url)
+        .env_remove("RUST_LOG")
+        .env_remove("COLUMNS");
     let output = command.stdin(Stdio::null()).output().expect("the program starts");
     let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
     let said = text(output.stdout) + &text(output.stderr);

@@ -85,9 +85,24 @@ pub enum Error {
         /// Which migration.
         version: i64,
     },
-    /// Applying or taking back a migration failed.
+    /// Applying or taking back migrations failed.
     #[error("migration failed: {0}")]
     Migration(String),
+    /// A statement of a migration met an error of the database, such as a lock that was waited for.
+    #[error("migration {version} failed: {}; {after}", told(source))]
+    MigrationFailed {
+        /// Which migration.
+        version: i64,
+        /// The driver's error.
+        source: sqlx::Error,
+        /// The run's state after it, and what to do.
+        after: String,
+    },
+    /// Another run of the migrations has not ended in time; nothing was changed.
+    #[error(
+        "another migration has not ended within 60 s, and nothing was changed: wait for the process that runs it, or end it, and run this one again"
+    )]
+    MigrationBusy,
     /// A migration was cut off half way (MySQL and MariaDB, where DDL commits by itself).
     #[error(
         "migration {version} is half done: run `syncline migrate up` to finish it, or call `syncline::migrate(&pool)` at start"
@@ -181,8 +196,8 @@ impl Error {
     /// change that, so [`Error::is_transient`] holds as well, except for a file of SQLite.
     pub fn is_read_only(&self) -> bool {
         match self {
-            Self::Database { source, .. } => is_read_only(source),
-            _ => matches!(self, Self::ReadOnly { .. }),
+            Self::ReadOnly { .. } => true,
+            _ => self.driver().is_some_and(is_read_only),
         }
     }
 
@@ -190,16 +205,26 @@ impl Error {
     /// the pool is exhausted, or the database rolled the transaction back to resolve a conflict.
     pub fn is_transient(&self) -> bool {
         // SQLite's thread is made anew with its connection.
-        let crashed = matches!(self, Self::Database { source: sqlx::Error::WorkerCrashed, .. });
-        let file =
-            matches!(self, Self::Database { source, .. } if class::is_read_only_file(source));
+        let crashed = matches!(self.driver(), Some(sqlx::Error::WorkerCrashed));
+        let file = self.driver().is_some_and(class::is_read_only_file);
         crashed || !file && matches!(self.class(), Class::Passing | Class::Session)
+    }
+
+    /// The driver's error, where it is one.
+    fn driver(&self) -> Option<&sqlx::Error> {
+        match self {
+            Self::Database { source, .. } | Self::MigrationFailed { source, .. } => Some(source),
+            _ => None,
+        }
     }
 
     /// What follows from it.
     pub(crate) fn class(&self) -> Class {
         match self {
-            Self::Database { source, .. } => class::class(source),
+            Self::Database { source, .. } | Self::MigrationFailed { source, .. } => {
+                class::class(source)
+            }
+            Self::MigrationBusy => Class::Passing,
             Self::Unanswered { .. } | Self::ReadOnly { .. } => Class::Session,
             _ => Class::Lasting,
         }

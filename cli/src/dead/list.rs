@@ -6,14 +6,13 @@ use syncline::{Storage, storage::HeldMessage};
 
 use crate::{
     failure::{Failure, Outcome},
-    output::Output,
+    layout::{cut, spare, text as whole_text, whole},
+    output::{Output, cut_off},
     text,
 };
 
 /// How many are shown.
 const LIMIT: i64 = 100;
-/// The longest error text in a table.
-const ERROR: usize = 60;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -34,9 +33,10 @@ pub(crate) async fn run<DB: Storage>(
     pool: &Pool<DB>,
     output: &mut Output,
 ) -> Result<Outcome, Failure> {
-    let found = DB::held(pool, args.held, args.after, args.number).await?;
+    let mut found = DB::held(pool, args.held, args.after, args.number + 1).await?;
+    let more = cut_off(&mut found, usize::try_from(args.number).unwrap_or(usize::MAX));
     if output.is_json() {
-        output.json(&found.iter().map(summary).collect::<Vec<_>>())?;
+        output.list(found.iter().map(summary), more)?;
         return Ok(Outcome::Done);
     }
     if found.is_empty() {
@@ -53,15 +53,24 @@ pub(crate) async fn run<DB: Storage>(
             held.key.clone(),
             held.attempts.to_string(),
             text::ago(Some(held.held_at)),
-            text::cut(held.error.as_deref().unwrap_or("-"), ERROR),
+            held.error.clone().unwrap_or_else(|| "-".to_owned()),
         ]
     });
-    let header =
-        ["id", "state", "consumer", "source", "topic", "key", "tries", "held", "last error"];
-    output.table(header, rows)?;
-    if found.len() as i64 == args.number {
+    let columns = [
+        whole("id"),
+        whole("state"),
+        cut("consumer"),
+        cut("source"),
+        cut("topic"),
+        cut("key"),
+        whole("tries"),
+        spare("held_at"),
+        whole_text("error"),
+    ];
+    output.table(columns, rows)?;
+    if more {
         let last = found.last().map_or(0, |held| held.id);
-        output.note(&format!("there may be more: --after {last}"))?;
+        output.note(&format!("there are more: --after {last}"))?;
     }
     Ok(Outcome::Done)
 }
@@ -83,9 +92,9 @@ pub(crate) fn summary(held: &HeldMessage) -> Value {
         "message_id": held.message_id,
         "position": held.position,
         "tries": held.attempts,
-        "held_at": held.held_at,
+        "held_at": text::at(held.held_at),
         "error": held.error,
         "edited_by": held.edited.as_ref().map(|edited| &edited.by),
-        "edited_at": held.edited.as_ref().map(|edited| edited.at),
+        "edited_at": text::at(held.edited.as_ref().map(|edited| edited.at)),
     })
 }

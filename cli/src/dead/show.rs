@@ -52,14 +52,14 @@ pub(crate) async fn run<DB: Storage>(
         ("source", held.source.clone()),
         ("topic", held.topic.clone()),
         ("key", held.key.clone()),
-        ("message id", held.message_id.to_string()),
+        ("message_id", held.message_id.to_string()),
         ("position", held.position.to_string()),
         ("tries", held.attempts.to_string()),
-        ("held", format!("{} ({})", text::time(held.held_at), text::ago(Some(held.held_at)))),
-        ("last error", held.error.clone().unwrap_or("-".to_owned())),
-        ("edited", edited.unwrap_or("-".to_owned())),
+        ("held_at", format!("{} ({})", text::time(held.held_at), text::ago(Some(held.held_at)))),
+        ("error", held.error.clone().unwrap_or("-".to_owned())),
+        ("edited_at", edited.unwrap_or("-".to_owned())),
     ];
-    output.table(["", ""], rows.map(|(name, value)| [name.to_owned(), value]))?;
+    output.fields(rows)?;
     output.line("")?;
     for line in pretty(&envelope).lines() {
         output.line(text::escape(line))?;

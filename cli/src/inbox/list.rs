@@ -6,6 +6,7 @@ use syncline::{Storage, inboxes};
 use super::document;
 use crate::{
     failure::{Failure, Outcome},
+    layout::{cut, spare, whole},
     output::Output,
     text,
 };
@@ -24,7 +25,7 @@ pub(crate) async fn run<DB: Storage>(
 ) -> Result<Outcome, Failure> {
     let inboxes = inboxes::list(pool, args.consumer.as_deref()).await?;
     if output.is_json() {
-        output.json(&inboxes.iter().map(document).collect::<Vec<_>>())?;
+        output.list(inboxes.iter().map(document), false)?;
         return Ok(Outcome::Done);
     }
     if inboxes.is_empty() {
@@ -43,8 +44,16 @@ pub(crate) async fn run<DB: Storage>(
             text::ago(Some(inbox.updated_at)),
         ]
     });
-    let header =
-        ["consumer", "source", "stream", "version", "shard", "watermark", "last message", "moved"];
-    output.table(header, rows)?;
+    let columns = [
+        cut("consumer"),
+        cut("source"),
+        cut("stream"),
+        whole("version"),
+        whole("shard"),
+        whole("watermark"),
+        whole("last"),
+        spare("updated_at"),
+    ];
+    output.table(columns, rows)?;
     Ok(Outcome::Done)
 }

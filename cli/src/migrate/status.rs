@@ -9,6 +9,7 @@ use syncline::{
 
 use crate::{
     failure::{Failure, Outcome},
+    layout::{cut, spare, whole},
     output::Output,
     text,
 };
@@ -24,7 +25,8 @@ pub(crate) async fn run<DB: Storage>(
         let migrations: Vec<Value> = migrations
             .iter()
             .map(|m| {
-                json!({"version": m.version, "name": m.name, "state": m.state.as_str(), "at": m.at})
+                json!({"version": m.version, "name": m.name, "state": m.state.as_str(),
+                       "applied_at": text::at(m.at)})
             })
             .collect();
         output.json(&json!({
@@ -37,7 +39,7 @@ pub(crate) async fn run<DB: Storage>(
             let at = m.at.map_or("-".to_owned(), text::time);
             [m.version.to_string(), m.name.clone(), m.state.as_str().to_owned(), at]
         });
-        output.table(["version", "name", "state", "applied at"], rows)?;
+        output.table([whole("version"), cut("name"), whole("state"), spare("applied_at")], rows)?;
         if let Some(problem) = &problem {
             output.line(format!("\n{problem}"))?;
         }

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use chrono::SecondsFormat;
 use serde_json::{Value, json};
 use sqlx::Pool;
 use syncline::{
@@ -13,6 +12,7 @@ use syncline::{
 
 use crate::{
     failure::{Failure, Outcome},
+    layout::{cut, spare, whole},
     output::Output,
     standing::{self, pause, problem, shard, state},
     text,
@@ -58,11 +58,11 @@ pub(crate) async fn run<DB: Storage>(
                     "paused": route.paused,
                     "position": route.position,
                     "behind": route.behind,
-                    "oldest": route.oldest,
-                    "updated_at": route.updated_at,
+                    "oldest_at": text::at(route.oldest),
+                    "updated_at": text::at(route.updated_at),
                     "state": state(route),
                     "waits": why(&waits, route),
-                    "alarm_at": route.alarm_at,
+                    "alarm_at": text::at(route.alarm_at),
                     "problem": problem(route),
                     "pause": pause(route),
                 })
@@ -72,9 +72,9 @@ pub(crate) async fn run<DB: Storage>(
         let held_back: Vec<Value> = kept
             .held_back
             .iter()
-            .map(|(what, age)| json!({"what": what, "seconds": age.as_secs()}))
+            .map(|(what, age)| json!({"what": what, "age_seconds": age.as_secs()}))
             .collect();
-        let delayed = json!({"waiting": waiting, "next": next});
+        let delayed = json!({"waiting": waiting, "next_at": text::at(next)});
         output.json(&json!({
             "head": head, "unsealed": unsealed, "delayed": delayed, "oldest_writer": writer,
             "trimmed": kept.trimmed, "bytes": kept.bytes, "held_back": held_back, "routes": routes,
@@ -92,7 +92,7 @@ pub(crate) async fn run<DB: Storage>(
             )?;
         }
         if let Some(next) = next {
-            let next = next.to_rfc3339_opts(SecondsFormat::Millis, true);
+            let next = text::time(next);
             output.line(format!(
                 "delayed: {waiting} wait to be put into it, the next one at {next}"
             ))?;
@@ -129,9 +129,17 @@ pub(crate) async fn run<DB: Storage>(
                     state(route).to_owned(),
                 ]
             });
-            let header =
-                ["route", "stream", "shard", "position", "behind", "oldest", "checkpoint", "state"];
-            output.table(header, rows)?;
+            let columns = [
+                cut("route"),
+                cut("stream"),
+                whole("shard"),
+                whole("position"),
+                whole("behind"),
+                spare("oldest_at"),
+                spare("updated_at"),
+                whole("state"),
+            ];
+            output.table(columns, rows)?;
             for standing in standing::of(pool, &routes, &waits).await? {
                 output.line(standing.line)?;
             }

@@ -1,9 +1,11 @@
 //! `syncline outbox tail`.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use sqlx::Pool;
@@ -35,6 +37,12 @@ pub(crate) struct Args {
     /// Begin with this position, instead of the last messages
     #[arg(long, value_name = "POSITION", value_parser = clap::value_parser!(i64).range(1..))]
     from: Option<i64>,
+    /// Only messages of this ordering key; the whole log that is kept is looked through for them
+    #[arg(long)]
+    key: Option<String>,
+    /// Show the payloads, which may hold what is nobody's business
+    #[arg(long)]
+    data: bool,
     /// How many messages: the last ones (20 unless given), or at most so many with --from
     #[arg(short = 'n', value_name = "MESSAGES", value_parser = clap::value_parser!(i64).range(0..))]
     number: Option<i64>,
@@ -55,22 +63,24 @@ pub(crate) async fn run<DB: Storage>(
     pool: &Pool<DB>,
     output: &mut Output,
 ) -> Result<Outcome, Failure> {
-    let head = DB::head(pool).await?.0;
-    let start = match args.from {
-        Some(from) => from - 1,
+    let (head, trimmed) = (DB::head(pool).await?.0, DB::trimmed(pool).await?.position.0);
+    let last = args.number.unwrap_or(LAST);
+    let (start, older) = match (args.from, &args.key) {
+        (Some(from), _) => (from - 1, false),
+        (None, Some(key)) => last_of_key(pool, key, last, (trimmed, head)).await?,
         // What is no longer kept is not among the last ones.
-        None => (head - args.number.unwrap_or(LAST)).max(DB::trimmed(pool).await?.position.0),
+        (None, None) => ((head - last).max(trimmed), head - last > trimmed),
     };
     let number = match (args.from, args.follow) {
         (Some(_), _) => args.number.unwrap_or(i64::MAX),
         (None, true) => i64::MAX,
-        (None, false) => head - start,
+        (None, false) => last,
     };
+    let mut printer = Printer { output, args, form: Form::Lines, first: true, left: number };
     if args.follow {
-        let mut printer = Printer { output, form: Form::Lines, first: true };
         // Ending it by hand is how it ends.
         return tokio::select! {
-            followed = follow(pool, start, number, &mut printer) => followed,
+            followed = follow(pool, start, &mut printer) => followed,
             _ = tokio::signal::ctrl_c() => Ok(Outcome::Done),
         };
     }
@@ -80,11 +90,12 @@ pub(crate) async fn run<DB: Storage>(
             start + 1
         )));
     }
-    let mut printer = Printer { output, form: Form::Array, first: true };
+    printer.form = Form::List;
     let cursor = DB::locate(pool, Position(start)).await?;
     // What comes in while we read is for the next time.
-    print_some(pool, cursor, number.min(head - start), &mut printer).await?;
-    printer.end()?;
+    let from = args.from.is_some();
+    let (_, newer) = print_some(pool, cursor, head, from, &mut printer).await?;
+    printer.end(older || newer)?;
     let unsealed = DB::unsealed(pool).await?;
     if unsealed > 0 {
         output.note(&format!(
@@ -94,10 +105,35 @@ pub(crate) async fn run<DB: Storage>(
     Ok(Outcome::Done)
 }
 
+/// Where to begin, so that the last `number` messages of `key` follow, and whether there are others
+/// before. The log is looked through after the first position, up to the second.
+async fn last_of_key<DB: Storage>(
+    pool: &Pool<DB>,
+    key: &str,
+    number: i64,
+    (trimmed, head): (i64, i64),
+) -> Result<(i64, bool), Failure> {
+    let most = usize::try_from(number).unwrap_or(usize::MAX);
+    let (mut found, mut older) = (VecDeque::new(), false);
+    let mut cursor = DB::locate(pool, Position(trimmed)).await?;
+    while cursor.position.0 < head {
+        let page = DB::read(pool, cursor, PAGE).await?;
+        let Some(last) = page.last() else { break };
+        cursor = last.cursor;
+        for row in page.iter().filter(|row| row.message.key.as_deref() == Some(key)) {
+            found.push_back(row.cursor.position.0);
+            if found.len() > most {
+                found.pop_front();
+                older = true;
+            }
+        }
+    }
+    Ok((found.front().map_or(head, |first| first - 1), older))
+}
+
 async fn follow<DB: Storage>(
     pool: &Pool<DB>,
     start: i64,
-    mut number: i64,
     printer: &mut Printer<'_>,
 ) -> Result<Outcome, Failure> {
     while DB::head(pool).await?.0 < start {
@@ -105,92 +141,111 @@ async fn follow<DB: Storage>(
     }
     let mut cursor = DB::locate(pool, Position(start)).await?;
     loop {
-        let before = cursor.position.0;
-        cursor = print_some(pool, cursor, number, printer).await?;
+        (cursor, _) = print_some(pool, cursor, i64::MAX, false, printer).await?;
         printer.output.finish()?;
-        number -= cursor.position.0 - before;
-        if number <= 0 {
+        if printer.left <= 0 {
             return Ok(Outcome::Done);
         }
         tokio::time::sleep(POLL).await;
     }
 }
 
-/// Prints what is there after `cursor`, at most `number` messages, a page at a time.
+/// Prints what is there after `cursor` up to position `to`, as many as are left, a page at a time;
+/// returns how far that was, and whether there is more, for which `to_the_next` looks on.
 async fn print_some<DB: Storage>(
     pool: &Pool<DB>,
     mut cursor: Cursor,
-    mut number: i64,
+    to: i64,
+    to_the_next: bool,
     printer: &mut Printer<'_>,
-) -> Result<Cursor, Failure> {
-    while number > 0 {
-        let limit = PageLimit { rows: PAGE.rows.min(number), ..PAGE };
-        let page = DB::read(pool, cursor, limit).await?;
-        let Some(last) = page.last() else { break };
-        cursor = last.cursor;
-        number -= page.len() as i64;
+) -> Result<(Cursor, bool), Failure> {
+    let args = printer.args;
+    let key = args.key.as_deref();
+    while cursor.position.0 < to && (printer.left > 0 || to_the_next) {
+        let rows = PAGE.rows.min(to - cursor.position.0);
+        // Of one key more must be read than is shown.
+        let rows = if key.is_none() { rows.min(printer.left.max(1)) } else { rows };
+        let page = DB::read(pool, cursor, PageLimit { rows, ..PAGE }).await?;
+        if page.is_empty() {
+            break;
+        }
         for row in &page {
-            printer.row(row)?;
+            let wanted = key.is_none_or(|key| row.message.key.as_deref() == Some(key));
+            match (printer.left > 0, wanted) {
+                (false, _) if !to_the_next => return Ok((cursor, false)),
+                (false, true) => return Ok((cursor, true)),
+                (true, true) => printer.row(row)?,
+                (_, false) => {}
+            }
+            cursor = row.cursor;
         }
     }
-    Ok(cursor)
+    Ok((cursor, false))
 }
 
 /// How JSON documents are put together.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Form {
-    Array,
+    List,
     Lines,
 }
 
 struct Printer<'a> {
     output: &'a mut Output,
+    args: &'a Args,
     form: Form,
     first: bool,
+    /// Messages that are still wanted.
+    left: i64,
 }
 
 impl Printer<'_> {
     fn row(&mut self, row: &LogRow) -> Result<(), Failure> {
         let first = std::mem::replace(&mut self.first, false);
+        self.left -= 1;
         if !self.output.is_json() {
             let columns = self.output.columns().unwrap_or(COLUMNS);
-            return self.output.line(line(row, columns));
+            return self.output.line(line(row, columns, self.args.data));
         }
-        let document = Document::new(row);
+        let document = Document::new(row, self.args.data);
         match self.form {
             Form::Lines => self.output.json_line("", &document, "\n"),
-            Form::Array => self.output.json_line(if first { "[\n" } else { ",\n" }, &document, ""),
+            Form::List => {
+                let before = if first { "{\"items\":[\n" } else { ",\n" };
+                self.output.json_line(before, &document, "")
+            }
         }
     }
 
-    fn end(&mut self) -> Result<(), Failure> {
-        match (self.output.is_json() && self.form == Form::Array, self.first) {
+    /// Ends the list; `more` is whether there are others that were asked for.
+    fn end(&mut self, more: bool) -> Result<(), Failure> {
+        match (self.output.is_json() && self.form == Form::List, self.first) {
             (false, _) => Ok(()),
-            (true, true) => self.output.line("[]"),
-            (true, false) => self.output.line("\n]"),
+            (true, true) => self.output.line(format!("{{\"items\":[],\"more\":{more}}}")),
+            (true, false) => self.output.line(format!("\n],\"more\":{more}}}")),
         }
     }
 }
 
-/// A line for a person; the payload on a second one where the first has no room for it.
-fn line(row: &LogRow, columns: usize) -> String {
+/// A line for a person, or two where one has no room for all of it: the id stays whole.
+fn line(row: &LogRow, columns: usize, data: bool) -> String {
     let message = &row.message;
-    let place = format!(
-        "{:>8}  {}  {}  {}  {}",
-        row.cursor.position.0,
-        text::time(message.time),
-        message.topic,
-        message.key.as_deref().unwrap_or("-"),
-        message.id,
-    );
-    let payload = text::payload(&message.data);
-    let room = columns.saturating_sub(place.chars().count() + 2);
-    match room < ROOM {
+    let (position, time) = (row.cursor.position.0, text::time(message.time));
+    let names = format!("{}  {}", message.topic, message.key.as_deref().unwrap_or("-"));
+    let payload = match data {
+        true => text::payload(&message.data),
+        false => format!("{} bytes", message.data.len()),
+    };
+    let place = format!("{position:>8}  {time}  {names}  {}", message.id);
+    let used = place.chars().count() + 2;
+    // A short text needs no more room than its own.
+    let needed = if data { ROOM } else { payload.len() };
+    match columns.saturating_sub(used) < needed {
         true => {
-            let payload = text::cut(&payload, columns.saturating_sub(10));
-            format!("{}\n{:10}{payload}", text::cut(&place, columns), "")
+            let more = text::cut(&format!("{names}  {payload}"), columns.saturating_sub(10));
+            format!("{position:>8}  {time}  {}\n{:10}{more}", message.id, "")
         }
-        false => format!("{}  {}", text::escape(&place), text::cut(&payload, room)),
+        false => format!("{}  {}", text::escape(&place), text::cut(&payload, columns - used)),
     }
 }
 
@@ -201,10 +256,11 @@ struct Document<'a> {
     id: Uuid,
     topic: &'a str,
     key: Option<&'a str>,
-    time: DateTime<Utc>,
+    occurred_at: String,
     content_type: &'a str,
     schema_version: i32,
     headers: &'a BTreeMap<String, String>,
+    bytes: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -212,19 +268,21 @@ struct Document<'a> {
 }
 
 impl<'a> Document<'a> {
-    fn new(row: &'a LogRow) -> Self {
+    /// Its payload only with `shown`.
+    fn new(row: &'a LogRow, shown: bool) -> Self {
         let message = &row.message;
-        let data = data(message);
+        let data = if shown { data(message) } else { None };
         Self {
             position: row.cursor.position,
             id: message.id,
             topic: &message.topic,
             key: message.key.as_deref(),
-            time: message.time,
+            occurred_at: text::time(message.time),
             content_type: &message.content_type,
             schema_version: message.schema_version,
             headers: &message.headers,
-            data_base64: data.is_none().then(|| STANDARD.encode(&message.data)),
+            bytes: message.data.len(),
+            data_base64: (shown && data.is_none()).then(|| STANDARD.encode(&message.data)),
             data,
         }
     }

@@ -6,6 +6,7 @@ use syncline::{Storage, streams};
 
 use crate::{
     failure::{Failure, Outcome},
+    layout::{cut, whole},
     outbox::lag::{waiting, why},
     output::Output,
     standing::{self, pause, problem, shard, state},
@@ -30,17 +31,17 @@ pub(crate) async fn run<DB: Storage>(
                     "state": state(route),
                     "waits": why(&waits, route),
                     "paused": route.paused,
-                    "alarm_at": route.alarm_at,
+                    "alarm_at": text::at(route.alarm_at),
                     "problem": problem(route),
                     "pause": pause(route),
                     "position": route.position,
                     "behind": route.behind,
-                    "oldest": route.oldest,
-                    "updated_at": route.updated_at,
+                    "oldest_at": text::at(route.oldest),
+                    "updated_at": text::at(route.updated_at),
                 })
             })
             .collect();
-        output.json(&routes)?;
+        output.list(routes, false)?;
         return Ok(Outcome::Done);
     }
     if routes.is_empty() {
@@ -61,8 +62,16 @@ pub(crate) async fn run<DB: Storage>(
             text::ago(Some(route.updated_at)),
         ]
     });
-    let header = ["route", "stream", "shard", "state", "position", "behind", "checkpoint"];
-    output.table(header, rows)?;
+    let columns = [
+        cut("route"),
+        cut("stream"),
+        whole("shard"),
+        whole("state"),
+        whole("position"),
+        whole("behind"),
+        whole("updated_at"),
+    ];
+    output.table(columns, rows)?;
     let standing = standing::of(pool, &routes, &waits).await?;
     for line in standing.into_iter().map(|one| one.line).chain(waiting(&waits)) {
         output.line(line)?;

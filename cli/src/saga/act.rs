@@ -13,7 +13,7 @@ use syncline::{
 };
 use uuid::Uuid;
 
-use super::{Who, failing, instance, open, over};
+use super::{Named, Who, failing, instance, open, over};
 use crate::{
     ask::Consent,
     failure::{Failure, Outcome},
@@ -28,7 +28,7 @@ const LOOK: Duration = Duration::from_millis(100);
 pub(crate) struct Retry {
     /// The instance
     #[arg(required_unless_present = "failing", conflicts_with = "failing")]
-    id: Option<Uuid>,
+    id: Option<Named>,
     /// The step
     #[arg(conflicts_with = "failing")]
     step: Option<String>,
@@ -45,7 +45,7 @@ pub(crate) struct Retry {
 #[derive(clap::Args)]
 pub(crate) struct Resend {
     /// The instance
-    id: Uuid,
+    id: Named,
     /// The step
     step: String,
     #[command(flatten)]
@@ -55,7 +55,7 @@ pub(crate) struct Resend {
 #[derive(clap::Args)]
 pub(crate) struct Skip {
     /// The instance
-    id: Uuid,
+    id: Named,
     /// The step
     step: String,
     #[command(flatten)]
@@ -67,7 +67,7 @@ pub(crate) struct Skip {
 #[derive(clap::Args)]
 pub(crate) struct Cancel {
     /// The instance
-    id: Uuid,
+    id: Named,
     #[command(flatten)]
     who: Who,
 }
@@ -77,9 +77,10 @@ pub(crate) async fn retry<DB: Storage>(
     pool: &Pool<DB>,
     output: &mut Output,
 ) -> Result<Outcome, Failure> {
-    let Some(id) = args.id else {
+    let Some(id) = &args.id else {
         return failing::retry(args.saga.as_deref(), &args.who, pool, output).await;
     };
+    let id = id.find(pool).await?;
     let shown = open(pool, id).await?;
     match &args.step {
         Some(step) if !rests(&shown, step) => has_failed(&shown, step)?,
@@ -99,7 +100,7 @@ pub(crate) async fn resend<DB: Storage>(
     pool: &Pool<DB>,
     output: &mut Output,
 ) -> Result<Outcome, Failure> {
-    let (id, step) = (args.id, &args.step);
+    let (id, step) = (args.id.find(pool).await?, &args.step);
     let shown = open(pool, id).await?;
     match shown.state.as_ref().map(|state| state.phase(step)) {
         Ok(None) => return Err(no_step(id, step)),
@@ -123,10 +124,11 @@ pub(crate) async fn skip<DB: Storage>(
     pool: &Pool<DB>,
     output: &mut Output,
 ) -> Result<Outcome, Failure> {
-    let shown = open(pool, args.id).await?;
+    let id = args.id.find(pool).await?;
+    let shown = open(pool, id).await?;
     has_failed(&shown, &args.step)?;
     if !args.consent.is_given() {
-        let Skip { id, step, .. } = args;
+        let step = &args.step;
         super::preview(&shown, output)?;
         output.note(
             "a step that is skipped is never done, or never taken back: see to it in another way",
@@ -135,7 +137,7 @@ pub(crate) async fn skip<DB: Storage>(
             return Ok(Outcome::Done);
         }
     }
-    act(args.id, Act::Skip(args.step.clone()), &args.who, pool, output).await
+    act(id, Act::Skip(args.step.clone()), &args.who, pool, output).await
 }
 
 pub(crate) async fn cancel<DB: Storage>(
@@ -143,8 +145,9 @@ pub(crate) async fn cancel<DB: Storage>(
     pool: &Pool<DB>,
     output: &mut Output,
 ) -> Result<Outcome, Failure> {
-    open(pool, args.id).await?;
-    act(args.id, Act::Cancel, &args.who, pool, output).await
+    let id = args.id.find(pool).await?;
+    open(pool, id).await?;
+    act(id, Act::Cancel, &args.who, pool, output).await
 }
 
 /// Whether a step waits for its next attempt.

@@ -1,6 +1,6 @@
 //! `syncline saga list --failing` and `syncline saga retry --failing`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
@@ -13,12 +13,10 @@ use syncline::{
 use super::{Who, list::summary};
 use crate::{
     failure::{Failure, Outcome},
+    layout::{cut, spare, text as whole_text, whole},
     output::Output,
     text,
 };
-
-/// The longest text of an error in a table.
-const ERROR: usize = 60;
 
 /// Failing steps with the same step and error.
 struct Group<'a> {
@@ -50,8 +48,8 @@ impl Group<'_> {
             let mut document = summary(&one.saga);
             document["attempts"] = json!(one.attempts);
             document["attempts_left"] = json!(one.left);
-            document["next_try_at"] = json!(one.next);
-            document["given_up_at"] = json!(one.until);
+            document["next_try_at"] = text::at(one.next);
+            document["given_up_at"] = text::at(one.until);
             document
         });
         json!({
@@ -81,7 +79,7 @@ impl Group<'_> {
             at(self.soonest(|one| one.next)),
             at(self.soonest(|one| one.until)),
             then(first.then).to_owned(),
-            text::cut(&first.error, ERROR),
+            first.error.clone(),
         ]
     }
 }
@@ -116,26 +114,40 @@ pub(super) async fn run<DB: Storage>(
     pool: &Pool<DB>,
     output: &mut Output,
 ) -> Result<Outcome, Failure> {
-    let mut found = operate::failing(pool, number).await?;
-    let more = found.len() >= number as usize;
+    let mut found = operate::failing(pool, number + 1).await?;
+    // Several steps may be one instance's.
+    let instances: BTreeSet<_> = found.iter().map(|one| one.saga.id).collect();
+    let more = instances.len() > number as usize;
+    if let Some(last) = found.last().map(|one| one.saga.id).filter(|_| more) {
+        found.retain(|one| one.saga.id != last);
+    }
     found.retain(|one| saga.is_none_or(|saga| saga == one.saga.saga));
     let groups = groups(&found);
     if output.is_json() {
-        output.json(&groups.iter().map(Group::document).collect::<Vec<_>>())?;
+        output.list(groups.iter().map(Group::document), more)?;
         return Ok(Outcome::Done);
     }
     if groups.is_empty() {
         output.line("no saga has a step that fails")?;
         return Ok(Outcome::Done);
     }
-    let header =
-        ["saga", "step", "sagas", "attempts", "left", "next try", "given up", "then", "error"];
-    output.table(header, groups.iter().map(Group::row))?;
+    let columns = [
+        cut("saga"),
+        cut("step"),
+        whole("instances"),
+        whole("attempts"),
+        whole("attempts_left"),
+        spare("next_try_at"),
+        spare("given_up_at"),
+        whole("then"),
+        whole_text("error"),
+    ];
+    output.table(columns, groups.iter().map(Group::row))?;
     output.note(
         "when the cause is gone: `syncline saga retry --failing --why TEXT` has all of it tried now",
     )?;
     if more {
-        output.note("there may be more: -n")?;
+        output.note("there are more: -n")?;
     }
     Ok(Outcome::Done)
 }

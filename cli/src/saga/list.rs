@@ -7,17 +7,14 @@ use syncline::{
     saga::operate,
     storage::{SagaFilter, SagaSummary},
 };
-use uuid::Uuid;
 
-use super::failing;
+use super::{Named, failing};
 use crate::{
     failure::{Failure, Outcome},
-    output::Output,
+    layout::{cut, spare, text as whole_text, whole},
+    output::{Output, cut_off},
     text,
 };
-
-/// The longest text of a problem in a table.
-const PROBLEM: usize = 50;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -40,7 +37,7 @@ pub(crate) struct Args {
     failing: bool,
     /// Started before this one: the last one of the page before
     #[arg(long, value_name = "ID")]
-    before: Option<Uuid>,
+    before: Option<Named>,
     /// At most so many
     #[arg(short = 'n', value_name = "SAGAS", default_value_t = 100,
         value_parser = clap::value_parser!(u32).range(1..=10_000))]
@@ -57,17 +54,23 @@ pub(crate) async fn run<DB: Storage>(
     }
     let longest_stuck = args.stuck && args.saga.is_none() && args.before.is_none();
     let longest_first = longest_stuck || args.overdue;
-    let found = if args.overdue {
-        operate::overdue(pool, args.number).await?
+    let ask = args.number + 1;
+    let mut found = if args.overdue {
+        operate::overdue(pool, ask).await?
     } else if longest_stuck {
-        operate::stuck(pool, args.number).await?
+        operate::stuck(pool, ask).await?
     } else {
         let status = if args.stuck { Some("stuck".to_owned()) } else { args.status.clone() };
-        let filter = SagaFilter { saga: args.saga.clone(), status, before: args.before };
-        operate::list(pool, &filter, args.number).await?
+        let before = match &args.before {
+            Some(before) => Some(before.find(pool).await?),
+            None => None,
+        };
+        let filter = SagaFilter { saga: args.saga.clone(), status, before };
+        operate::list(pool, &filter, ask).await?
     };
+    let more = cut_off(&mut found, args.number as usize);
     if output.is_json() {
-        output.json(&found.iter().map(summary).collect::<Vec<_>>())?;
+        output.list(found.iter().map(summary), more)?;
         return Ok(Outcome::Done);
     }
     if found.is_empty() {
@@ -87,17 +90,26 @@ pub(crate) async fn run<DB: Storage>(
             text::ago(Some(saga.started_at)),
             text::ago(Some(saga.updated_at)),
             text::ago(saga.stuck_at),
-            text::cut(saga.problem.as_deref().or(saga.trouble.as_deref()).unwrap_or("-"), PROBLEM),
+            saga.problem.as_deref().or(saga.trouble.as_deref()).unwrap_or("-").to_owned(),
         ]
     });
-    let header = ["id", "saga", "key", "status", "started", "changed", "stuck", "problem"];
-    output.table(header, rows)?;
-    if found.len() == args.number as usize {
+    let columns = [
+        whole("id"),
+        cut("saga"),
+        cut("key"),
+        whole("status"),
+        spare("started_at"),
+        spare("updated_at"),
+        spare("stuck_at"),
+        whole_text("problem"),
+    ];
+    output.table(columns, rows)?;
+    if more {
         match found.last() {
             Some(last) if !longest_first => {
-                output.note(&format!("there may be more: --before {}", last.id))?;
+                output.note(&format!("there are more: --before {}", last.id))?;
             }
-            _ => output.note("there may be more: -n")?,
+            _ => output.note("there are more: -n")?,
         }
     }
     Ok(Outcome::Done)
@@ -113,10 +125,10 @@ pub(super) fn summary(saga: &SagaSummary) -> Value {
         "status": saga.status,
         "problem": saga.problem,
         "trouble": saga.trouble,
-        "failing_at": saga.failing_at,
-        "started_at": saga.started_at,
-        "updated_at": saga.updated_at,
-        "stuck_at": saga.stuck_at,
-        "ended_at": saga.ended_at,
+        "failing_at": text::at(saga.failing_at),
+        "started_at": text::at(saga.started_at),
+        "updated_at": text::at(saga.updated_at),
+        "stuck_at": text::at(saga.stuck_at),
+        "ended_at": text::at(saga.ended_at),
     })
 }

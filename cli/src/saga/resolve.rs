@@ -6,9 +6,8 @@ use syncline::{
     Storage,
     saga::operate::{self, Act, Shown},
 };
-use uuid::Uuid;
 
-use super::{Who, open};
+use super::{Named, Who, open};
 use crate::{
     ask::Consent,
     failure::{Failure, Outcome},
@@ -18,7 +17,7 @@ use crate::{
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// The instance
-    id: Uuid,
+    id: Named,
     #[command(flatten)]
     who: Who,
     #[command(flatten)]
@@ -33,7 +32,7 @@ pub(crate) async fn run<DB: Storage>(
     pool: &Pool<DB>,
     output: &mut Output,
 ) -> Result<Outcome, Failure> {
-    let id = args.id;
+    let id = args.id.find(pool).await?;
     let shown = open(pool, id).await?;
     if !args.force {
         resolvable(&shown)?;

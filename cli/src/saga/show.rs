@@ -7,9 +7,8 @@ use syncline::{
     saga::{Phase, StepState, operate::Shown},
     storage::{SagaLogRow, SagaSummary},
 };
-use uuid::Uuid;
 
-use super::list::summary;
+use super::{Named, list::summary};
 use crate::{
     failure::{Failure, Outcome},
     output::Output,
@@ -18,8 +17,9 @@ use crate::{
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The id that `saga list` shows
-    id: Uuid,
+    /// The id that `saga list` shows, the beginning of it, or the key that it was started with
+    #[arg(value_name = "ID")]
+    id: Named,
 }
 
 pub(crate) async fn run<DB: Storage>(
@@ -27,7 +27,7 @@ pub(crate) async fn run<DB: Storage>(
     pool: &Pool<DB>,
     output: &mut Output,
 ) -> Result<Outcome, Failure> {
-    let shown = super::instance(pool, args.id).await?;
+    let shown = super::instance(pool, args.id.find(pool).await?).await?;
     if output.is_json() {
         output.json(&document(&shown))?;
         return Ok(Outcome::Done);
@@ -139,7 +139,7 @@ fn document(shown: &Shown) -> Value {
     let mut document = summary(&shown.summary);
     let log = shown.log.iter().map(|line| {
         json!({
-            "at": line.at,
+            "logged_at": text::at(line.at),
             "step": line.step,
             "what": line.what,
             "attempt": line.attempt,

@@ -162,7 +162,8 @@ fn show(args: &Args, lives: &Lives, output: &mut Output) -> Result<Outcome, Fail
         output.line(format!("before: {was} until {ended}, the same up to {agreed}"))?;
     }
     let rows = lives.terms.iter().map(|term| [text::time(term.began_at), term.head.to_string()]);
-    output.table(["a relay began to seal", "the log ended at"], rows)?;
+    output.line("relays that began to seal, and where the log ended then:")?;
+    output.table(["began_at", "head"], rows)?;
     output.line(match lacks {
         true => {
             "nothing was changed, for it is not said up to where the log is what consumers know: add \
@@ -179,11 +180,13 @@ fn show(args: &Args, lives: &Lives, output: &mut Output) -> Result<Outcome, Fail
 fn document(lives: &Lives) -> Value {
     let former = lives.former.iter().map(|former| {
         json!({
-            "incarnation": former.incarnation, "agreed": former.agreed, "ended_at": former.ended_at,
+            "incarnation": former.incarnation, "agreed": former.agreed, "ended_at": text::at(former.ended_at),
         })
     });
-    let terms =
-        lives.terms.iter().map(|term| json!({"began_at": term.began_at, "head": term.head}));
+    let terms = lives
+        .terms
+        .iter()
+        .map(|term| json!({"began_at": text::at(term.began_at), "head": term.head}));
     json!({
         "incarnation": lives.incarnation,
         "head": lives.head,

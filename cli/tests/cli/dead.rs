@@ -39,11 +39,11 @@ mod case {
         recipient.receive(&["bad-1", "good", "bad-1", "bad-2", "bad-1"]).await;
         assert_eq!(recipient.applied(), [2]);
 
-        let list = syncline(url, "dead list --json").expect(0).json();
+        let list = syncline(url, "dead list --json").expect(0).json()["items"].clone();
         assert_eq!(list.as_array().map(Vec::len), Some(2), "{list}");
         assert_eq!((&list[0]["key"], &list[0]["position"]), (&json!("bad-1"), &json!(1)));
         assert_eq!((&list[0]["consumer"], &list[0]["state"]), (&json!("login"), &json!("dead")));
-        let all = syncline(url, "dead list --held --json").expect(0).json();
+        let all = syncline(url, "dead list --held --json").expect(0).json()["items"].clone();
         assert_eq!(all.as_array().map(Vec::len), Some(4), "{all}");
         let text = syncline(url, "dead list").expect(0).stdout;
         assert!(text.contains("bad-2") && text.contains("address is not valid"), "{text}");
@@ -77,7 +77,7 @@ mod case {
         recipient.receive(&["bad-1", "bad-1", "bad-2"]).await;
         recipient.repair();
         let running = recipient.consumer.start().await.unwrap();
-        let list = syncline(url, "dead list --json").expect(0).json();
+        let list = syncline(url, "dead list --json").expect(0).json()["items"].clone();
         let (first, second) = (&list[0]["id"], &list[1]["id"]);
 
         let refused = syncline(url, &format!("dead drop {first} 99")).expect(5);
@@ -85,14 +85,15 @@ mod case {
         let shown = [&format!("{first} of login goes") as &str, "bad-1", "no dead letter 99"];
         assert!(shown.iter().all(|part| refused.stdout.contains(part)), "{}", refused.stdout);
         syncline(url, "dead drop 99").expect(6);
-        assert_eq!(syncline(url, "dead list --json").json(), list);
+        assert_eq!(syncline(url, "dead list --json").json()["items"], list);
 
         let dropped = syncline(url, &format!("dead drop {first} {second} --yes")).expect(0);
         assert_eq!(dropped.stdout, format!("dropped {first}\ndropped {second}\n"));
         // What waited behind the first one is applied; the second one's key is free.
         assert_eq!(applied(&recipient, 1).await, [2]);
         running.stop().await;
-        assert_eq!(syncline(url, "dead list --held --json").expect(0).json(), json!([]));
+        let none = json!({"items": [], "more": false});
+        assert_eq!(syncline(url, "dead list --held --json").expect(0).json(), none);
         syncline(url, "migrate down --yes").expect(0);
     }
 
@@ -102,9 +103,9 @@ mod case {
         let recipient = Recipient::broken(DB::open(url).await);
         recipient.receive(&["bad-1", "bad-1"]).await;
         let list = syncline(url, "held list --json").expect(0).json();
-        let reasons = [&list["held"][0]["state"], &list["held"][1]["state"], &list["early"]];
+        let reasons = [&list["items"][0]["state"], &list["items"][1]["state"], &list["early"]];
         assert_eq!(reasons, [&json!("dead"), &json!("behind"), &json!([])]);
-        let id = list["held"][0]["id"].as_i64().unwrap();
+        let id = list["items"][0]["id"].as_i64().unwrap();
         let file = tempfile::NamedTempFile::new().unwrap();
         let path = file.path().display();
         std::fs::write(file.path(), "{").unwrap();
@@ -168,7 +169,8 @@ mod case {
         let recipient = Recipient::broken(DB::open(url).await);
         recipient.receive(&["bad", "bad"]).await;
         let held = syncline(url, "dead list --held --json").expect(0).json();
-        let behind = held.as_array().unwrap().iter().find(|held| held["state"] == "behind");
+        let behind =
+            held["items"].as_array().unwrap().iter().find(|held| held["state"] == "behind");
         let behind = &behind.expect("one waits")["id"];
         syncline(url, &format!("dead drop {behind} --yes")).expect(1);
         let said = syncline(url, &format!("dead redrive {behind}")).expect(1).stdout;
@@ -187,7 +189,7 @@ mod case {
         recipient.receive(&["bad-1", "bad-2", "bad-1", "bad-3"]).await;
         let held = syncline(url, "held list --json").expect(0).json();
         let id = |key: &str| {
-            let all = held["held"].as_array().unwrap();
+            let all = held["items"].as_array().unwrap();
             all.iter().find(|held| held["key"] == key).unwrap()["id"].as_i64().unwrap()
         };
         let first = id("bad-1");
@@ -233,7 +235,7 @@ mod case {
         let recipient = Recipient::broken(DB::open(url).await);
         recipient.receive(&["bad-1", "bad-1"]).await;
         let dead = syncline(url, "dead list --json").expect(0).json();
-        let redrive = format!("dead redrive {}", dead[0]["id"]);
+        let redrive = format!("dead redrive {}", dead["items"][0]["id"]);
         for command in ["held retry --all", "held retry bad-1"] {
             let said = syncline(url, command).expect(1).stdout;
             assert!(said.contains(&redrive), "{said}");
@@ -244,7 +246,8 @@ mod case {
         // An edited message is tried, dead or not.
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "\"user good\"").unwrap();
-        let behind = syncline(url, "dead list --held --json").expect(0).json()[1]["id"].clone();
+        let behind =
+            syncline(url, "dead list --held --json").expect(0).json()["items"][1]["id"].clone();
         let edit =
             format!("dead edit {behind} --data {} --by Ada --redrive", file.path().display());
         let said = syncline(url, &edit).expect(1).stdout;

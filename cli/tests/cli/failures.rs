@@ -3,7 +3,7 @@
 use sqlx::{Connection, MySqlPool, PgConnection, PgPool, SqlitePool};
 use syncline_tests::servers::{mariadb_database, postgres_database, sqlite_database};
 
-use crate::syncline;
+use crate::{Run, syncline};
 
 const SECRET: &str = "open-sesame";
 
@@ -88,6 +88,63 @@ async fn doctor_finds_a_file_that_cannot_be_written_or_is_none() {
     let run = syncline(&format!("sqlite:{}", text.display()), "migrate up");
     assert!(matches!(run.code, 1 | 3), "{}", run.stderr);
     assert!(run.stderr.contains("not a database"), "{}", run.stderr);
+}
+
+/// In WAL mode SQLite makes files beside the database's, even to read.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_directory_that_cannot_be_written_is_named_when_that_is_why_nothing_can_be_read() {
+    use std::{fs, os::unix::fs::PermissionsExt, os::unix::process::CommandExt, path::Path};
+
+    let (directory, url) = sqlite_database();
+    syncline(&url, "migrate up").expect(0);
+    let pool = SqlitePool::connect(&url).await.unwrap();
+    sqlx::query("PRAGMA journal_mode = WAL").execute(&pool).await.unwrap();
+    pool.close().await;
+    let advised = |run: Run, args: &str| {
+        let said = run.stdout.clone() + &run.stderr;
+        let words = ["-wal", "directory", "run as the user of the service"];
+        assert!(words.iter().all(|word| said.contains(word)), "{args}: {said}");
+        assert!(!said.contains("standby"), "{args}: {said}");
+        run.code
+    };
+
+    // Something else has the name of the file that it needs.
+    let wal = directory.path().join("test.db-wal");
+    fs::create_dir(&wal).unwrap();
+    for args in ["outbox lag", "status", "dead list --json"] {
+        assert_eq!(advised(syncline(&url, args), args), 3, "{args}");
+    }
+    fs::remove_dir(&wal).unwrap();
+    syncline(&url, "outbox lag").expect(0);
+
+    let set =
+        |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    set(&directory.path().join("test.db"), 0o644);
+    for left in ["test.db-wal", "test.db-shm"] {
+        drop(fs::remove_file(directory.path().join(left)));
+    }
+    set(directory.path(), 0o555);
+    // Root may write everywhere: then another user runs the program, from where that one can.
+    let root = fs::write(directory.path().join("probe"), "").is_ok();
+    let mut program = Path::new(env!("CARGO_BIN_EXE_syncline")).to_owned();
+    if root {
+        let copy = directory.path().join("syncline");
+        fs::copy(&program, &copy).unwrap();
+        set(&copy, 0o755);
+        program = copy;
+    }
+    for args in ["outbox lag", "status", "dead list --json", "doctor"] {
+        let mut command = std::process::Command::new(&program);
+        command.args(args.split_whitespace()).env("DATABASE_URL", &url);
+        if root {
+            command.uid(65_534).gid(65_534);
+        }
+        let code = advised(command.output().expect("it starts").into(), args);
+        assert!(code == 3 || args == "doctor", "{args}: {code}");
+    }
+    set(directory.path(), 0o755);
+    syncline(&url, "outbox lag").expect(0);
 }
 
 #[tokio::test]
@@ -196,6 +253,7 @@ async fn a_wrong_database_name_or_password_is_the_servers_to_say() {
     let (server, _) = url.rsplit_once('/').unwrap();
     let run = syncline(&format!("{server}/no_such_database"), "doctor").expect(3);
     assert!(run.stderr.contains("does not exist"), "{}", run.stderr);
+    assert!(!run.stderr.contains(" at line "), "a line of the server's own: {}", run.stderr);
     if let Some(url) = mariadb_database().await {
         let (server, _) = url.rsplit_once('/').unwrap();
         let run = syncline(&format!("{server}/no_such_database"), "doctor").expect(3);

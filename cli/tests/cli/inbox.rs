@@ -76,14 +76,15 @@ mod case {
         }
         applied(&[1, 2, 3, 4]).await;
 
-        let list = syncline(url, "inbox list --json").expect(0).json();
+        let list = syncline(url, "inbox list --json").expect(0).json()["items"].clone();
         let row = &list[0];
         assert_eq!((&row["consumer"], &row["source"]), (&json!("c"), &json!("/tests")));
         assert_eq!((&row["stream"], &row["version"]), (&json!("users"), &json!(1)));
         assert_eq!((&row["watermark"], &row["last"]), (&json!(4), &json!(4)));
         let table = syncline(url, "inbox list --consumer c").expect(0).stdout;
         assert!(table.contains("/tests") && table.contains("watermark"), "{table}");
-        assert_eq!(syncline(url, "inbox list --consumer x --json").expect(0).json(), json!([]));
+        let none = json!({"items": [], "more": false});
+        assert_eq!(syncline(url, "inbox list --consumer x --json").expect(0).json(), none);
 
         // It says what it would do, and does it only when it is sure.
         let warned = reapply("c", "--to 2").expect(5);
@@ -101,12 +102,13 @@ mod case {
         assert!(reapply("c", "--to 4 --yes").expect(1).stderr.contains("up to position 4 only"));
         reapply("c", "--to -1 --yes").expect(2);
         reapply("c", "--to 2 --shard 1 --yes").expect(6);
-        assert_eq!(syncline(url, "inbox list --json").expect(0).json(), list, "nothing changed");
+        let same = syncline(url, "inbox list --json").expect(0).json();
+        assert_eq!(same["items"], list, "nothing changed");
 
         let moved = reapply("c", "--to 2 --shard 0 --yes --json").expect(0).json();
         assert_eq!((&moved["to"], &moved["moved"][0]["watermark"]), (&json!(2), &json!(4)));
         let after = syncline(url, "inbox list --json").expect(0).json();
-        assert_eq!(after[0]["watermark"], json!(2));
+        assert_eq!(after["items"][0]["watermark"], json!(2));
         write(5).await;
         applied(&[1, 2, 3, 4, 3, 4, 5]).await;
         let said = reapply("c", "--to 4 --yes").expect(0).stdout;
@@ -114,7 +116,7 @@ mod case {
         // A checkpoint is saved a little later than it is reached.
         eventually("the route is there", async || {
             let list = syncline(url, "route list --json").expect(0).json();
-            (list[0]["position"] == json!(5)).then_some(())
+            (list["items"][0]["position"] == json!(5)).then_some(())
         })
         .await;
         syncline(url, "route rewind login --to 4").expect(0);
@@ -208,7 +210,7 @@ mod case {
         let words = ["1 steps of sagas of /shop", "syncline saga resend", "--except-commands"];
         assert!(words.iter().all(|word| said.contains(word)), "{said}");
         let list = syncline(url, "inbox list --consumer stock --json").expect(0).json();
-        assert_ne!(list[0]["watermark"], json!(0), "nothing is changed");
+        assert_ne!(list["items"][0]["watermark"], json!(0), "nothing is changed");
         // The rest that the consumer has of the source is applied again.
         syncline(url, &format!("inbox reapply {of} --except-commands")).expect(0);
         syncline(url, "route rewind orders --to 0").expect(0);
@@ -297,7 +299,7 @@ mod case {
         let beyond = syncline(url, &beyond).expect(1).stderr;
         assert!(beyond.contains("beyond 7") && beyond.contains("would be lost"), "{beyond}");
         let list = syncline(url, "inbox list --json").expect(0).json();
-        assert_eq!(list[0]["watermark"], json!(2), "nothing is changed");
+        assert_eq!(list["items"][0]["watermark"], json!(2), "nothing is changed");
         let said = syncline(url, &format!("{skip} --yes --by ada --why late")).expect(0).stdout;
         assert!(said.contains("c was at 2") && said.contains("never applied here"), "{said}");
         assert_eq!(rewind, "route rewind login --to 4");

@@ -2,6 +2,7 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
+mod commands;
 mod dead;
 mod doctor;
 mod failures;
@@ -66,7 +67,11 @@ impl From<Output> for Run {
 
 fn command(url: &str, args: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_syncline"));
-    command.args(args.split_whitespace()).env("DATABASE_URL", url).env_remove("RUST_LOG");
+    command
+        .args(args.split_whitespace())
+        .env("DATABASE_URL", url)
+        .env_remove("RUST_LOG")
+        .env_remove("COLUMNS");
     command.stdin(Stdio::null());
     command
 }

@@ -1,11 +1,15 @@
 //! `syncline migrate` and `syncline doctor`.
 
-use crate::on_each;
+use crate::{on_each, on_servers};
+
+// SQLite has one writer: whoever has begun to migrate waits for nobody.
+on_servers!(a_migration_that_waits_for_a_lock_says_that_the_database_is_busy);
 
 on_each!(
     the_whole_way_up_and_down,
     two_processes_at_once,
     edited_and_newer_tables_are_refused,
+    newer_tables_can_be_read_and_routes_on_them_paused,
     down_does_not_lose_messages,
     down_shows_what_goes_and_changes_nothing_without_a_yes,
     down_is_refused_while_processes_run,
@@ -15,7 +19,12 @@ mod case {
     use std::time::Duration;
 
     use serde_json::json;
-    use syncline::{Relay, operations, processes};
+    use syncline::{
+        Relay,
+        message::Position,
+        operations, processes,
+        storage::{NewShard, ShardKey, migrate_down},
+    };
     use syncline_tests::{letters::Recipient, relays::eventually};
 
     use crate::{Open, Run, command, syncline};
@@ -97,8 +106,22 @@ mod case {
                      SELECT 999, 'later', success, checksum, 0 FROM syncline_migrations \
                      WHERE version = 3";
         DB::run(&pool, newer).await;
-        for args in ["migrate up", "migrate down --force", "migrate status", "outbox lag", "doctor"]
-        {
+        for args in [
+            "migrate up",
+            "migrate down --force",
+            "migrate status",
+            "doctor",
+            "outbox trim",
+            "route resume login",
+            "route rewind login --to 0",
+            "stream close users",
+            "dead redrive --all",
+            "dead drop 1 --yes",
+            "held retry --all",
+            "inbox reapply c --source /s --stream t --to 0 --yes",
+            "saga retry --failing --by ada --why so",
+            "saga cancel request-1 --by ada --why so",
+        ] {
             let run = syncline(url, args).expect(4);
             let said = run.stdout + &run.stderr;
             assert!(said.contains("run a newer program"), "{args}: {said}");
@@ -118,6 +141,58 @@ mod case {
             assert!(said.contains("the history must not be edited"), "{args}: {said}");
         }
         assert!(syncline(url, "migrate status").expect(4).stdout.contains("edited"));
+    }
+
+    pub(super) async fn newer_tables_can_be_read_and_routes_on_them_paused<DB: Open>(url: &str) {
+        syncline(url, "migrate up").expect(0);
+        let pool = DB::open(url).await;
+        let key = ShardKey::new("login", 1, 0);
+        let new = NewShard { key, at: Position::START, closed: false };
+        DB::create_shards(&pool, "users", &[new]).await.unwrap();
+        let newer = "INSERT INTO syncline_migrations \
+                     (version, description, success, checksum, execution_time) \
+                     SELECT 999, 'later', success, checksum, 0 FROM syncline_migrations \
+                     WHERE version = 3";
+        DB::run(&pool, newer).await;
+        for args in [
+            "outbox lag",
+            "outbox tail",
+            "route pause login --by ada --why back",
+            "route list",
+            "process list",
+            "relay list",
+            "stream list",
+            "dead list",
+            "held list",
+            "inbox list",
+            "saga list",
+            "saga list --failing",
+            "saga check",
+            "lock list",
+            "operations",
+        ] {
+            let run = syncline(url, args).expect(0);
+            let told = run.stderr.lines().next().unwrap_or_default();
+            let words = ["warning: ", "version 999", "run a newer program"];
+            assert!(words.iter().all(|word| told.contains(word)), "{args}: {}", run.stderr);
+            let run = syncline(url, &format!("{args} --json")).expect(0);
+            assert!(run.json().is_object(), "{args}: {}", run.stdout);
+            let warning: serde_json::Value = serde_json::from_str(&run.stderr).unwrap();
+            assert_eq!(warning["warning"]["kind"], "schema", "{args}: {warning}");
+        }
+        let shown = syncline(url, "route list --json").json();
+        assert_eq!(shown["items"][0]["paused"], json!(true), "{shown}");
+        assert_eq!(shown["items"][0]["pause"]["by"], json!("ada"), "{shown}");
+        // It goes by what it finds, and not by the tables.
+        let status = syncline(url, "status");
+        assert!(![3, 4].contains(&status.code), "{}{}", status.stdout, status.stderr);
+        assert!(status.stdout.contains("paused by ada"), "{}", status.stdout);
+        assert!(status.stderr.contains("warning: "), "{}", status.stderr);
+        let trace = syncline(url, "trace nobody");
+        assert!(trace.stdout.contains("nothing is known"), "{}{}", trace.stdout, trace.stderr);
+        // Doctor is asked whether it is fit to run on, and tells how things move all the same.
+        let doctor = syncline(url, "doctor").expect(4).stdout;
+        assert!(doctor.contains("newer program") && doctor.contains("paused by ada"), "{doctor}");
     }
 
     pub(super) async fn down_does_not_lose_messages<DB: Open>(url: &str) {
@@ -182,5 +257,30 @@ mod case {
         let said = syncline(url, "migrate down --yes").expect(1).stderr;
         assert!(said.contains("lease seal") && said.contains(&dead.to_string()), "{said}");
         syncline(url, "migrate down --force --yes").expect(0);
+    }
+
+    pub(super) async fn a_migration_that_waits_for_a_lock_says_that_the_database_is_busy<
+        DB: Open,
+    >(
+        url: &str,
+    ) {
+        syncline(url, "migrate up").expect(0);
+        // The next step up is one that alters a table that is there.
+        let pool = DB::open(url).await;
+        migrate_down(&pool, 16, true).await.unwrap();
+        let locker = DB::open(url).await;
+        let lock = match DB::LABEL {
+            "PostgreSQL" => "BEGIN; LOCK TABLE syncline_saga IN ACCESS EXCLUSIVE MODE",
+            _ => "LOCK TABLES syncline_saga WRITE",
+        };
+        DB::run(&locker, lock).await;
+        let run = syncline(url, "migrate up --json").expect(3);
+        let error = run.error();
+        assert_eq!(error["kind"], "unreachable", "{error}");
+        let said = error["message"].as_str().unwrap();
+        assert!(said.contains("migration 17 failed"), "{said}");
+        assert!(!said.contains(" at line "), "a line of the server's own source: {said}");
+        locker.close().await;
+        syncline(url, "migrate up").expect(0);
     }
 }

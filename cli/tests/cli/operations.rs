@@ -19,7 +19,11 @@ fn at_a_terminal(python: &str, url: &str, args: &str, answer: &str) -> Run {
                  sys.exit(subprocess.call(sys.argv[2:], stdin=slave, stderr=slave))";
     let mut command = Command::new(python);
     command.args(["-c", typed, answer, env!("CARGO_BIN_EXE_syncline")]);
-    command.args(args.split_whitespace()).env("DATABASE_URL", url).env_remove("RUST_LOG");
+    command
+        .args(args.split_whitespace())
+        .env("DATABASE_URL", url)
+        .env_remove("RUST_LOG")
+        .env_remove("COLUMNS");
     command.output().expect("it starts").into()
 }
 

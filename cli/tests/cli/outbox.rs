@@ -6,6 +6,7 @@ on_each!(
     lag_and_tail,
     lag_tells_of_delayed_messages,
     tail_goes_on,
+    tail_shows_one_key_and_payloads_only_when_asked,
     a_reader_that_goes_away_is_no_failure,
     trim_says_what_goes,
     trim_asks_and_removes_what_it_has_shown,
@@ -82,7 +83,7 @@ mod case {
         let pool = DB::open(url).await;
         assert!(!syncline(url, "outbox lag").expect(0).stdout.contains("delayed"));
         let none = syncline(url, "outbox lag --json").expect(0).json();
-        assert_eq!(none["delayed"], json!({"waiting": 0, "next": null}));
+        assert_eq!(none["delayed"], json!({"waiting": 0, "next_at": null}));
         let late = [3_600, 60, 7_200]
             .map(|seconds| message(&json!(seconds)).delay(Duration::from_secs(seconds)));
         let before = chrono::Utc::now();
@@ -90,7 +91,7 @@ mod case {
         let lag = syncline(url, "outbox lag --json").expect(0).json();
         assert_eq!(lag["delayed"]["waiting"], json!(3));
         let next: chrono::DateTime<chrono::Utc> =
-            serde_json::from_value(lag["delayed"]["next"].clone()).unwrap();
+            serde_json::from_value(lag["delayed"]["next_at"].clone()).unwrap();
         let wait = (next - before).num_seconds();
         assert!((58..=120).contains(&wait), "{lag}");
         let lag = syncline(url, "outbox lag").expect(0).stdout;
@@ -101,7 +102,8 @@ mod case {
     pub(super) async fn lag_and_tail<DB: Open>(url: &str) {
         syncline(url, "migrate up").expect(0);
         let pool = DB::open(url).await;
-        assert_eq!(syncline(url, "outbox tail --json").expect(0).json(), json!([]));
+        let none = json!({"items": [], "more": false});
+        assert_eq!(syncline(url, "outbox tail --json").expect(0).json(), none);
         assert!(syncline(url, "outbox lag").expect(0).stdout.contains("no route yet"));
 
         commit(&pool, &[message(&json!({"name": "\u{1b}[2J漢字\u{202e}", "n": 1}))]).await;
@@ -113,7 +115,7 @@ mod case {
             assert!(tail.stderr.contains("2 more are committed"), "{}", tail.stderr);
         }
         seal(&pool).await;
-        for args in ["outbox tail", "outbox tail --json"] {
+        for args in ["outbox tail --data", "outbox tail --data --json"] {
             let shown = syncline(url, args).expect(0).stdout;
             let spoils = |c: &char| *c != '\n' && syncline::logs::is_hidden(*c);
             assert_eq!(shown.chars().find(spoils), None, "{args}: {shown:?}");
@@ -131,24 +133,27 @@ mod case {
         let route = &lag["routes"][0];
         assert_eq!((&lag["head"], &lag["unsealed"]), (&json!(4), &json!(0)));
         assert_eq!((&route["route"], &route["behind"]), (&json!("login"), &json!(4)));
-        assert!(route["oldest"].is_string(), "{lag}");
+        assert!(route["oldest_at"].is_string(), "{lag}");
         let lag = syncline(url, "outbox lag").expect(0).stdout;
         assert!(lag.contains("login") && lag.contains("users"), "{lag}");
         syncline(url, "outbox lag --max-behind 4").expect(0);
         syncline(url, "outbox lag --max-behind 3").expect(8);
 
-        let tail = syncline(url, "outbox tail --json").expect(0);
+        let tail = syncline(url, "outbox tail --data --json").expect(0);
         assert!(tail.stdout.contains("1e400"), "digits are kept: {}", tail.stdout);
         let tail = tail.stdout.replace("1e400", "1");
         let tail: Value = serde_json::from_str(&tail).unwrap();
-        let positions: Vec<_> = tail.as_array().unwrap().iter().map(|m| &m["position"]).collect();
+        let positions: Vec<_> =
+            tail["items"].as_array().unwrap().iter().map(|m| &m["position"]).collect();
         assert_eq!(positions, [1, 2, 3, 4]);
+        assert_eq!(tail["more"], json!(false));
+        let tail = &tail["items"];
         assert_eq!(tail[0]["data"]["name"], "\u{1b}[2J漢字\u{202e}");
         assert_eq!(tail[0]["headers"], json!({"tenant": "north"}));
         assert_eq!(tail[1]["data_base64"], "iVAA/w==");
         assert_eq!(tail[2]["data"], "two\nlines");
 
-        let text = syncline(url, "outbox tail").expect(0).stdout;
+        let text = syncline(url, "outbox tail --data").expect(0).stdout;
         assert_eq!(text.lines().count(), 4, "{text}");
         assert!(text.contains("\\u001b[2J漢字\\u{202e}") && text.contains("two\\nlines"), "{text}");
         assert!(!text.contains(['\u{1b}', '\u{202e}']), "{text}");
@@ -167,7 +172,7 @@ mod case {
     pub(super) async fn tail_goes_on<DB: Open>(url: &str) {
         syncline(url, "migrate up").expect(0);
         let pool = DB::open(url).await;
-        let args = "outbox tail --follow --from 1 -n 3 --json";
+        let args = "outbox tail --follow --from 1 -n 3 --data --json";
         let mut tail =
             command(url, args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(tail.stdout.take().unwrap()).lines();
@@ -190,6 +195,70 @@ mod case {
         let pid = tail.id().to_string();
         assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
         Run::from(tail.wait_with_output().unwrap()).expect(0);
+    }
+
+    pub(super) async fn tail_shows_one_key_and_payloads_only_when_asked<DB: Open>(url: &str) {
+        syncline(url, "migrate up").expect(0);
+        let pool = DB::open(url).await;
+        let of = |key: &str, n: i64| {
+            Message::json("user.changed", &json!({"secret": "open-sesame", "n": n}))
+                .unwrap()
+                .key(key)
+        };
+        for n in 1..=3 {
+            // So that positions are in this order.
+            for key in ["user-1", "user-11"] {
+                commit(&pool, &[of(key, n)]).await;
+                seal(&pool).await;
+            }
+        }
+        commit(&pool, &[Message::new("user.photo", "image/png", vec![0x89, b'P', 0, 0xff])]).await;
+        seal(&pool).await;
+
+        for args in ["", "--json", "--from 1", "--from 1 --json", "--key user-1 --json"] {
+            let shown = syncline(url, &format!("outbox tail {args}")).expect(0).stdout;
+            assert!(!shown.contains("sesame") && !shown.contains("iVAA"), "{args}: {shown}");
+            assert!(shown.contains("user-1") && shown.contains("bytes"), "{args}: {shown}");
+        }
+        let document = syncline(url, "outbox tail -n 1 --json").expect(0).json();
+        let last = &document["items"][0];
+        assert_eq!((&last["bytes"], &last["data_base64"]), (&json!(4), &json!(null)), "{last}");
+        assert_eq!(document["more"], json!(true), "older ones are kept");
+        let text = syncline(url, "outbox tail -n 1").expect(0).stdout;
+        assert!(text.contains("4 bytes") && !text.contains("89 50"), "{text}");
+
+        let tail = |args: &str| -> (Vec<i64>, bool) {
+            let tail = syncline(url, &format!("outbox tail --key user-1 --data --json {args}"));
+            let tail = tail.expect(0).json();
+            let items = tail["items"].as_array().unwrap().iter();
+            let places = items.map(|item| {
+                assert_eq!(
+                    (&item["key"], &item["data"]["secret"]),
+                    (&json!("user-1"), &json!("open-sesame"))
+                );
+                item["position"].as_i64().unwrap()
+            });
+            (places.collect(), tail["more"].as_bool().unwrap())
+        };
+        assert_eq!(tail(""), (vec![1, 3, 5], false));
+        assert_eq!(tail("-n 2"), (vec![3, 5], true), "the last ones");
+        assert_eq!(tail("-n 3"), (vec![1, 3, 5], false));
+        assert_eq!(tail("--from 2"), (vec![3, 5], false));
+        assert_eq!(tail("--from 1 -n 1"), (vec![1], true));
+        assert_eq!(tail("--from 5 -n 1"), (vec![5], false), "the others are another key's");
+        let all = |args: &str| {
+            let tail = syncline(url, &format!("outbox tail --json {args}")).expect(0).json();
+            (tail["items"].as_array().map(Vec::len), tail["more"].as_bool())
+        };
+        assert_eq!(all("--from 6 -n 1"), (Some(1), Some(true)));
+        assert_eq!(all("--from 6 -n 2"), (Some(2), Some(false)));
+        assert_eq!(all("-n 7"), (Some(7), Some(false)));
+        let none = syncline(url, "outbox tail --key user --json").expect(0).json();
+        assert_eq!(none, json!({"items": [], "more": false}));
+        let follow = "outbox tail --follow --from 1 -n 2 --key user-11";
+        let followed = syncline(url, follow).expect(0).stdout;
+        assert_eq!(followed.matches("user-11").count(), 2, "{followed}");
+        assert!(!followed.contains("sesame"), "{followed}");
     }
 
     pub(super) async fn a_reader_that_goes_away_is_no_failure<DB: Open>(url: &str) {

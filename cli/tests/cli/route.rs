@@ -73,14 +73,16 @@ mod case {
         let list = syncline(url, "route list").expect(0).stdout;
         assert!(words.iter().all(|word| list.contains(word)), "{list}");
         let lag = syncline(url, "outbox lag --json").expect(0).json();
-        for route in [&lag["routes"][0], &syncline(url, "route list --json").expect(0).json()[0]] {
+        for route in
+            [&lag["routes"][0], &syncline(url, "route list --json").expect(0).json()["items"][0]]
+        {
             assert_eq!((&route["state"], &route["position"]), (&json!("refused"), &json!(1)));
             let problem = &route["problem"];
             assert_eq!(problem["kind"], json!("refused"));
             let text = problem["text"].as_str().unwrap();
-            assert!(text.contains("position 2") && problem["since"].is_string(), "{problem}");
+            assert!(text.contains("position 2") && problem["since_at"].is_string(), "{problem}");
             assert!(problem["tries"].as_u64() > Some(0), "{problem}");
-            assert!(problem["next_try"].is_string(), "{problem}");
+            assert!(problem["next_try_at"].is_string(), "{problem}");
         }
         let report = syncline(url, "doctor --json").expect(0).json();
         let checks = report["checks"].as_array().unwrap();
@@ -142,10 +144,10 @@ mod case {
         write(1).await;
         applied(1).await;
 
-        let list = syncline(url, "route list --json").expect(0).json();
+        let list = syncline(url, "route list --json").expect(0).json()["items"].clone();
         assert_eq!((list[1]["route"].as_str(), &list[1]["shard"]), (Some("login"), &json!(1)));
         assert!(syncline(url, "route list").expect(0).stdout.contains("login"));
-        let shown = syncline(url, "stream show users --json").expect(0).json();
+        let shown = syncline(url, "stream show users --json").expect(0).json()["items"].clone();
         assert_eq!((&shown[0]["topics"], &shown[0]["shards"]), (&json!(["user.*"]), &json!(2)));
         assert!(syncline(url, "stream list").expect(0).stdout.contains("user.*"));
 
@@ -155,7 +157,7 @@ mod case {
             let said = syncline(url, args).expect(0).stdout;
             assert!(said.contains("paused by ada since") && said.contains(": moved"), "{said}");
         }
-        let pause = &syncline(url, "route list --json").expect(0).json()[0]["pause"];
+        let pause = &syncline(url, "route list --json").expect(0).json()["items"][0]["pause"];
         assert_eq!((&pause["by"], &pause["why"]), (&json!("ada"), &json!("moved")));
         write(2).await;
         tokio::time::sleep(Duration::from_millis(300)).await;

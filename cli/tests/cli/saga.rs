@@ -5,6 +5,7 @@ use crate::on_each;
 on_each!(
     a_stuck_saga_is_shown_and_goes_on,
     a_saga_is_cancelled_or_resolved,
+    a_saga_is_named_by_the_beginning_of_its_id_or_by_its_key,
     an_answer_that_does_not_come_is_shown_and_asked_for_again,
     what_fails_is_shown_by_step_and_error_and_tried_again,
     a_saga_that_no_engine_has_is_found_and_ended_by_force
@@ -133,7 +134,7 @@ mod case {
     }
 
     fn ids(list: &Value) -> Vec<String> {
-        let rows = list.as_array().unwrap().iter();
+        let rows = list["items"].as_array().unwrap().iter();
         rows.map(|row| row["id"].as_str().unwrap().to_owned()).collect()
     }
 
@@ -179,7 +180,8 @@ mod case {
         assert_eq!(document["input"], json!(["customer/1", true]));
         assert!(document["stuck_at"].is_string() && document["ended_at"].is_null());
         let locks = syncline(url, "lock list --json").expect(0).json();
-        assert_eq!((&locks[0]["entity"], &locks[0]["saga"]), (&json!("customer/1"), &json!(back)));
+        let lock = &locks["items"][0];
+        assert_eq!((&lock["entity"], &lock["saga"]), (&json!("customer/1"), &json!(back)));
         assert!(syncline(url, "lock list").expect(0).stdout.contains("customer/1"));
 
         let saga = |args: String| syncline(url, &format!("saga {args} --by ada"));
@@ -239,12 +241,74 @@ mod case {
         release(trip, "--yes").expect(6);
         release(stuck, "--yes").expect(0);
         release(stuck, "--yes").expect(6);
-        assert_eq!(syncline(url, "lock list --json").expect(0).json(), json!([]));
+        let none = json!({"items": [], "more": false});
+        assert_eq!(syncline(url, "lock list --json").expect(0).json(), none);
         resolve(stuck, "").expect(5);
         resolve(stuck, "--yes").expect(0);
         until(url, stuck, "resolved").await;
         resolve(stuck, "--yes --force").expect(7);
         running.stop().await;
+    }
+
+    pub(super) async fn a_saga_is_named_by_the_beginning_of_its_id_or_by_its_key<DB: Open>(
+        url: &str,
+    ) {
+        let world = World::<DB>::new(url).await;
+        // A key may look like an id, or like the beginning of one.
+        let one = world.start("trip", "request-1", "", false).await;
+        let (first, id_key) = (one.to_string(), Uuid::from_u128(5).to_string());
+        let two = world.start("trip", &id_key, "customer/2", false).await;
+        let three = world.start("order", "request-1", "", false).await;
+        let second = two.to_string();
+        let show = |name: &str| syncline(url, &format!("saga show {name} --json"));
+        let is = |name: &str, id: &str| assert_eq!(show(name).expect(0).json()["id"], id, "{name}");
+
+        // All that is not the other's, with hyphens and without.
+        let shared =
+            |a: &str, b: &str| a.bytes().zip(b.bytes()).take_while(|(a, b)| a == b).count();
+        let third = three.to_string();
+        let own = shared(&second, &first).max(shared(&second, &third)) + 1;
+        for end in [own, second.len()] {
+            is(&second[..end], &second);
+            is(&second[..end].replace('-', ""), &second);
+            is(&second[..end].to_uppercase(), &second);
+        }
+        is(&id_key, &second);
+
+        // One that is several things names them all, and does nothing.
+        for (name, candidates) in
+            [("request-1", vec![&first, &third]), (&second[..2], vec![&first, &second, &third])]
+        {
+            let error = show(name).expect(2).error();
+            let said = error["message"].as_str().unwrap();
+            for id in [&first, &second, &third] {
+                assert_eq!(said.contains(id.as_str()), candidates.contains(&id), "{name}: {said}");
+            }
+            assert!(said.contains("trip@3") && said.contains("request-1"), "{said}");
+            syncline(url, &format!("saga cancel {name} --by ada --why so")).expect(2);
+        }
+        for nobody in ["request", "request-11", "nothing", "ffffffff", "-"] {
+            let run = show(nobody).expect(6);
+            assert!(run.stderr.contains("saga list"), "{}", run.stderr);
+        }
+
+        // The others take it alike.
+        let listed = syncline(url, &format!("saga list --json --before {}", &third)).json();
+        assert_eq!(ids(&listed), [second.as_str(), &first]);
+        let by = "--by ada --why so";
+        let release = format!("lock release customer/2 --saga {id_key} {by} --yes");
+        let said = syncline(url, &release).stderr;
+        assert!(!said.contains("there is no saga"), "it is found: {said}");
+        syncline(url, &format!("saga cancel {id_key} {by}")).expect(0);
+        let log = show(&second).json()["log"].clone();
+        assert!(log.as_array().unwrap().iter().any(|line| line["what"] == "operator"), "{log}");
+        let none = show(&first).json()["log"].clone();
+        assert!(none.as_array().unwrap().iter().all(|line| line["what"] != "operator"), "{none}");
+        syncline(url, &format!("saga resend {id_key} nothing {by}")).expect(6);
+        let skip = syncline(url, &format!("saga skip {id_key} look {by} --yes")).stderr;
+        assert!(skip.contains("has not failed"), "{skip}");
+        let resolve = syncline(url, &format!("saga resolve {id_key} {by} --yes")).stderr;
+        assert!(resolve.contains(&second) && resolve.contains("not stuck"), "{resolve}");
     }
 
     pub(super) async fn an_answer_that_does_not_come_is_shown_and_asked_for_again<DB: Open>(
@@ -308,7 +372,7 @@ mod case {
             all.push((id, refused));
         }
         let groups = saga("list --failing --json").expect(0).json();
-        let groups = groups.as_array().unwrap();
+        let groups = groups["items"].as_array().unwrap();
         assert_eq!(groups.len(), 2, "{groups:#?}");
         for (step, error, compensation) in
             [("open", "the shop is closed", true), ("tell", "no paper", false)]
@@ -336,7 +400,8 @@ mod case {
         for (id, refused) in all {
             until(url, id, if refused { "compensated" } else { "completed" }).await;
         }
-        assert_eq!(saga("list --failing --json").expect(0).json(), json!([]));
+        let none = json!({"items": [], "more": false});
+        assert_eq!(saga("list --failing --json").expect(0).json(), none);
         running.stop().await;
     }
 

@@ -114,7 +114,8 @@ mod case {
         tx.commit().await.unwrap();
 
         let found = syncline(url, "trace user-1 --json").expect(0).json();
-        let places: Vec<_> = found["log"].as_array().unwrap().iter().collect();
+        assert_eq!(found["log"]["more"], json!(false), "{found}");
+        let places: Vec<_> = found["log"]["items"].as_array().unwrap().iter().collect();
         let place =
             |row: &Value| (row["position"].clone(), row["topic"].clone(), row["id"].clone());
         let expected = [
@@ -122,12 +123,17 @@ mod case {
             (json!(3), json!("c"), json!(messages[2].id)),
         ];
         assert_eq!(places.iter().map(|row| place(row)).collect::<Vec<_>>(), expected, "{found}");
-        assert_eq!(found["sagas"][0]["id"], json!(started.id), "{found}");
-        assert_eq!((&found["held"], &found["messages"]), (&json!([]), &json!(2)), "{found}");
+        assert_eq!(found["sagas"]["items"][0]["id"], json!(started.id), "{found}");
+        assert_eq!(
+            (&found["held"], &found["messages"]),
+            (&json!({"items": [], "more": false}), &json!(2)),
+            "{found}"
+        );
         let later = syncline(url, "trace user-1 --from 2 --json").expect(0).json();
         assert_eq!(later["messages"], json!(1), "{later}");
         let last = syncline(url, "trace user-1 -n 1 --json").expect(0).json();
-        assert_eq!((&last["messages"], &last["log"][0]["position"]), (&json!(2), &json!(3)));
+        assert_eq!((&last["messages"], &last["log"]["more"]), (&json!(2), &json!(true)));
+        assert_eq!(last["log"]["items"][0]["position"], json!(3));
         let page = syncline(url, "trace user-1").expect(0).stdout;
         let id = started.id.to_string();
         for word in [messages[0].id.to_string().as_str(), id.as_str(), "2 messages", "order@1"] {
@@ -135,8 +141,12 @@ mod case {
         }
 
         let held = syncline(url, "trace bad-1 --json").expect(0).json();
-        let states: Vec<_> =
-            held["held"].as_array().unwrap().iter().map(|row| row["state"].clone()).collect();
+        let states: Vec<_> = held["held"]["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|row| row["state"].clone())
+            .collect();
         assert_eq!(states, ["dead", "behind"], "{held}");
         let page = syncline(url, "trace bad-1").expect(0).stdout;
         assert!(page.contains("address is not valid") && !page.contains('\u{1b}'), "{page}");
@@ -150,7 +160,8 @@ mod case {
     pub(super) async fn who_runs_is_listed<DB: Open + Kit>(url: &str) {
         syncline(url, "migrate up").expect(0);
         assert!(syncline(url, "process list").expect(0).stdout.contains("none has told"));
-        assert_eq!(syncline(url, "relay list --json").expect(0).json(), json!([]));
+        let none = json!({"items": [], "more": false});
+        assert_eq!(syncline(url, "relay list --json").expect(0).json(), none);
         let pool = DB::open(url).await;
         let consumer = syncline_tests::relays::noting("login", pool.clone()).build().unwrap();
         let running = consumer.start().await.unwrap();
@@ -161,10 +172,11 @@ mod case {
             .unwrap();
         let relays = eventually("the relay is there with a lease", async || {
             let relays = syncline(url, "relay list --json").expect(0).json();
-            let leases = relays[0]["leases"].as_array().map(Vec::len).unwrap_or(0);
+            let leases = relays["items"][0]["leases"].as_array().map(Vec::len).unwrap_or(0);
             (leases > 0).then_some(relays)
         })
         .await;
+        let relays = &relays["items"];
         assert_eq!(
             (&relays[0]["name"], &relays[0]["state"]),
             (&json!("/shop/orders"), &json!("alive"))
@@ -179,10 +191,10 @@ mod case {
         })
         .await;
         let engines = syncline(url, "process list --kind engine --json").expect(0).json();
-        assert_eq!(engines, json!([]));
+        assert_eq!(engines, none);
         running.stop().await;
         relay.stop().await;
-        assert_eq!(syncline(url, "process list --json").expect(0).json(), json!([]));
+        assert_eq!(syncline(url, "process list --json").expect(0).json(), none);
         // Without a configuration it still does not relay.
         syncline(url, "relay").expect(2);
     }

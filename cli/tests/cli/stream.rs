@@ -94,7 +94,7 @@ secret_env = 'SECRET'
         })
         .await;
         assert!(syncline(url, "stream close users").expect(7).stdout.contains("another stream"));
-        let shown = syncline(url, "stream show users --json").expect(0).json();
+        let shown = syncline(url, "stream show users --json").expect(0).json()["items"].clone();
         assert_eq!((&shown[1]["topics"], &shown[1]["closed"]), (&json!([]), &json!(true)));
         assert!(syncline(url, "stream list").expect(0).stdout.contains("(none)"));
 

@@ -72,7 +72,7 @@ impl<DB: Storage> Tell<DB> for Teller<DB> {
         // The row need not say what the database has anyhow.
         let held = counts.into_iter().filter(|count| count.consumer == self.consumer.name);
         let held = held.map(|HeldCount { held, dead, since, .. }| {
-            let since = since.to_rfc3339_opts(SecondsFormat::Secs, true);
+            let since = since.to_rfc3339_opts(SecondsFormat::Millis, true);
             format!(
                 "{held} messages are held since {since}, {dead} of them dead letters, which wait for \
                  an operator: see `syncline held list`"

@@ -142,7 +142,7 @@ impl<DB: Storage> Inner<DB> {
              and sizes that its handler's statements meet; its key is parked after ten rounds"
         );
         park.then(|| {
-            let since = standing.since.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+            let since = standing.since.to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
             format!(
                 "an error that should pass by itself stands since {since}, {rounds} rounds: {error}"
             )

@@ -2,6 +2,7 @@
 //! engine decides like any other; who did it and why stands in the instance's log.
 
 mod failing;
+mod find;
 
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use crate::{
 };
 
 pub use failing::{Failing, GivenUp, failing, retry_failing};
+pub use find::find;
 
 /// When nobody has done an instance's work for so long, no engine has its version.
 const IDLE: Duration = Duration::from_secs(60);

@@ -86,7 +86,8 @@ pub struct MigrationStatus {
 /// # Errors
 /// [`Error::Unfit`] (a server that is too old, an encoding that is not UTF-8), [`Error::SchemaNewer`], [`Error::HistoryEdited`]:
 /// nothing was done.
-/// [`Error::Migration`], [`Error::Database`]: the run was rolled back as a whole; on MySQL and
+/// [`Error::MigrationBusy`]: another run goes on. [`Error::MigrationFailed`], [`Error::Migration`],
+/// [`Error::Database`]: the run was rolled back as a whole; on MySQL and
 /// MariaDB it stopped, and the next one goes on where it did.
 ///
 /// ```
@@ -260,7 +261,7 @@ pub(super) fn failed(error: MigrateError) -> Error {
     match error {
         MigrateError::Execute(source) => Error::Database { action: "migrate", source },
         MigrateError::ExecuteMigration(source, version) => {
-            Error::Migration(format!("{version}: {source}; nothing was changed"))
+            Error::MigrationFailed { version, source, after: "nothing was changed".to_owned() }
         }
         other => Error::Migration(other.to_string()),
     }

@@ -98,7 +98,7 @@ impl std::fmt::Display for RoutePause {
             write!(f, " by {by}")?;
         }
         if let Some(since) = since {
-            let since = since.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+            let since = since.to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
             write!(f, " since {since}")?;
         }
         write!(f, ": {}", why.as_deref().unwrap_or("no reason was given"))

@@ -293,6 +293,14 @@ pub trait SagaInspect: SagaStore {
     /// One of them.
     async fn saga(pool: &Pool<Self>, id: Uuid) -> Result<Option<SagaSummary>>;
 
+    /// Instances with ids from `low` to `high`, at most `limit`, the newest first.
+    async fn sagas_between(
+        pool: &Pool<Self>,
+        low: Uuid,
+        high: Uuid,
+        limit: i64,
+    ) -> Result<Vec<SagaSummary>>;
+
     /// Its input and its state, as JSON.
     async fn saga_text(pool: &Pool<Self>, id: Uuid) -> Result<Option<(String, String)>>;
 

@@ -7,6 +7,7 @@ mod rules;
 mod samples;
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
@@ -151,6 +152,31 @@ fn links_between_the_documents_lead_somewhere() {
         let dead = rules::links(text).into_iter().filter(|link| !folder.join(link).exists());
         dead.map(|link| format!(" no {link}")).collect()
     });
+}
+
+#[test]
+fn the_demo_page_names_every_variable_that_the_services_read_and_no_other() {
+    let sources = ["demo-common/src", "demo-register/src", "demo-login/src"];
+    let sources = sources.into_iter().flat_map(|folder| files(folder, ".rs"));
+    let read: BTreeSet<String> = sources.flat_map(|(_, text)| rules::variables(&text)).collect();
+    let page = fs::read_to_string(root().join("docs/demo.md")).expect("the demo's page");
+    let named: BTreeSet<String> =
+        rules::variables_of_page(&page, "The services' settings").into_iter().collect();
+    assert!(read.len() > 8, "{read:?}");
+    assert_eq!(read, named, "read by the services, and named on docs/demo.md");
+    // The paths stand in the addresses that are set.
+    let served = ["/syncline", "/feed"];
+    for (service, folder) in [("A", "demo-register/src"), ("B", "demo-login/src")] {
+        let code: String = files(folder, ".rs").into_iter().map(|(_, text)| text).collect();
+        for path in served {
+            assert!(code.contains(&format!("nest(\"{path}\"")), "{service} serves {path}");
+        }
+    }
+    for (variable, path) in [("PEER_URL", "/syncline"), ("PEER_FEED", "/feed")] {
+        let row = page.lines().find(|line| line.starts_with(&format!("| `{variable}`")));
+        let row = row.unwrap_or_else(|| panic!("no row of {variable}"));
+        assert!(row.contains(&format!("http://HOST:PORT{path}`")), "{row}");
+    }
 }
 
 #[test]

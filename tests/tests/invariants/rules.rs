@@ -174,6 +174,25 @@ pub(crate) fn links(text: &str) -> Vec<String> {
     relative.map(str::to_owned).collect()
 }
 
+/// The environment variables that a file of a demo service reads.
+pub(crate) fn variables(text: &str) -> Vec<String> {
+    let reads = ["env = \"", "env::var(\"", "env::var_os(\""];
+    let named = reads.iter().flat_map(|read| text.split(read).skip(1));
+    let mut found: Vec<String> =
+        named.filter_map(|rest| rest.split('"').next()).map(str::to_owned).collect();
+    found.extend(text.contains("from_default_env").then(|| "RUST_LOG".to_owned()));
+    found
+}
+
+/// The environment variables that the first column of the tables of a page's section names.
+pub(crate) fn variables_of_page(page: &str, section: &str) -> Vec<String> {
+    let own = page.split_once(&format!("\n## {section}\n")).map_or("", |(_, rest)| rest);
+    let own = own.split("\n## ").next().unwrap_or_default();
+    let cells = own.lines().filter_map(|line| line.strip_prefix("| ")?.split(" |").next());
+    let words = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2));
+    words.map(str::to_owned).collect()
+}
+
 /// The rows of the table of faults: every one of `numbers` is there once, and names tests that
 /// exist, or says that it is open. `has_test` says whether a file has a function.
 pub(crate) fn faults_name_tests(

@@ -4,7 +4,8 @@ use crate::{
     mutants,
     rules::{
         faults_name_tests, has_function, holds_no_sql, imports_only_message, is_short, links,
-        migrations_match, never_names, never_panics, texts_name_their_characters,
+        migrations_match, never_names, never_panics, texts_name_their_characters, variables,
+        variables_of_page,
     },
 };
 
@@ -123,6 +124,16 @@ fn a_text_without_its_characters_is_found() {
 fn relative_links_are_found() {
     let text = "[a](docs/a.md#part) [b](https://example.org) [c](#here) [d](LICENSE-MIT)";
     assert_eq!(links(text), ["docs/a.md", "LICENSE-MIT"]);
+}
+
+#[test]
+fn variables_are_found_in_code_and_on_a_page() {
+    let code = "#[arg(long, env = \"ONE\", hide = true)] env::var(\"TWO\") try_from_default_env()";
+    assert_eq!(variables(code), ["ONE", "TWO", "RUST_LOG"]);
+    assert!(variables("let env = 1; \"THREE\"").is_empty());
+    let page = "# P\n\n## Settings\n\n| setting | of `X` |\n|---|---|\n| `A`, `B` | `C` |\n\n## Other\n| `D` |";
+    assert_eq!(variables_of_page(page, "Settings"), ["A", "B"]);
+    assert!(variables_of_page(page, "Nothing").is_empty());
 }
 
 #[test]

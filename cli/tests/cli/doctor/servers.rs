@@ -185,7 +185,7 @@ mod case {
         let silent = &lag["routes"][1];
         assert_eq!((&silent["route"], &silent["behind"]), (&json!("silent"), &json!(7)), "{lag}");
         let oldest: chrono::DateTime<chrono::Utc> =
-            silent["oldest"].as_str().unwrap().parse().unwrap();
+            silent["oldest_at"].as_str().unwrap().parse().unwrap();
         assert!(chrono::Utc::now() - oldest < chrono::TimeDelta::minutes(10), "{lag}");
         relay.stop().await;
     }

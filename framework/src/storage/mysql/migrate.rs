@@ -65,7 +65,7 @@ async fn run_alone(
         .await
         .map_err(Error::database("wait for another migration"))?;
     if locked != Some(1) {
-        return Err(Error::Migration("another one has not ended within 60 s".to_owned()));
+        return Err(Error::MigrationBusy);
     }
     connection.ensure_migrations_table(migrate::HISTORY).await.map_err(migrate::failed)?;
     raw(connection, include_str!("sql/step_table.sql")).await?;
@@ -146,12 +146,12 @@ async fn finish(
                 if error.as_database_error().is_some() {
                     note(connection, step.version, number, false).await?;
                 }
-                return Err(Error::Migration(format!(
-                    "{} stopped at its statement {}: {error}; remove the cause and run it again, \
-                     it goes on there",
-                    step.version,
+                let after = format!(
+                    "it stopped at its statement {}: remove the cause and run it again, it goes on \
+                     there",
                     number + 1
-                )));
+                );
+                return Err(Error::MigrationFailed { version: step.version, source: error, after });
             }
         }
         note(connection, step.version, number + 1, false).await?;

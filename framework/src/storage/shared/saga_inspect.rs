@@ -94,6 +94,22 @@ macro_rules! saga_inspect {
                 Ok(row.map(saga_summary))
             }
 
+            async fn sagas_between(
+                pool: &Pool<Self>,
+                low: Uuid,
+                high: Uuid,
+                limit: i64,
+            ) -> Result<Vec<SagaSummary>> {
+                let rows: Vec<SagaColumns> = sqlx::query_as(sql!($dir, "saga_between"))
+                    .bind(low)
+                    .bind(high)
+                    .bind(limit)
+                    .fetch_all(pool)
+                    .await
+                    .map_err(Error::database("find sagas by their ids"))?;
+                Ok(rows.into_iter().map(saga_summary).collect())
+            }
+
             async fn saga_text(pool: &Pool<Self>, id: Uuid) -> Result<Option<(String, String)>> {
                 sqlx::query_as(sql!($dir, "saga_text"))
                     .bind(id)

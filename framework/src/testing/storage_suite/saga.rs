@@ -92,6 +92,15 @@ pub(super) async fn sagas_are_found_by_the_key_that_they_began_with<DB: Storage>
     assert_eq!(ids, expected);
     assert_eq!(DB::sagas_of_key(&pool, "first", 1).await.expect("look").len(), 1);
     assert!(DB::sagas_of_key(&pool, "fir%", 10).await.expect("look").is_empty());
+    let between = async |low, high, limit| -> Vec<Uuid> {
+        let found = DB::sagas_between(&pool, low, high, limit).await.expect("look");
+        found.into_iter().map(|saga| saga.id).collect()
+    };
+    assert_eq!(between(one, one, 10).await, [one], "both ends belong to it");
+    let all = between(Uuid::nil(), Uuid::max(), 10).await;
+    assert!(all.len() == 3 && all.is_sorted_by(|a, b| a > b), "{all:?}");
+    assert_eq!(between(Uuid::nil(), Uuid::max(), 2).await, all[..2]);
+    assert!(between(Uuid::nil(), Uuid::from_u128(7), 10).await.is_empty());
 }
 
 pub(super) async fn one_key_is_one_instance<DB: Storage>(pool: Pool<DB>) {
