@@ -38,8 +38,9 @@ pub fn described(api: utoipa::openapi::OpenApi, limits: &[Limit]) -> Value {
 
 fn complete(path: &str, operation: &mut Value) {
     let mut statuses = vec![408, 413, 503];
-    let parameters = operation["parameters"].as_array_mut().into_iter().flatten();
-    for parameter in parameters {
+    // An index that is written to would make a member of what is not there.
+    let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
+    for parameter in parameters.into_iter().flatten() {
         statuses.push(400);
         if parameter["name"] == "idempotency-key" {
             parameter["schema"] = json!({ "type": "string" });

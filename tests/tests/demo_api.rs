@@ -306,6 +306,10 @@ async fn the_description_has_limits_problems_and_who_may() {
     );
     assert_eq!(key["schema"]["maxLength"], 200);
 
+    for service in [&one, &other] {
+        assert!(!service.api.to_string().contains(":null"), "members without a value");
+    }
+
     // Whatever is not described is no method of the path, and the answer says which ones are.
     for service in [&one, &other] {
         for (path, operations) in service.api["paths"].as_object().expect("paths") {

@@ -3,8 +3,6 @@
 
 mod demo;
 
-use std::net::{IpAddr, Ipv4Addr};
-
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use syncline_tests::servers::{mariadb_database, postgres_database, sqlite_database};
@@ -14,8 +12,9 @@ use demo::{Pair, Way, registration};
 const WRONG: &str = "not the password";
 
 /// A client at 127.0.0.`last`: on Linux each of these is an address of this machine.
+#[cfg(target_os = "linux")]
 fn at(last: u8) -> Client {
-    let address = IpAddr::from(Ipv4Addr::new(127, 0, 0, last));
+    let address = std::net::IpAddr::from([127, 0, 0, last]);
     Client::builder().no_proxy().local_address(address).build().expect("a client")
 }
 
@@ -67,8 +66,9 @@ async fn only_the_user(databases: [&str; 2]) {
     assert_eq!(pair.user(Method::GET, "ann", &Value::Null).await, shown, "nothing has changed");
     assert_eq!(pair.login("ann", right).await.0, StatusCode::OK);
 
-    let changed = pair.as_user(Method::PATCH, ("ann", right), &json!({ "password": "a new one" }));
-    assert_eq!(changed.await.0, StatusCode::OK);
+    let change = json!({ "password": "a new one" });
+    let changed = pair.as_user(Method::PATCH, ("ann", right), &change).await;
+    assert_eq!(changed.0, StatusCode::OK);
     let old = pair.as_user(Method::DELETE, ("ann", right), &Value::Null).await;
     assert_eq!(old.0, StatusCode::UNAUTHORIZED, "the old password");
     let gone = pair.as_user(Method::DELETE, ("ann", "a new one"), &Value::Null).await;
