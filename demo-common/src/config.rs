@@ -6,6 +6,8 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 use syncline::transport::{http_feed::Token, http_push::Secret};
 
+use crate::{Network, Proxies, ProxyHeader};
+
 /// How dear a password hash is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum HashCost {
@@ -93,4 +95,18 @@ pub struct Config {
     /// tells whether the user exists.
     #[arg(long, env = "HASH_COST", default_value = "default")]
     pub hash_cost: HashCost,
+    /// Addresses and networks of proxies that are believed when they say whose request they pass on,
+    /// comma-separated. Without it nobody is, and limits count the address that connects.
+    #[arg(long, env = "TRUSTED_PROXIES", value_delimiter = ',')]
+    pub trusted_proxies: Vec<Network>,
+    /// The header in which they say it; a proxy must overwrite or extend it.
+    #[arg(long, env = "PROXY_HEADER", default_value = "x-forwarded-for")]
+    pub proxy_header: ProxyHeader,
+}
+
+impl Config {
+    /// Which proxies are believed.
+    pub fn proxies(&self) -> Proxies {
+        Proxies::new(&self.trusted_proxies, self.proxy_header)
+    }
 }

@@ -12,8 +12,8 @@ use anyhow::{Context, bail};
 use axum::{
     Router,
     error_handling::HandleErrorLayer,
-    extract::DefaultBodyLimit,
     http::{Method, StatusCode, Uri},
+    middleware::{from_fn, from_fn_with_state},
 };
 use sqlx::{
     Database as SqlxDatabase, MySql, Pool, Postgres, Sqlite,
@@ -25,18 +25,17 @@ use sqlx::{
 use syncline::{
     logs::{self, Lines},
     storage::pool::release_within,
-    transport::http_push::serve,
+    transport::http_push::{ServeOptions, serve_with},
 };
 use tokio_util::sync::CancellationToken;
 use tower::{BoxError, ServiceBuilder, timeout::TimeoutLayer};
 
-use crate::Problem;
+use crate::{Problem, Proxies, bounded::bounded, client};
 
 const REQUEST: Duration = Duration::from_secs(20);
 const STOP: Duration = Duration::from_secs(10);
 /// Of which this long for requests to end; the rest is for the relay and the consumer.
 const GRACE: Duration = Duration::from_secs(4);
-const BODY: usize = 64 * 1024;
 
 /// A connected database; the services are generic over the rest.
 #[derive(Debug, Clone)]
@@ -109,9 +108,9 @@ where
     Ok(())
 }
 
-/// Puts limits of size and time around a service's own endpoints, and makes problems of
-/// unknown paths and methods.
-pub fn limits(router: Router) -> Router {
+/// Puts limits of size and time around a service's own endpoints, makes problems of unknown paths and
+/// methods, and tells handlers their [`Client`](crate::Client), as far as `proxies` are believed.
+pub fn limits(router: Router, proxies: Proxies) -> Router {
     let timed = ServiceBuilder::new()
         .layer(HandleErrorLayer::new(async |_: BoxError| {
             Problem::new(StatusCode::REQUEST_TIMEOUT, "the request took too long; try again")
@@ -125,7 +124,8 @@ pub fn limits(router: Router) -> Router {
             let detail = format!("{} does not take {method}", uri.path());
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail)
         })
-        .layer(DefaultBodyLimit::max(BODY))
+        .layer(from_fn_with_state(proxies, client::tell))
+        .layer(from_fn(bounded))
         .layer(timed)
 }
 
@@ -136,14 +136,20 @@ pub fn limits(router: Router) -> Router {
 pub async fn hold_open(
     listen: std::net::SocketAddr,
     app: Router,
+    proxies: &Proxies,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
+    let mut options = ServeOptions::default();
+    if !proxies.is_empty() {
+        // Every connection is the proxy's, which is to limit its own clients.
+        options.per_address = options.connections;
+    }
     let listener = tokio::net::TcpListener::bind(listen).await;
     let listener = listener.with_context(|| format!("cannot listen on {listen}"))?;
     let mut out = std::io::stdout();
     writeln!(out, "listening on http://{}", listener.local_addr()?)?;
     out.flush()?;
-    let served = serve(listener, app, stop.clone());
+    let served = serve_with(listener, app, options, stop.clone());
     let late = async {
         stop.cancelled().await;
         tokio::time::sleep(GRACE).await;

@@ -7,12 +7,11 @@ mod api;
 mod provision;
 mod store;
 mod sync;
-mod tries;
 
 use std::{net::SocketAddr, sync::Arc};
 
 use axum::Router;
-use demo_common::{Config, Database, Intake, Passwords};
+use demo_common::{Config, Database, Guard, Intake};
 use sqlx::Pool;
 use tokio_util::sync::CancellationToken;
 
@@ -20,7 +19,6 @@ pub use api::{App, router};
 pub use provision::ProvisionLogin;
 pub use store::Store;
 pub use sync::{PEER, PROVISION, SHARDS, SOURCE, STREAM, TOPICS, consumer, relay};
-pub use tries::Tries;
 
 const LISTEN: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8082);
@@ -44,18 +42,17 @@ where
     DB::Connection: sqlx::migrate::Migrate,
 {
     demo_common::migrate(&pool, DB::TABLES).await?;
-    let passwords = Passwords::new(config.hash_cost)?;
+    let guard = Guard::new(config.hash_cost)?;
     let consumer = consumer(pool.clone())?;
     let retries = consumer.start().await?;
     let relay = relay(pool.clone(), demo_common::push_to(&config)?).await?;
     let feed = demo_common::feed_of(&config, &relay, STREAM, TOPICS, stop.clone())?;
     let intake = Intake::start(&config, PEER, SHARDS, Arc::new(consumer), &stop)?;
-    let app = app(
-        App { pool: pool.clone(), passwords, tries: Tries::default() },
-        intake.router.clone(),
-        feed,
-    );
-    let result = demo_common::hold_open(config.listen.unwrap_or(LISTEN), app, stop.clone()).await;
+    let proxies = config.proxies();
+    let app = App { pool: pool.clone(), guard, proxies: proxies.clone() };
+    let app = self::app(app, intake.router.clone(), feed);
+    let listen = config.listen.unwrap_or(LISTEN);
+    let result = demo_common::hold_open(listen, app, &proxies, stop.clone()).await;
     stop.cancel();
     intake.stopped().await;
     demo_common::stop_soon(relay.stop()).await;

@@ -1,12 +1,19 @@
 //! The HTTP API.
 
 mod find;
+mod owner;
 mod register;
 mod remove;
 
-use axum::{Router, extract::State, http::StatusCode};
-use demo_common::{Fields, Json, Passwords, Problem, Segment, limits};
-use serde::{Deserialize, Serialize};
+use axum::{
+    Router,
+    extract::State,
+    http::{HeaderMap, StatusCode},
+};
+use demo_common::{
+    Client, Fields, Guard, Json, Limit, Problem, Proxies, Rule, Segment, described, limits,
+};
+use serde::{Deserialize, Deserializer, Serialize};
 use sqlx::Pool;
 use syncline::{Message, begin, enqueue, saga::Sagas};
 use utoipa::{OpenApi, ToSchema};
@@ -16,31 +23,61 @@ use crate::{
     store::Store,
     user::{Status, UserChanged},
 };
-use find::{Found, find};
+use find::{Found, find, stored_id};
+use owner::Owner;
 
 /// What the endpoints share.
 pub struct App<DB: Store> {
     /// The database.
     pub pool: Pool<DB>,
-    /// Hashing.
-    pub passwords: Passwords,
+    /// Looks at passwords.
+    pub guard: Guard,
     /// Starts registrations.
     pub sagas: Sagas<DB>,
+    /// Proxies that say from where requests come.
+    pub proxies: Proxies,
 }
 
 impl<DB: Store> Clone for App<DB> {
     fn clone(&self) -> Self {
-        let Self { pool, passwords, sagas } = self;
-        Self { pool: pool.clone(), passwords: passwords.clone(), sagas: sagas.clone() }
+        let Self { pool, guard, sagas, proxies } = self;
+        let (pool, guard) = (pool.clone(), guard.clone());
+        Self { pool, guard, sagas: sagas.clone(), proxies: proxies.clone() }
     }
 }
 
+/// At least one of these.
 #[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(min_properties = 1)]
 struct Change {
+    #[serde(default, deserialize_with = "given")]
+    #[schema(nullable = false)]
     name: Option<String>,
+    #[serde(default, deserialize_with = "given")]
+    #[schema(nullable = false)]
     email: Option<String>,
+    #[serde(default, deserialize_with = "given")]
+    #[schema(nullable = false)]
     password: Option<String>,
 }
+
+/// A value that may be left out, and is no `null`: that would look like taking it away.
+fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    String::deserialize(deserializer).map(Some)
+}
+
+/// The limits of the fields.
+const LIMITS: &[Limit] = &[
+    ("NewRegistration", "user_id", &Rule::USER_ID),
+    ("NewUser", "name", &Rule::NAME),
+    ("NewUser", "email", &Rule::EMAIL),
+    ("NewUser", "password", &Rule::PASSWORD),
+    ("NewUser", "display_name", &Rule::DISPLAY_NAME),
+    ("Change", "name", &Rule::NAME),
+    ("Change", "email", &Rule::EMAIL),
+    ("Change", "password", &Rule::PASSWORD),
+];
 
 #[derive(Debug, Serialize, ToSchema)]
 struct Shown {
@@ -69,6 +106,7 @@ struct Api;
 
 /// This service's own endpoints.
 pub fn router<DB: Store>(app: App<DB>) -> Router {
+    let proxies = app.proxies.clone();
     let (router, api) = OpenApiRouter::with_openapi(Api::openapi())
         .routes(routes!(register::register))
         .routes(routes!(show, change, remove::remove))
@@ -76,7 +114,8 @@ pub fn router<DB: Store>(app: App<DB>) -> Router {
         .routes(routes!(readyz))
         .with_state(app)
         .split_for_parts();
-    limits(router.route("/openapi.json", axum::routing::get(async move || Json(api))))
+    let api = described(api, LIMITS);
+    limits(router.route("/openapi.json", axum::routing::get(async move || Json(api))), proxies)
 }
 
 fn unknown() -> Problem {
@@ -86,51 +125,55 @@ fn unknown() -> Problem {
 /// Shows a user: `pending` while the registration is under way, then `active`, or `rejected` with
 /// the reason.
 #[utoipa::path(get, path = "/users/{id}", params(("id" = String, Path)), responses(
-    (status = 200, body = Shown), (status = 404, body = Problem)))]
+    (status = 200, description = "the user", body = Shown),
+    (status = 404, description = "there is no such user")))]
 async fn show<DB: Store>(
     State(app): State<App<DB>>,
     Segment(id): Segment,
 ) -> Result<Json<Shown>, Problem> {
+    let id = stored_id(&app.pool, id).await?;
     let found = find(&app.pool, &id).await?.ok_or_else(unknown)?;
     Ok(Json(found.shown()))
 }
 
-/// Changes a user's name, address or password. When the other service refuses it, the values
-/// before come back, with the reason.
+/// Changes a user's name, address or password; only the user itself may. When the other service
+/// refuses it, the values before come back, with the reason.
 #[utoipa::path(patch, path = "/users/{id}", params(("id" = String, Path)), request_body = Change,
-    responses((status = 200, body = Shown), (status = 404, body = Problem),
-    (status = 409, description = "the user is not active", body = Problem),
-    (status = 422, body = Problem)))]
+    security(("password" = [])),
+    responses((status = 200, description = "the user", body = Shown),
+    (status = 401, description = "the password is missing or wrong"),
+    (status = 403, description = "the credentials are another user's"),
+    (status = 404, description = "there is no such user"),
+    (status = 409, description = "the user is not active, or has changed meanwhile"),
+    (status = 422, description = "a field is missing, unknown, or not of the allowed form"),
+    (status = 429, description = "too many failed tries")))]
 async fn change<DB: Store>(
     State(app): State<App<DB>>,
     Segment(id): Segment,
+    client: Client,
+    headers: HeaderMap,
     Json(change): Json<Change>,
 ) -> Result<Json<Shown>, Problem> {
+    let owner = Owner::of(&app, &headers, client, id).await?;
     let mut fields = Fields::default();
-    if let Some(name) = &change.name {
-        fields.name(name);
-    }
-    if let Some(email) = &change.email {
-        fields.email(email);
-    }
-    if let Some(password) = &change.password {
-        fields.password(password);
-    }
-    fields.check()?;
+    fields.maybe(&Rule::NAME, change.name.as_deref());
+    fields.maybe(&Rule::EMAIL, change.email.as_deref());
+    fields.maybe(&Rule::PASSWORD, change.password.as_deref()).check()?;
     if change.name.is_none() && change.email.is_none() && change.password.is_none() {
         let detail = "nothing to change: give at least one of name, email and password";
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
     }
     let hash = match change.password {
-        Some(password) => Some(app.passwords.hash(password).await?),
+        Some(password) => Some(app.guard.hash(password).await?),
         None => None,
     };
     let mut tx = begin(&app.pool).await?;
-    let user = DB::lock(&mut tx, &id).await?.filter(|user| user.status == Status::Active);
-    let Some(mut user) = user else {
+    let user = DB::lock(&mut tx, &owner.id).await?;
+    let Some(mut user) = user.filter(|user| user.status == Status::Active) else {
         drop(tx);
-        return Err(not_active(&app.pool, &id).await?);
+        return Err(not_active(&app.pool, &owner.id).await?);
     };
+    owner.still_is(&user.password_hash)?;
     user.name = change.name.unwrap_or(user.name);
     user.email = change.email.unwrap_or(user.email);
     user.password_hash = hash.unwrap_or(user.password_hash);
@@ -158,13 +201,15 @@ async fn not_active<DB: Store>(pool: &Pool<DB>, id: &str) -> Result<Problem, Pro
 }
 
 /// The process lives.
-#[utoipa::path(get, path = "/healthz", responses((status = 200)))]
+#[utoipa::path(get, path = "/healthz", responses(
+    (status = 200, description = "it does", body = String)))]
 async fn healthz() -> &'static str {
     "ok"
 }
 
 /// The database answers and takes writes, and its tables fit this program.
-#[utoipa::path(get, path = "/readyz", responses((status = 200), (status = 503, body = Problem)))]
+#[utoipa::path(get, path = "/readyz", responses(
+    (status = 200, description = "it is ready", body = String)))]
 async fn readyz<DB: Store>(State(app): State<App<DB>>) -> Result<&'static str, Problem> {
     syncline::storage::check_schema(&app.pool).await?;
     syncline::storage::check_writes(&app.pool).await?;

@@ -10,7 +10,7 @@ mod user;
 use std::{net::SocketAddr, sync::Arc};
 
 use axum::Router;
-use demo_common::{Config, Database, Intake, Passwords};
+use demo_common::{Config, Database, Guard, Intake};
 use sqlx::Pool;
 use tokio_util::sync::CancellationToken;
 
@@ -41,7 +41,7 @@ where
     DB::Connection: sqlx::migrate::Migrate,
 {
     demo_common::migrate(&pool, DB::TABLES).await?;
-    let passwords = Passwords::new(config.hash_cost)?;
+    let guard = Guard::new(config.hash_cost)?;
     let sagas = sagas(pool.clone())?;
     let consumer = consumer(pool.clone(), &sagas)?;
     let retries = consumer.start().await?;
@@ -49,8 +49,11 @@ where
     let feed = demo_common::feed_of(&config, &relay, STREAM, TOPICS, stop.clone())?;
     let intake = Intake::start(&config, PEER, SHARDS, Arc::new(consumer), &stop)?;
     let engine = sagas.run().await?;
-    let app = app(App { pool: pool.clone(), passwords, sagas }, intake.router.clone(), feed);
-    let result = demo_common::hold_open(config.listen.unwrap_or(LISTEN), app, stop.clone()).await;
+    let proxies = config.proxies();
+    let app = App { pool: pool.clone(), guard, sagas, proxies: proxies.clone() };
+    let app = self::app(app, intake.router.clone(), feed);
+    let listen = config.listen.unwrap_or(LISTEN);
+    let result = demo_common::hold_open(listen, app, &proxies, stop.clone()).await;
     stop.cancel();
     intake.stopped().await;
     demo_common::stop_soon(engine.stop()).await;

@@ -34,7 +34,7 @@ pub struct Registration {
     pub name: String,
     /// As the client wrote it.
     pub email: String,
-    /// A name that nobody else has, if one is wanted.
+    /// A name that nobody else has, in whatever spelling, if one is wanted.
     pub display_name: Option<String>,
 }
 
@@ -60,6 +60,7 @@ pub fn registration<DB: Store>() -> Result<Saga<DB>, PlanError> {
         let user = UserChanged { user_id, name, email, password_hash, version: 1 };
         Ok(Message::json("login.provision", &user)?)
     })
+    .topic("login.provision")
     .compensated()
     .deadline(PATIENCE)
     .add();

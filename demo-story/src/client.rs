@@ -82,15 +82,49 @@ impl Api {
         }
     }
 
-    pub(crate) async fn change(&self, user_id: &str, change: Value) -> anyhow::Result<()> {
+    /// Changes a user at A, who shows the password.
+    pub(crate) async fn change(
+        &self,
+        user_id: &str,
+        password: &str,
+        change: Value,
+    ) -> anyhow::Result<()> {
         let url = self.user_url(user_id)?;
-        let answer = self.retry(|| self.http.patch(url.clone()).json(&change)).await?;
+        let request =
+            || self.http.patch(url.clone()).basic_auth(user_id, Some(password)).json(&change);
+        let answer = self.retry(request).await?;
         answer.error_for_status().map(drop).context("changing a user")
     }
 
-    pub(crate) async fn delete(&self, user_id: &str) -> anyhow::Result<()> {
-        let answer = self.http.delete(self.user_url(user_id)?).send().await?;
+    /// Deletes a user at A, who shows the password.
+    pub(crate) async fn delete(&self, user_id: &str, password: &str) -> anyhow::Result<()> {
+        let request = self.http.delete(self.user_url(user_id)?);
+        let answer = request.basic_auth(user_id, Some(password)).send().await?;
         answer.error_for_status().map(drop).context("deleting a user")
+    }
+
+    /// The answers to somebody who wants to change and to delete a user: without a password, with a
+    /// wrong one, and with one's own.
+    pub(crate) async fn strangers(
+        &self,
+        user_id: &str,
+        stranger: &User,
+    ) -> anyhow::Result<Vec<StatusCode>> {
+        let url = self.user_url(user_id)?;
+        let (change, own) = (json!({ "password": "a stranger's" }), stranger.password.as_str());
+        let shown = [None, Some((user_id, "not the password")), Some((&stranger.user_id, own))];
+        let mut answers = Vec::new();
+        for credentials in shown {
+            let as_shown = |request: RequestBuilder| match credentials {
+                Some((id, password)) => request.basic_auth(id, Some(password)),
+                None => request,
+            };
+            let patch = || as_shown(self.http.patch(url.clone()).json(&change));
+            answers.push(self.retry(patch).await?.status());
+            let delete = || as_shown(self.http.delete(url.clone()));
+            answers.push(self.retry(delete).await?.status());
+        }
+        Ok(answers)
     }
 
     /// Logs in at B: the user as B knows it, or none for a refusal.

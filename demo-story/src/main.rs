@@ -168,8 +168,9 @@ Both services stay up until Ctrl-C. Try:
   curl -s {a}/users/me
   curl -s {b}/login -H 'content-type: application/json' \
     -d '{{"user_id":"me","password":"open sesame"}}'
-  curl -s -X PATCH {a}/users/me -H 'content-type: application/json' -d '{{"name":"Somebody else"}}'
-  curl -s -X DELETE {a}/users/me
+  curl -s -X PATCH {a}/users/me -u 'me:open sesame' -H 'content-type: application/json' \
+    -d '{{"name":"Somebody else"}}'
+  curl -s -X DELETE {a}/users/me -u 'me:open sesame'
   curl -s {a}/openapi.json
 
 Another one who wants the display name "myself", or an address @spam.example, is refused.

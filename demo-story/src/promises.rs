@@ -7,6 +7,7 @@ use std::{
 
 use anyhow::bail;
 use futures::{StreamExt, TryStreamExt, stream};
+use reqwest::StatusCode;
 use serde_json::json;
 
 use crate::{
@@ -175,10 +176,16 @@ pub(crate) async fn changes_arrive(
     let wrong = api.login(&changed.user_id, "not the password").await?;
     report.promise("a wrong password is refused", wrong.is_none(), "401");
 
+    let answers = api.strangers(&changed.user_id, gone).await?;
+    let unauthorized = |answer: &StatusCode| [401, 403].contains(&answer.as_u16());
+    let owner = api.login(&changed.user_id, &changed.password).await?;
+    let kept_out = answers.iter().all(unauthorized) && owner.is_some();
+    report.promise("strangers neither change nor delete a user", kept_out, "401, 403");
+
     let (name, password) = ("Новое имя 🎉", "a new password 1");
     let email = &format!("moved-by-{way}@example.org");
     let change = json!({ "name": name, "email": email, "password": password });
-    api.change(&changed.user_id, change).await?;
+    api.change(&changed.user_id, &changed.password, change).await?;
     // B limits failed logins: they are no way to wait.
     let arrived = caught_up(a, b).await?;
     let known = api.login(&changed.user_id, password).await?;
@@ -187,14 +194,14 @@ pub(crate) async fn changes_arrive(
     let old = api.login(&changed.user_id, &changed.password).await?;
     report.promise("the old password is refused", old.is_none(), "401");
 
-    api.delete(&gone.user_id).await?;
+    api.delete(&gone.user_id, &gone.password).await?;
     let arrived = caught_up(a, b).await?;
     let refused = api.login(&gone.user_id, &gone.password).await?.is_none();
     let shown = api.show(&gone.user_id).await?;
     let deleted = arrived && refused && shown.is_none();
     report.promise("a deletion arrives at B", deleted, "401 at B, 404 at A");
 
-    api.change(&bold.user_id, json!({ "email": email })).await?;
+    api.change(&bold.user_id, &bold.password, json!({ "email": email })).await?;
     let status = || async { Ok(api.show(&bold.user_id).await?.unwrap_or_default()) };
     let restored = arrives(status, |shown| {
         shown["email"] == bold.email.as_str() && shown["reason"].is_string()

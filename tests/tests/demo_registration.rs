@@ -77,7 +77,8 @@ async fn refused(databases: [&str; 2], way: Way) {
     for id in ["spammer", "namesake"] {
         let login = pair.login(id, &format!("password of {id}")).await;
         assert_eq!(login.0, StatusCode::UNAUTHORIZED);
-        let change = pair.user(Method::PATCH, id, &json!({ "name": "x" })).await;
+        let password = format!("password of {id}");
+        let change = pair.as_user(Method::PATCH, (id, &password), &json!({ "name": "x" })).await;
         assert_eq!(change.0, StatusCode::CONFLICT, "{change:?}");
     }
 
@@ -85,7 +86,8 @@ async fn refused(databases: [&str; 2], way: Way) {
     assert_eq!(pair.ask(&namesake, None).await.0, StatusCode::OK, "still refused");
     let other = registration("namesake", "namesake@example.org", Some("Ann II"));
     assert_eq!(pair.ask(&other, None).await.0, StatusCode::CONFLICT);
-    let gone = pair.user(Method::DELETE, "namesake", &Value::Null).await;
+    let gone =
+        pair.as_user(Method::DELETE, ("namesake", "password of namesake"), &Value::Null).await;
     assert_eq!(gone.0, StatusCode::NO_CONTENT);
     assert_eq!(pair.ask(&other, None).await.0, StatusCode::ACCEPTED);
     pair.becomes("namesake", "active").await;
@@ -139,7 +141,7 @@ async fn repeated(databases: [&str; 2]) {
     assert_eq!(number(databases[0], SAGAS).await, 1, "{SAGAS}");
 
     // The key names that request for good, also when its user has left.
-    let gone = pair.user(Method::DELETE, "ann", &Value::Null).await;
+    let gone = pair.as_user(Method::DELETE, ("ann", "password of ann"), &Value::Null).await;
     assert_eq!(gone.0, StatusCode::NO_CONTENT);
     let late = pair.ask(&ann, Some("request-1")).await;
     assert_eq!(late.0, StatusCode::CONFLICT, "{late:?}");
@@ -300,9 +302,10 @@ async fn a_registration_that_is_withdrawn_under_way_is_taken_back() {
     let ((_one, a), (_two, b)) = (sqlite_database(), sqlite_database());
     let alone = Pair::start_some([&a, &b], false).await;
     alone.ask(&registration("ann", "ann@example.org", Some("Ann")), None).await;
-    let change = alone.user(Method::PATCH, "ann", &json!({ "name": "x" })).await;
+    let change =
+        alone.as_user(Method::PATCH, ("ann", "password of ann"), &json!({ "name": "x" })).await;
     assert_eq!(change.0, StatusCode::CONFLICT, "{change:?}");
-    let withdrawn = alone.user(Method::DELETE, "ann", &Value::Null).await;
+    let withdrawn = alone.as_user(Method::DELETE, ("ann", "password of ann"), &Value::Null).await;
     assert_eq!(withdrawn.0, StatusCode::ACCEPTED, "{withdrawn:?}");
     alone.stop().await;
 
@@ -310,7 +313,7 @@ async fn a_registration_that_is_withdrawn_under_way_is_taken_back() {
     let shown = pair.becomes("ann", "rejected").await;
     assert!(reason(&shown).contains("withdrawn"), "{shown}");
     holds(&pair, [&a, &b], 0, 0).await;
-    let gone = pair.user(Method::DELETE, "ann", &Value::Null).await;
+    let gone = pair.as_user(Method::DELETE, ("ann", "password of ann"), &Value::Null).await;
     assert_eq!(gone.0, StatusCode::NO_CONTENT);
     assert_eq!(pair.user(Method::GET, "ann", &Value::Null).await.0, StatusCode::NOT_FOUND);
     pair.stop().await;

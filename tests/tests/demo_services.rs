@@ -36,11 +36,12 @@ async fn story_by(databases: [&str; 2], way: Way) {
     let shown = pair.becomes("thief", "rejected").await;
     assert!(shown["user"]["reason"].as_str().is_some_and(|r| r.contains("in use")), "{shown}");
     assert_eq!(pair.login("thief", "password 3").await.0, StatusCode::UNAUTHORIZED);
-    let change = pair.user(Method::PATCH, "thief", &json!({ "name": "x" })).await;
+    let change =
+        pair.as_user(Method::PATCH, ("thief", "password 3"), &json!({ "name": "x" })).await;
     assert_eq!(change.0, StatusCode::CONFLICT);
 
     let change = json!({ "email": "new@example.org", "password": "password 4" });
-    assert_eq!(pair.user(Method::PATCH, "ann", &change).await.0, StatusCode::OK);
+    assert_eq!(pair.as_user(Method::PATCH, ("ann", "password 1"), &change).await.0, StatusCode::OK);
     let logged_in = async || {
         tokio::time::sleep(Duration::from_millis(200)).await;
         (pair.login("ann", "password 4").await.0 == StatusCode::OK).then_some(())
@@ -49,7 +50,7 @@ async fn story_by(databases: [&str; 2], way: Way) {
     pair.register("ben", "ben@example.org", "password 5").await;
     pair.becomes("ben", "active").await;
     let taken = json!({ "email": "new@example.org" });
-    assert_eq!(pair.user(Method::PATCH, "ben", &taken).await.0, StatusCode::OK);
+    assert_eq!(pair.as_user(Method::PATCH, ("ben", "password 5"), &taken).await.0, StatusCode::OK);
     let back = async || {
         let (_, shown) = pair.user(Method::GET, "ben", &Value::Null).await;
         let user = &shown["user"];
@@ -57,7 +58,7 @@ async fn story_by(databases: [&str; 2], way: Way) {
     };
     pair.until("the refused update goes back", back).await;
 
-    let gone = pair.user(Method::DELETE, "ann", &Value::Null).await;
+    let gone = pair.as_user(Method::DELETE, ("ann", "password 4"), &Value::Null).await;
     assert_eq!(gone.0, StatusCode::NO_CONTENT);
     assert_eq!(pair.user(Method::GET, "ann", &Value::Null).await.0, StatusCode::NOT_FOUND);
     let refused = async || {
@@ -193,7 +194,7 @@ async fn bad_input(databases: [&str; 2]) {
     let pair = Pair::start(databases).await;
     pair.register("known", "known@example.org", "a good password").await;
     for nothing in [json!({}), json!({ "user": { "name": "wrong place" } })] {
-        let answer = pair.user(Method::PATCH, "known", &nothing).await;
+        let answer = pair.as_user(Method::PATCH, ("known", "a good password"), &nothing).await;
         assert_eq!(answer.0, StatusCode::UNPROCESSABLE_ENTITY);
     }
     let (register, login) = (format!("{}/register", pair.a), format!("{}/login", pair.b));
@@ -218,6 +219,8 @@ async fn bad_input(databases: [&str; 2]) {
         ("POST", &register, user("n", "a@b..c", good), 422),
         ("POST", &register, user("n", "a@b", "short"), 422),
         ("POST", &register, user("n", "a@b", &"x".repeat(1025)), 422),
+        ("POST", &register, user("n", "a@b", good).replace("\"u\"", "\"..\""), 422),
+        ("POST", &register, user("n", "a@b", good).replace("\"u\"", "\"u\",\"more\":1"), 422),
         ("POST", &register, user("n", "a@b", good).replace("\"u\"", "\"a b\""), 422),
         (
             "POST",
@@ -301,10 +304,11 @@ async fn an_answer_to_a_deleted_user_is_not_taken_for_one_to_its_successor() {
     // All of it is answered in one go, once the other service is there.
     let alone = Pair::start_some([&a, &b], false).await;
     for name in ["second", "third"] {
-        let change = alone.user(Method::PATCH, "ann", &json!({ "name": name })).await;
+        let change =
+            alone.as_user(Method::PATCH, ("ann", "password 1"), &json!({ "name": name })).await;
         assert_eq!(change.0, StatusCode::OK);
     }
-    let gone = alone.user(Method::DELETE, "ann", &Value::Null).await;
+    let gone = alone.as_user(Method::DELETE, ("ann", "password 1"), &Value::Null).await;
     assert_eq!(gone.0, StatusCode::NO_CONTENT);
     let again = alone.register("ann", "ben@example.org", "password 2").await;
     assert_eq!(again.0, StatusCode::ACCEPTED);

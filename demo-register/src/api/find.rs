@@ -1,6 +1,6 @@
 //! A user, wherever the registration stands.
 
-use demo_common::{Hashed, Problem};
+use demo_common::{Hashed, Problem, id_form};
 use sqlx::Pool;
 use syncline::saga::{self, End, State, operate};
 
@@ -57,6 +57,15 @@ impl Found {
         let User { name: own, email: address, display_name: display, .. } = &self.user;
         own == name && address == email && display.as_deref() == display_name
     }
+}
+
+/// The id under which a user is stored who is asked for as `id`: its one form, unless it is of earlier
+/// days, when others were stored, too.
+pub(super) async fn stored_id<DB: Store>(pool: &Pool<DB>, id: String) -> Result<String, Problem> {
+    let form = id_form(&id);
+    let old = form != id
+        && (DB::get(pool, &id).await?.is_some() || DB::requested(pool, &id).await?.is_some());
+    Ok(if old { id } else { form })
 }
 
 /// Finds a user who is active, whose registration is under way, or was refused.

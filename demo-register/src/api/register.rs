@@ -2,10 +2,10 @@
 
 use axum::{
     extract::State,
-    http::{HeaderMap, StatusCode, header::LOCATION},
+    http::{HeaderMap, HeaderName, StatusCode, header::LOCATION},
     response::IntoResponse,
 };
-use demo_common::{Fields, Json, Problem};
+use demo_common::{Client, Fields, Json, Problem, Rule, object, single};
 use serde::Deserialize;
 use syncline::{begin, saga::StartError};
 use utoipa::ToSchema;
@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::{
     App, Shown,
-    find::{Found, find},
+    find::{Found, find, stored_id},
 };
 use crate::{
     registration::{Registration, SAGA},
@@ -21,22 +21,25 @@ use crate::{
 };
 
 /// The header that names a request.
-const KEY: &str = "idempotency-key";
+const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 #[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(super) struct NewRegistration {
-    /// Any id of 1 to 64 visible characters without spaces and slashes.
+    /// Any id of 1 to 63 visible characters without spaces and slashes; it is stored in NFC.
     user_id: String,
+    #[serde(deserialize_with = "object")]
     user: NewUser,
 }
 
 #[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 struct NewUser {
     name: String,
     email: String,
-    /// 8 to 1,024 bytes; never shown again.
+    /// Never shown again; changing the user takes it.
     password: String,
-    /// A name that nobody else has, if one is wanted.
+    /// A name that nobody else has, in whatever spelling, if one is wanted.
     display_name: Option<String>,
 }
 
@@ -51,30 +54,35 @@ impl std::fmt::Debug for NewUser {
 /// one effect, however often it is sent.
 #[utoipa::path(post, path = "/register", request_body = NewRegistration,
     params(("idempotency-key" = Option<String>, Header, description = "names this request")),
-    responses((status = 202, description = "it is under way", body = Shown),
-    (status = 200, description = "it was known", body = Shown),
-    (status = 409, description = "the id is taken", body = Problem),
-    (status = 422, body = Problem)))]
+    responses((status = 202, description = "it is under way", body = Shown,
+        headers(("location" = String, description = "where to look what becomes of it"))),
+    (status = 200, description = "it was known", body = Shown,
+        headers(("location" = String, description = "where it is"))),
+    (status = 400, description = "no JSON, or several idempotency-keys"),
+    (status = 409, description = "the id is taken"),
+    (status = 422, description = "a field is missing, unknown, or not of the allowed form; or the \
+        idempotency-key was used for another registration"),
+    (status = 429, description = "too many failed tries for this id")))]
 pub(super) async fn register<DB: Store>(
     State(app): State<App<DB>>,
+    client: Client,
     headers: HeaderMap,
     Json(NewRegistration { user_id, user }): Json<NewRegistration>,
 ) -> Result<impl IntoResponse, Problem> {
     let NewUser { name, email, password, display_name } = user;
     let mut fields = Fields::default();
-    fields.user_id(&user_id).name(&name).email(&email).password(&password);
-    if let Some(name) = &display_name {
-        fields.display_name(name);
-    }
-    fields.check()?;
+    fields.field(&Rule::USER_ID, &user_id).field(&Rule::NAME, &name).field(&Rule::EMAIL, &email);
+    fields.field(&Rule::PASSWORD, &password);
+    fields.maybe(&Rule::DISPLAY_NAME, display_name.as_deref()).check()?;
     let key = key(&headers)?;
+    let user_id = stored_id(&app.pool, user_id).await?;
     let registration = Registration { user_id, name, email, display_name };
     if key.is_none()
         && let Some(known) = find(&app.pool, &registration.user_id).await?
     {
-        return again(&app, known, &registration, password).await;
+        return again(&app, client, known, &registration, password).await;
     }
-    let password_hash = app.passwords.hash(password.clone()).await?;
+    let password_hash = app.guard.hash(password.clone()).await?;
     let key = key.unwrap_or_else(|| Uuid::now_v7().to_string());
     let mut tx = begin(&app.pool).await?;
     let started = match app.sagas.start(&mut tx, SAGA, &key, &registration).await {
@@ -97,7 +105,7 @@ pub(super) async fn register<DB: Store>(
                 "whom this request registered has been deleted: send a new idempotency-key";
             return Err(Problem::new(StatusCode::CONFLICT, detail));
         };
-        return again(&app, known, &requested.registration, password).await;
+        return again(&app, client, known, &requested.registration, password).await;
     }
     tx.commit().await?;
     started.committed();
@@ -106,28 +114,26 @@ pub(super) async fn register<DB: Store>(
 
 /// The key that the client gave the request.
 fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
-    let Some(key) = headers.get(KEY) else { return Ok(None) };
-    let good =
-        |key: &&str| (1..=200).contains(&key.len()) && key.chars().all(|c| c.is_ascii_graphic());
-    match key.to_str().ok().filter(good) {
-        // A namespace of its own: other starts make up their keys.
-        Some(key) => Ok(Some(format!("client/{key}"))),
-        None => {
-            let rule = "1 to 200 visible ASCII characters";
-            Err(Problem::fields(vec![(KEY.to_owned(), rule.to_owned())]))
-        }
-    }
+    let Some(key) = single(headers, &KEY)? else { return Ok(None) };
+    // A value that is no text is of no allowed form either.
+    let key = key.to_str().unwrap_or_default();
+    Fields::default().field(&Rule::IDEMPOTENCY_KEY, key).check()?;
+    // A namespace of its own: other starts make up their keys.
+    Ok(Some(format!("client/{key}")))
 }
 
-/// Answers a repeated registration: 200 when it is the same, 409 when it is another one.
+/// Answers a repeated registration: 200 when it is the same, 409 when it is another one. It tells whether
+/// the password is right, and is limited as a log-in is.
 async fn again<DB: Store>(
     app: &App<DB>,
+    client: Client,
     known: Found,
     registration: &Registration,
     password: String,
-) -> Result<(StatusCode, [(axum::http::HeaderName, String); 1], Json<Shown>), Problem> {
+) -> Result<(StatusCode, [(HeaderName, String); 1], Json<Shown>), Problem> {
     let Registration { user_id, name, email, display_name } = registration;
-    let same = app.passwords.verify(password, Some(known.hash())).await?;
+    app.guard.admit(user_id, client).await?;
+    let same = app.guard.verify(user_id, client, password, Some(known.hash())).await?;
     match same && known.is(name, email, display_name.as_deref()) {
         true => Ok(answer(StatusCode::OK, known.shown())),
         false => Err(taken(user_id)),
@@ -137,7 +143,7 @@ async fn again<DB: Store>(
 fn answer(
     status: StatusCode,
     shown: Shown,
-) -> (StatusCode, [(axum::http::HeaderName, String); 1], Json<Shown>) {
+) -> (StatusCode, [(HeaderName, String); 1], Json<Shown>) {
     let place = format!("/users/{}", encoded(&shown.user_id));
     (status, [(LOCATION, place)], Json(shown))
 }

@@ -1,7 +1,7 @@
 //! What the saga of a registration asks of the database.
 
 use async_trait::async_trait;
-use demo_common::Hashed;
+use demo_common::{Hashed, display_key};
 use sqlx::{MySql, Pool, Postgres, Sqlite, Transaction};
 use syncline::Storage;
 use uuid::Uuid;
@@ -62,11 +62,6 @@ pub trait Registrations: Storage {
         subject: &str,
         body: &str,
     ) -> sqlx::Result<()>;
-}
-
-/// Two spellings of a display name that have this in common are one.
-fn name_key(name: &str) -> String {
-    name.to_lowercase()
 }
 
 mod standard {
@@ -172,7 +167,8 @@ macro_rules! registrations {
                 user_id: &str,
                 name: &str,
             ) -> sqlx::Result<bool> {
-                let claim = sqlx::query($sql::CLAIM).bind(name_key(name)).bind(name).bind(user_id);
+                let claim =
+                    sqlx::query($sql::CLAIM).bind(display_key(name)).bind(name).bind(user_id);
                 added!(claim.execute(&mut **tx).await)
             }
 

@@ -5,7 +5,7 @@ use std::{net::TcpListener, time::Duration};
 
 use clap::Parser;
 use demo_common::Config;
-use reqwest::{Client, Method, StatusCode};
+use reqwest::{Client, Method, RequestBuilder, StatusCode, Url};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -54,13 +54,9 @@ pub(crate) fn flags_of(
     flags.into_iter().map(str::to_owned).collect()
 }
 
-fn config_of(listen: u16, peer: u16, database: &str, ways: (bool, bool)) -> Config {
-    let flags = flags_of(listen, peer, database, ways);
-    Arguments::parse_from(std::iter::once(String::new()).chain(flags)).config
-}
-
 pub(crate) fn config(listen: u16, peer: u16, database: &str) -> Config {
-    config_of(listen, peer, database, (false, false))
+    let flags = flags_of(listen, peer, database, (false, false));
+    Arguments::parse_from(std::iter::once(String::new()).chain(flags)).config
 }
 
 /// A body to register with.
@@ -97,6 +93,16 @@ impl Pair {
     }
 
     pub(crate) async fn start_all(databases: [&str; 2], both: bool, way: Way) -> Self {
+        Self::start_with(databases, both, way, &[]).await
+    }
+
+    /// Both services with further flags.
+    pub(crate) async fn start_with(
+        databases: [&str; 2],
+        both: bool,
+        way: Way,
+        more: &[&str],
+    ) -> Self {
         let free = || TcpListener::bind("127.0.0.1:0").expect("a port");
         let (one, two) = (free(), free());
         let port = |listener: &TcpListener| listener.local_addr().expect("an address").port();
@@ -104,10 +110,15 @@ impl Pair {
         drop((one, two));
         let stop = CancellationToken::new();
         let (pulls, back) = (way != Way::Push, way == Way::PullBoth);
-        let first = config_of(a, b, databases[0], (back, pulls));
+        let config = |listen, peer, database, ways| {
+            let flags = flags_of(listen, peer, database, ways);
+            let flags = std::iter::once(String::new()).chain(flags);
+            Arguments::parse_from(flags.chain(more.iter().map(|flag| (*flag).to_owned()))).config
+        };
+        let first = config(a, b, databases[0], (back, pulls));
         let mut running = vec![tokio::spawn(demo_register::run(first, stop.clone()))];
         if both {
-            let second = config_of(b, a, databases[1], (pulls, back));
+            let second = config(b, a, databases[1], (pulls, back));
             let login = demo_login::run(second, stop.clone());
             running.push(tokio::spawn(login));
         }
@@ -150,7 +161,11 @@ impl Pair {
         url: String,
         body: &Value,
     ) -> (StatusCode, Value) {
-        let answer = self.http.request(method, url).json(body).send().await.expect("an answer");
+        Self::answer(self.http.request(method, url).json(body)).await
+    }
+
+    pub(crate) async fn answer(request: RequestBuilder) -> (StatusCode, Value) {
+        let answer = request.send().await.expect("an answer");
         let (status, text) = (answer.status(), answer.text().await.expect("a body"));
         assert!(!text.contains("argon2"), "a hash is shown: {text}");
         (status, serde_json::from_str(&text).unwrap_or(Value::Null))
@@ -172,8 +187,26 @@ impl Pair {
         self.send(Method::POST, format!("{}/login", self.b), &body).await
     }
 
+    /// As anybody.
     pub(crate) async fn user(&self, method: Method, id: &str, body: &Value) -> (StatusCode, Value) {
-        self.send(method, format!("{}/users/{id}", self.a), body).await
+        Self::answer(self.http.request(method, self.url_of(id)).json(body)).await
+    }
+
+    /// As the user itself, who shows the password.
+    pub(crate) async fn as_user(
+        &self,
+        method: Method,
+        (id, password): (&str, &str),
+        body: &Value,
+    ) -> (StatusCode, Value) {
+        let request = self.http.request(method, self.url_of(id));
+        Self::answer(request.basic_auth(id, Some(password)).json(body)).await
+    }
+
+    pub(crate) fn url_of(&self, id: &str) -> Url {
+        let mut url = Url::parse(&self.a).expect("a URL");
+        url.path_segments_mut().expect("a path").extend(["users", id]);
+        url
     }
 
     pub(crate) async fn becomes(&self, id: &str, status: &str) -> Value {
