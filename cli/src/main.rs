@@ -7,6 +7,7 @@
 mod database;
 mod dead;
 mod doctor;
+mod erase;
 mod failure;
 mod held;
 mod inbox;
@@ -54,7 +55,7 @@ struct Cli {
     #[arg(long, global = true)]
     json: bool,
     /// The longest time that the command may take; 30 s for most, an hour for those that work through
-    /// much (migrate, trim, rebase, redrive, reapply), none for those that go on until they are stopped
+    /// much (migrate, erase, trim, rebase, redrive, reapply), none for those that go on until they are stopped
     #[arg(long, global = true, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     timeout: Option<u64>,
     #[command(subcommand)]
@@ -75,6 +76,7 @@ impl Command {
         match self {
             Self::Outbox(outbox::Command::Tail(args)) if args.follows() => None,
             Self::Migrate(_)
+            | Self::Erase(_)
             | Self::Outbox(outbox::Command::Trim(_))
             | Self::Stream(stream::Command::Rebase(_))
             | Self::Dead(dead::Command::Redrive(_))
@@ -103,6 +105,8 @@ enum Command {
     Doctor(doctor::Args),
     /// Everything about one key: its messages in the log, what is held or dead, its sagas
     Trace(trace::Args),
+    /// Take the payloads of a key, or of an instance of a saga, away for good
+    Erase(erase::Args),
     /// Messages on their way out
     #[command(subcommand)]
     Outbox(outbox::Command),
@@ -223,6 +227,7 @@ async fn work<DB: Storage>(
         Command::Status => status::run(time, pool, name, output).await,
         Command::Doctor(args) => doctor::run(args, time, pool, name, output).await,
         Command::Trace(args) => trace::run(args, time, pool, output).await,
+        Command::Erase(args) => erase::run(args, pool, output).await,
         Command::Outbox(command) => outbox::run(command, pool, output).await,
         Command::Relay(args) => match config {
             Some(config) => relay::run(args, config, pool, output).await,

@@ -176,7 +176,12 @@ mod case {
         assert!(!tree.contains('\u{1b}'), "{tree}");
         let document = shown(url, back);
         assert_eq!(document["steps"]["open"]["phase"], "undo_failed");
-        assert_eq!(document["input"], json!(["customer/1", true]));
+        // What it was told and what its steps returned is shown to those who ask.
+        assert!(document["input"].is_null() && !document.to_string().contains("\"output\""));
+        let all = syncline(url, &format!("saga show {back} --data --json")).expect(0).json();
+        assert_eq!(all["input"], json!(["customer/1", true]));
+        let tree = syncline(url, &format!("saga show {back} --data")).expect(0).stdout;
+        assert!(tree.contains("input: [\"customer/1\",true]"), "{tree}");
         assert!(document["stuck_at"].is_string() && document["ended_at"].is_null());
         let locks = syncline(url, "lock list --json").expect(0).json();
         assert_eq!((&locks[0]["entity"], &locks[0]["saga"]), (&json!("customer/1"), &json!(back)));

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     Storage,
-    message::{Envelope, Link, Position, key_hash},
+    message::{Envelope, Link, Message, Position, key_hash},
     storage::{Checkpoint, Cursor, LogRow, PageLimit},
     streams::takeover,
     transport::{Feed, FeedError, FeedPage, FeedRequest},
@@ -305,6 +305,7 @@ impl<'a, DB: Storage> Page<'a, DB> {
             let position = cursor.position;
             let link = Link { position, id: message.id };
             let prev = std::mem::replace(&mut self.end.last, link);
+            let message = Message::sent(message);
             self.shows |= self.request.shows(&message.topic);
             let origin = Arc::clone(&self.carried.origin);
             let next = Envelope { origin, position, prev, message };
