@@ -94,7 +94,7 @@ async fn sqlite(url: &str, missing: Missing) -> Result<Database, Failure> {
     }
     let file = options.get_filename().to_owned();
     let name = format!("sqlite:{}", file.display());
-    // What keeps it from being made, SQLite says better.
+    // SQLite says better why it cannot be made.
     if missing == Missing::AsUrlSays && url.contains("mode=rwc") {
         drop(make_private(&file));
     }

@@ -63,7 +63,7 @@ pub async fn connect(url: &str) -> anyhow::Result<Database> {
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(wait)
             .foreign_keys(true)
-            // What is deleted is overwritten.
+            // Deleted content is overwritten.
             .pragma("secure_delete", "ON");
         if !url.contains(":memory:") {
             let path = options.get_filename();

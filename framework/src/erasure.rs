@@ -42,7 +42,7 @@ pub(crate) const ERASED_INPUT: &str = "\"syncline.erased\"";
 /// Held messages that are looked through at once.
 const PAGE: i64 = 200;
 
-/// What is to be erased.
+/// A request to erase payloads.
 ///
 /// ```
 /// # #[cfg(feature = "sqlite")]
@@ -69,7 +69,7 @@ pub struct Erase {
     by: Option<By>,
 }
 
-/// What was erased.
+/// The outcome of an [`Erase`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Erased {
@@ -128,7 +128,7 @@ impl Erase {
         self
     }
 
-    /// Who erases, and why: it stands in the instances' logs.
+    /// Names the operator and the reason, for the instances' logs.
     pub fn by(mut self, by: By) -> Self {
         self.by = Some(by);
         self

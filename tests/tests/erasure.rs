@@ -53,7 +53,7 @@ async fn number<DB: Kit>(pool: &Pool<DB>, sql: &str) -> i64 {
     DB::count(pool, sql).await.expect("a number")
 }
 
-/// What was applied of one key.
+/// Counts that were applied of one key.
 async fn applied<DB: Kit>(pool: &Pool<DB>, key: &str) -> Vec<i64> {
     let all = DB::applied(pool).await.expect("applied");
     all.into_iter().filter(|(own, _)| own == key).map(|(_, n)| n).collect()
@@ -166,7 +166,7 @@ mod case {
         arrived("near", 23).await;
         assert_eq!(applied(&target, "near key 3").await, [2], "only what came later");
         assert_eq!(applied(&target, "near key 4").await, [1, 2]);
-        // What was delivered is erased, too: another consumer does not get it any more.
+        // Delivered messages are erased, too: another consumer does not get it any more.
         assert_eq!(erased(&pool, Erase::new().key("key 5")).await.messages, 2);
         relay.stop().await;
         let relay = start(&pool, stream(), vec![route("near"), route("far")], |_| {}).await;

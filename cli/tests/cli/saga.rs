@@ -176,7 +176,7 @@ mod case {
         assert!(!tree.contains('\u{1b}'), "{tree}");
         let document = shown(url, back);
         assert_eq!(document["steps"]["open"]["phase"], "undo_failed");
-        // What it was told and what its steps returned is shown to those who ask.
+        // Its input and the outputs of its steps are shown on request only.
         assert!(document["input"].is_null() && !document.to_string().contains("\"output\""));
         let all = syncline(url, &format!("saga show {back} --data --json")).expect(0).json();
         assert_eq!(all["input"], json!(["customer/1", true]));

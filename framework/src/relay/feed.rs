@@ -228,7 +228,7 @@ impl<DB: Storage> Feed for LogFeed<DB> {
 }
 
 /// A page as it is gathered. Where it ends depends only on the log and the limit, not on how
-/// the log was read: a full page is the same at any later time.
+/// the log was read: a full page is the same at any later time, unless something in it was erased.
 struct Page<'a, DB: Storage> {
     feed: &'a LogFeed<DB>,
     request: &'a FeedRequest,

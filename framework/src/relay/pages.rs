@@ -221,3 +221,28 @@ fn next_page(asked: i64, rows: &[LogRow], most: PageLimit) -> i64 {
         false => (asked * 2).min(most.rows),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::message::Message;
+
+    #[test]
+    fn a_page_that_was_read_long_ago_is_read_again() {
+        let limit = PageLimit { rows: 10, bytes: 1_000 };
+        let pages = Pages::new(limit, 1 << 20);
+        let cursor = Cursor { position: Position(1), ..Cursor::default() };
+        let message = Arc::new(Message::new("t", "text/plain", "x"));
+        let page = |read| {
+            Arc::new(Page::new(vec![LogRow { cursor, message: message.clone() }], cursor, read))
+        };
+        pages.keep(0, Position(0), &page(Instant::now()));
+        assert!(pages.find(0, Position(0)).is_some());
+        // The clock of a machine that has just started may not go back so far.
+        let Some(before) = Instant::now().checked_sub(FRESH) else { return };
+        pages.keep(0, Position(0), &page(before));
+        assert!(pages.find(0, Position(0)).is_none(), "it may hold what was erased since");
+    }
+}

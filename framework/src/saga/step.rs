@@ -267,8 +267,8 @@ impl Step {
         self
     }
 
-    /// What it returns is dropped from the state, and the payloads of its commands from the log, when the
-    /// instance ends.
+    /// Drops its result from the state, and the payloads of its commands from the log, when the instance
+    /// ends.
     #[must_use]
     pub fn secret(mut self) -> Self {
         self.secret = true;

@@ -1,4 +1,4 @@
-//! What is asked of a database to erase payloads. The statements differ by database, the rest does not.
+//! Storage operations that erase payloads. The statements differ by database, the rest does not.
 
 use async_trait::async_trait;
 use sqlx::Transaction;
@@ -43,7 +43,7 @@ impl Whose {
 pub struct HeldCopy {
     /// The held table's id.
     pub id: i64,
-    /// Who holds it.
+    /// The consumer that holds it.
     pub consumer: String,
     /// Where it came from.
     pub source: String,
@@ -53,7 +53,7 @@ pub struct HeldCopy {
     pub envelope: Vec<u8>,
 }
 
-/// What the barrier has recorded of one step.
+/// A step's record in the barrier.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BarrierAnswer {
     /// The service whose saga it is.
@@ -122,7 +122,7 @@ pub trait ErasureStore: Base {
         state: &str,
     ) -> Result<()>;
 
-    /// What was recorded of the steps of an instance, of whatever source.
+    /// Records of the steps of an instance, of whatever source.
     async fn barrier_answers(
         tx: &mut Transaction<'_, Self>,
         saga: Uuid,

@@ -147,7 +147,7 @@ impl Claimed {
     }
 }
 
-/// What is left of a record when its content is erased: that the step was applied, refused or barred,
+/// A record without its content. It still tells that the step was applied, refused or barred,
 /// and what has confirmed it. None when it is no record.
 pub(crate) fn erased(record: &str) -> Option<String> {
     let Record { answer, confirmed } = serde_json::from_str(record).ok()?;
