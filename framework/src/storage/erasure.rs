@@ -82,7 +82,7 @@ pub trait ErasureStore: Base {
     /// The same for delayed messages, which travel as links when they are due.
     async fn erase_delayed(tx: &mut Transaction<'_, Self>, whose: &Whose) -> Result<u64>;
 
-    /// Puts [`ERASED_DIGEST`] in the place of the digests of messages under idempotency keys.
+    /// Puts 32 bytes of nought in the place of the digests of messages under idempotency keys.
     async fn erase_digests(tx: &mut Transaction<'_, Self>, whose: &Whose) -> Result<()>;
 
     /// Erases the reason for which a message was rejected.
