@@ -8,7 +8,10 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqlitePoolOptions},
 };
-use syncline::{Error, storage::pool::release_within};
+use syncline::{
+    Error,
+    storage::{file::make_private, pool::release_within},
+};
 
 use crate::failure::Failure;
 
@@ -94,6 +97,10 @@ async fn sqlite(url: &str, missing: Missing) -> Result<Database, Failure> {
     }
     let file = options.get_filename().to_owned();
     let name = format!("sqlite:{}", file.display());
+    // SQLite says better why it cannot be made.
+    if missing == Missing::AsUrlSays && url.contains("mode=rwc") {
+        drop(make_private(&file));
+    }
     reach(&options, &name).await.map_err(|failure| match file.exists() {
         true => failure,
         false => Failure::unreachable(format!(

@@ -42,6 +42,11 @@ Examples:
   syncline trace user-0977
   syncline trace user-0977 --from 80000 -n 10";
 
+pub(crate) const ERASE: &str = "\
+Examples:
+  syncline erase user-0977 --why left --dry-run
+  syncline erase user-0977 --why left";
+
 pub(crate) const OUTBOX: &str = "\
 Examples:
   syncline outbox lag

@@ -8,6 +8,7 @@ mod ask;
 mod database;
 mod dead;
 mod doctor;
+mod erase;
 mod failure;
 mod held;
 mod help;
@@ -60,7 +61,7 @@ struct Cli {
     #[arg(long, global = true)]
     json: bool,
     /// The longest time that the command may take; 30 s for most, an hour for those that work through
-    /// much (migrate, trim, rebase, redrive, reapply), none for those that go on until they are stopped
+    /// much (migrate, erase, trim, rebase, redrive, reapply), none for those that go on until they are stopped
     #[arg(long, global = true, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     timeout: Option<u64>,
     #[command(subcommand)]
@@ -81,6 +82,7 @@ impl Command {
         match self {
             Self::Outbox(outbox::Command::Tail(args)) if args.follows() => None,
             Self::Migrate(_)
+            | Self::Erase(_)
             | Self::Outbox(outbox::Command::Trim(_))
             | Self::Stream(stream::Command::Rebase(_))
             | Self::Dead(dead::Command::Redrive(_))
@@ -104,6 +106,9 @@ enum Command {
     /// Everything about one key: its messages in the log, what is held or dead, its sagas
     #[command(after_help = help::TRACE)]
     Trace(trace::Args),
+    /// Take the payloads of a key, or of an instance of a saga, away for good
+    #[command(after_help = help::ERASE)]
+    Erase(erase::Args),
     /// Messages on their way out
     #[command(subcommand, after_help = help::OUTBOX)]
     Outbox(outbox::Command),
@@ -233,6 +238,7 @@ async fn work<DB: Storage>(
         Command::Status => status::run(time, pool, name, output).await,
         Command::Doctor(args) => doctor::run(args, time, pool, name, output).await,
         Command::Trace(args) => trace::run(args, time, pool, output).await,
+        Command::Erase(args) => erase::run(args, pool, output).await,
         Command::Outbox(command) => outbox::run(command, pool, output).await,
         Command::Relay(args) => match config {
             Some(config) => relay::run(args, config, pool, output).await,

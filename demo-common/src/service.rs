@@ -24,7 +24,7 @@ use sqlx::{
 };
 use syncline::{
     logs::{self, Lines},
-    storage::pool::release_within,
+    storage::{file::make_private, pool::release_within},
     transport::http_push::{ServeOptions, serve_with},
 };
 use tokio_util::sync::CancellationToken;
@@ -61,7 +61,13 @@ pub async fn connect(url: &str) -> anyhow::Result<Database> {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(wait)
-            .foreign_keys(true);
+            .foreign_keys(true)
+            // Deleted content is overwritten.
+            .pragma("secure_delete", "ON");
+        if !url.contains(":memory:") {
+            let path = options.get_filename();
+            make_private(path).with_context(|| format!("cannot make {}", path.display()))?;
+        }
         let pool = SqlitePoolOptions::new().max_connections(8).acquire_timeout(wait);
         let pool = pool.connect_with(options).await.context("cannot open the SQLite file")?;
         Ok(Database::Sqlite(pool))

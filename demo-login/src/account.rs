@@ -2,6 +2,7 @@
 
 use demo_common::Hashed;
 use serde::{Deserialize, Serialize};
+use sqlx::types::Uuid;
 
 /// A user who can log in; also what the other service tells of a new or changed one.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -23,6 +24,9 @@ pub struct Account {
 pub(crate) struct Deleted {
     /// Which one.
     pub(crate) user_id: String,
+    /// The instances of the other service's sagas that have told of the user.
+    #[serde(default)]
+    pub(crate) sagas: Vec<Uuid>,
 }
 
 /// What the other service is told when it was accepted what a message told of a user.

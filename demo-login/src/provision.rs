@@ -29,8 +29,8 @@ impl<DB: Store> SagaHandler<DB> for ProvisionLogin {
             return Ok(Outcome::Refuse(format!("addresses of {domain} get no login")));
         }
         if DB::owner(tx, &account.email).await?.is_some() {
-            let reason = format!("the e-mail address {} is in use", account.email);
-            return Ok(Outcome::Refuse(reason));
+            // A reason names nobody: it goes into messages, states and logs.
+            return Ok(Outcome::Refuse("the e-mail address is in use".to_owned()));
         }
         if DB::version(tx, &account.user_id).await?.is_some() {
             return Ok(Outcome::Refuse(format!("{:?} has a login already", account.user_id)));

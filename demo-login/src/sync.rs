@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use sqlx::{Pool, Transaction};
 use syncline::{
     Consumer, Envelope, Handler, HandlerError, Message, Relay, RelayHandle, Route, Stream, Verdict,
-    consumer::REJECTED, enqueue, saga::wire::REPLY, transport::Publisher,
+    consumer::REJECTED, enqueue, erasure::Erase, saga::wire::REPLY, transport::Publisher,
 };
 
 use crate::{
@@ -42,8 +42,8 @@ impl<DB: Store> Handler<DB> for OnChanged {
         }
         match DB::owner(tx, &account.email).await? {
             Some(owner) if owner != account.user_id => {
-                let reason = format!("the e-mail address {} is in use", account.email);
-                return Ok(Verdict::Reject(reason));
+                // A reason names nobody: it goes into messages, states and logs.
+                return Ok(Verdict::Reject("the e-mail address is in use".to_owned()));
             }
             _ => DB::put(tx, &account).await?,
         }
@@ -55,7 +55,7 @@ impl<DB: Store> Handler<DB> for OnChanged {
     }
 }
 
-/// Removes a user who was deleted.
+/// Removes a user who was deleted, with all that was told of the user or answered.
 struct OnDeleted;
 
 #[async_trait]
@@ -65,8 +65,10 @@ impl<DB: Store> Handler<DB> for OnDeleted {
         tx: &mut Transaction<'_, DB>,
         message: &Envelope,
     ) -> Result<Verdict, HandlerError> {
-        let Deleted { user_id } = message.decode()?;
+        let Deleted { user_id, sagas } = message.decode()?;
         DB::remove(tx, &user_id).await?;
+        let erase = sagas.into_iter().fold(Erase::new().key(user_id), Erase::saga);
+        erase.before(message).run(tx).await?;
         Ok(Verdict::Done)
     }
 }

@@ -182,8 +182,9 @@ async fn change<DB: Store>(
     user.version = user.last_version;
     let message = Message::json("user.updated", &UserChanged::from(&user))?.key(&user.id);
     DB::save(&mut tx, &user).await?;
-    DB::sent(&mut tx, &user, &message.id.to_string()).await?;
     let receipt = enqueue(&mut tx, &message).await?;
+    let seq = receipt.appended.map(|appended| appended.seq);
+    DB::sent(&mut tx, &user, &message.id.to_string(), seq).await?;
     tx.commit().await?;
     receipt.committed();
     Ok(Json(Found::from(user).shown()))

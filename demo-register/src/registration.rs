@@ -22,7 +22,7 @@ use crate::{
 pub const SAGA: &str = "registration";
 /// Registrations wait so long for a login service that is away.
 const PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
-/// The saga remembers the hash that it sends; it is forgotten with the message that carries it.
+/// A repeated request finds its registration for so long.
 const RETENTION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// What a registration starts with. The hash is not in it: operators see it.
@@ -52,6 +52,8 @@ pub fn registration<DB: Store>() -> Result<Saga<DB>, PlanError> {
     let account = saga
         .local("create-account", (), |tx, call| Box::pin(create(tx, call)))
         .compensate(|tx, call, _| Box::pin(remove(tx, call.input)))
+        // The hash is gone with the end of the instance, from its state and from the log.
+        .secret()
         .add();
 
     saga.remote::<_, String>("provision-login", account, |call| {
@@ -63,6 +65,7 @@ pub fn registration<DB: Store>() -> Result<Saga<DB>, PlanError> {
     .topic("login.provision")
     .compensated()
     .deadline(PATIENCE)
+    .secret()
     .add();
 
     saga.local("claim-name", (), |tx, call| Box::pin(claim(tx, call.input)))
@@ -109,7 +112,8 @@ async fn create<DB: Store>(
         return Ok(Outcome::Refuse(format!("the user_id {:?} is taken", user.id)));
     }
     // What a refused update goes back to.
-    DB::sent(tx, &user, &id.to_string()).await?;
+    DB::sent(tx, &user, &id.to_string(), None).await?;
+    DB::registers(tx, &user.id, id).await?;
     Ok(Outcome::Done(user.password_hash))
 }
 

@@ -32,8 +32,17 @@ pub trait Store: Registrations {
     /// Removes a user; false when there is none.
     async fn remove(tx: &mut Transaction<'_, Self>, id: &str) -> sqlx::Result<bool>;
 
-    /// Remembers which values `message` told of.
-    async fn sent(tx: &mut Transaction<'_, Self>, user: &User, message: &str) -> sqlx::Result<()>;
+    /// Remembers which values `message` told of, and where it stands in the outbox if it is to be erased
+    /// once it is answered.
+    async fn sent(
+        tx: &mut Transaction<'_, Self>,
+        user: &User,
+        message: &str,
+        seq: Option<i64>,
+    ) -> sqlx::Result<()>;
+
+    /// Where `message` stands in the outbox.
+    async fn sent_at(tx: &mut Transaction<'_, Self>, message: &str) -> sqlx::Result<Option<i64>>;
 
     /// The other service has the values that `message` told of: older ones are not needed any
     /// more. Returns their version, unless this user did not send the message.
@@ -69,6 +78,7 @@ mod standard {
     pub(super) const TABLES: &[(&str, &str)] = &[
         ("users", include_str!("../migrations/0001_users.sql")),
         ("registrations", include_str!("../migrations/0002_registrations.sql")),
+        ("erasure", include_str!("../migrations/0003_erasure.sql")),
     ];
     pub(super) const GET: &str =
         "SELECT id, name, email, password_hash, status, reason, version, last_version,
@@ -82,8 +92,9 @@ mod standard {
         reason = $5, version = $6, last_version = $7 WHERE id = $8";
     pub(super) const REMOVE: &str = "DELETE FROM users WHERE id = $1";
     pub(super) const SENT: &str = "INSERT INTO user_versions
-        (user_id, version, message_id, name, email, password_hash)
-        VALUES ($1, $2, $3, $4, $5, $6)";
+        (user_id, version, message_id, seq, name, email, password_hash)
+        VALUES ($1, $2, $3, $4, $5, $6, $7)";
+    pub(super) const SENT_AT: &str = "SELECT seq FROM user_versions WHERE message_id = $1";
     pub(super) const ACCEPTED: &str =
         "SELECT version FROM user_versions WHERE user_id = $1 AND message_id = $2";
     pub(super) const FORGET_OLDER: &str =
@@ -178,17 +189,30 @@ macro_rules! store {
                 tx: &mut Transaction<'_, Self>,
                 user: &User,
                 message: &str,
+                seq: Option<i64>,
             ) -> sqlx::Result<()> {
                 sqlx::query($sql::SENT)
                     .bind(&user.id)
                     .bind(user.version)
                     .bind(message)
+                    .bind(seq)
                     .bind(&user.name)
                     .bind(&user.email)
                     .bind(&user.password_hash.0)
                     .execute(&mut **tx)
                     .await?;
                 Ok(())
+            }
+
+            async fn sent_at(
+                tx: &mut Transaction<'_, Self>,
+                message: &str,
+            ) -> sqlx::Result<Option<i64>> {
+                let seq: Option<Option<i64>> = sqlx::query_scalar($sql::SENT_AT)
+                    .bind(message)
+                    .fetch_optional(&mut **tx)
+                    .await?;
+                Ok(seq.flatten())
             }
 
             async fn accepted(

@@ -6,6 +6,7 @@ use sqlx::{Pool, Transaction};
 use syncline::{
     Compensate, Consumer, Envelope, Handler, HandlerError, Rejection, Relay, RelayHandle, Route,
     Stream, Verdict,
+    erasure::Erase,
     saga::{Sagas, wire::REPLY},
     transport::Publisher,
 };
@@ -23,6 +24,17 @@ pub const PEER: (&str, &str) = ("/demo/login", "accounts");
 /// How many shards that stream has.
 pub const SHARDS: i32 = 1;
 
+/// Erases what told of a user's values: it was answered, and nobody needs the hash in it any more.
+async fn answered<DB: Store>(
+    tx: &mut Transaction<'_, DB>,
+    message_id: &str,
+) -> Result<(), HandlerError> {
+    if let Some(seq) = DB::sent_at(tx, message_id).await? {
+        Erase::new().message(seq).run(tx).await?;
+    }
+    Ok(())
+}
+
 struct OnAccepted;
 
 #[async_trait]
@@ -33,6 +45,7 @@ impl<DB: Store> Handler<DB> for OnAccepted {
         message: &Envelope,
     ) -> Result<Verdict, HandlerError> {
         let Accepted { user_id, message_id } = message.decode()?;
+        answered(tx, &message_id).await?;
         // An answer to a user who has been deleted since finds nothing, also when another one
         // has the id now.
         let Some(mut user) = DB::lock(tx, &user_id).await? else { return Ok(Verdict::Done) };
@@ -60,7 +73,9 @@ impl<DB: Store> Compensate<DB> for OnRefused {
         // The user's row is locked before its versions, as by those who change them.
         let Some(id) = &rejection.key else { return Ok(()) };
         let Some(mut user) = DB::lock(tx, id).await? else { return Ok(()) };
-        let refused = DB::refused(tx, &rejection.message_id.to_string()).await?;
+        let message_id = rejection.message_id.to_string();
+        answered(tx, &message_id).await?;
+        let refused = DB::refused(tx, &message_id).await?;
         let Some((_, Some(values))) = refused else { return Ok(()) };
         user.reason = Some(rejection.reason.clone());
         user.version = values.version;

@@ -74,23 +74,27 @@ impl Store {
         self.pair("SELECT count(*) - count(DISTINCT user_id), count(*) FROM mailbox").await
     }
 
-    /// Users for whom A has asked for more than one login, and for how many it has asked.
+    /// Registrations for which A has asked for more than one login, and for how many it has asked. The
+    /// payloads are erased when a registration is over.
     pub(crate) async fn asked(&self) -> anyhow::Result<(i64, i64)> {
         self.pair(
-            "SELECT count(*) - count(DISTINCT json_extract(CAST(data AS TEXT), '$.user_id')),
-                    count(*)
+            "SELECT count(*) - count(DISTINCT substr(key, 1, 36)), count(*)
              FROM syncline_outbox WHERE topic = 'login.provision' AND key LIKE '%/apply/%'",
         )
         .await
     }
 
-    /// Sagas for which B has answered more than once that a login is there, and for how many.
+    /// Sagas for which B has answered more than once that a login is there, and how many logins it has
+    /// made. Answers of deleted users are erased; that there was one stays.
     pub(crate) async fn provisioned(&self) -> anyhow::Result<(i64, i64)> {
         self.pair(
-            "SELECT count(*) - count(DISTINCT json_extract(CAST(data AS TEXT), '$.saga')),
-                    count(*)
-             FROM syncline_outbox WHERE topic = 'syncline.saga.reply'
-               AND json_extract(CAST(data AS TEXT), '$.said.applied.applied') IS NOT NULL",
+            "SELECT (SELECT count(*) - count(DISTINCT key) FROM syncline_outbox
+                     WHERE topic = 'syncline.saga.reply'
+                       AND CASE WHEN json_valid(CAST(data AS TEXT))
+                           THEN json_extract(CAST(data AS TEXT), '$.said.applied.applied') END IS NOT NULL),
+                    (SELECT count(*) FROM syncline_barrier
+                     WHERE CASE WHEN json_valid(answer)
+                           THEN json_type(answer, '$.answer.applied') END IS NOT NULL)",
         )
         .await
     }
@@ -98,21 +102,22 @@ impl Store {
     /// The same for logins that were taken back.
     pub(crate) async fn revoked(&self) -> anyhow::Result<(i64, i64)> {
         self.pair(
-            "SELECT count(*) - count(DISTINCT json_extract(CAST(data AS TEXT), '$.saga')),
-                    count(*)
+            "SELECT count(*) - count(DISTINCT key), count(*)
              FROM syncline_outbox WHERE topic = 'syncline.saga.reply'
-               AND json_extract(CAST(data AS TEXT), '$.said.compensated') IS NOT NULL",
+               AND CASE WHEN json_valid(CAST(data AS TEXT))
+                   THEN json_extract(CAST(data AS TEXT), '$.said.compensated') END IS NOT NULL",
         )
         .await
     }
 
     /// Messages of the other service whose acceptance was enqueued more than once, and how many
-    /// acceptances there are.
+    /// acceptances there are. Those of deleted users are erased.
     pub(crate) async fn accepted(&self) -> anyhow::Result<(i64, i64)> {
         self.pair(
-            "SELECT count(*) - count(DISTINCT json_extract(CAST(data AS TEXT), '$.message_id')),
-                    count(*)
-             FROM syncline_outbox WHERE topic = 'account.accepted'",
+            "SELECT count(message) - count(DISTINCT message), count(*)
+             FROM (SELECT CASE WHEN json_valid(CAST(data AS TEXT))
+                          THEN json_extract(CAST(data AS TEXT), '$.message_id') END AS message
+                   FROM syncline_outbox WHERE topic = 'account.accepted')",
         )
         .await
     }

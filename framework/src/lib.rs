@@ -20,6 +20,7 @@
 //! | [`held`] | what an operator does with dead letters |
 //! | [`inboxes`] | what an operator does with watermarks |
 //! | [`operations`] | what operators have done, and why |
+//! | [`erasure`] | takes payloads of a key or a saga away, and leaves their links |
 //! | [`handler`] | what user code implements |
 //! | [`storage`] | what is asked of a database: the log, leases, checkpoints, the inbox; all the SQL |
 //! | [`logs`] | texts of others in a log: harmless, and not without bound |
@@ -28,6 +29,7 @@
 mod backoff;
 mod cap;
 pub mod consumer;
+pub mod erasure;
 pub mod error;
 pub mod handler;
 pub mod held;

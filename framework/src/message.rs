@@ -10,7 +10,7 @@ mod shard;
 mod topic;
 mod validate;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use chrono::{DateTime, SubsecRound, Utc};
@@ -32,6 +32,10 @@ pub use validate::{Limits, MessageError, check_source, check_stream};
 
 /// The content type of a JSON payload.
 pub const JSON: &str = "application/json";
+
+/// The content type of a message whose payload was [erased](crate::erasure). It stays in the log, with its
+/// place, id, topic and key, and travels as a bare link.
+pub const ERASED: &str = "application/vnd.syncline.erased";
 
 /// One message, as a service writes it: CloudEvents 1.0 attributes and a payload.
 ///
@@ -195,6 +199,16 @@ impl Message {
     pub fn deliver_at(mut self, time: DateTime<Utc>) -> Self {
         self.due = Some(Due::At(time));
         self
+    }
+
+    /// Whether its payload was [erased](crate::erasure).
+    pub fn is_erased(&self) -> bool {
+        self.content_type == ERASED
+    }
+
+    /// As it travels: one that was erased as a bare link.
+    pub(crate) fn sent(message: Arc<Self>) -> Arc<Self> {
+        if message.is_erased() { Self::link(message.id).into() } else { message }
     }
 
     /// Whether it goes straight into the outbox.

@@ -30,6 +30,7 @@ pub use engine::{
     Over, Replies, Sagas, SagasBuilder, SagasHandle, SagasStatus, StartError, Started,
 };
 pub use kept::MAX_DEPTH;
+pub(crate) use participant::erased_record;
 pub use participant::{SagaHandler, TccHandler, tcc};
 pub use plan::{Plan, PlanBuilder, PlanError};
 pub use state::{End, Left, Misfit, Phase, State, Status, StepState, Why};

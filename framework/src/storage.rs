@@ -7,6 +7,8 @@
 mod ahead;
 mod barrier;
 mod begin;
+mod erasure;
+pub mod file;
 mod held;
 mod incarnation;
 mod inspect;
@@ -50,6 +52,8 @@ pub use ahead::{Ahead, AheadRow, AheadStore};
 pub use barrier::{BarrierKey, BarrierRecord, BarrierRow, BarrierStep, BarrierStore};
 pub use begin::{begin, check_writes};
 pub(crate) use begin::{begin_as, begin_by_hand};
+pub(crate) use erasure::ERASED_DIGEST;
+pub use erasure::{BarrierAnswer, ErasureStore, HeldCopy, Whose};
 pub use held::{DueKey, Edited, HeldMessage, HeldReason, HeldStore, Holding, OverdueKeys};
 pub use incarnation::{Former, IncarnationStore, Term, UnsealedRow};
 pub use inspect::{Blocking, Finding, Inspect, Level, OpenWriter, RouteLag};
@@ -106,6 +110,7 @@ storage!(
     HeldStore,
     ReapplyStore,
     BarrierStore,
+    ErasureStore,
     SagaStore,
     SagaInspect,
     SagaWatch,

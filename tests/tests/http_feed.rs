@@ -13,9 +13,10 @@ use reqwest::{RequestBuilder, Response, StatusCode};
 use sqlx::{MySql, Pool, Postgres, Sqlite};
 use syncline::{
     Message, RelayHandle, Stream, begin, enqueue,
+    erasure::Erase,
     inboxes::{Reapply, reapply},
     incarnation::{Agreed, Rebase},
-    message::{Batch, Position, decode_batch},
+    message::{Batch, LINK, Position, decode_batch},
     relay::{Retention, trim},
     transport::{
         Feed, FeedError, FeedPage, FeedRequest, Subscriber,
@@ -279,6 +280,48 @@ mod case {
         source.stop().await;
     }
 
+    pub(super) async fn an_erased_message_is_a_link_in_pages_that_were_served_before<DB: Kit>(
+        urls: [String; 2],
+    ) {
+        let source = Source::start(prepared::<DB>(&urls[0]).await, "127.0.0.1:0", 1).await;
+        write(&source.pool, 1).await;
+        secret(&source.pool).await;
+        write(&source.pool, 2).await;
+        sealed(&source, 4).await;
+        const FULL: &str = "counts/0?messages=4";
+        let full = eventually("a full page", async || {
+            let page = source.get(TOKEN, FULL).await;
+            page.headers().contains_key("etag").then_some(page)
+        })
+        .await;
+        let header = |name: &str| full.headers()[name].to_str().expect("text").to_owned();
+        let (tag, kept) = (header("etag"), header("cache-control"));
+        // A cache asks again after an hour at the latest.
+        assert_eq!(kept, "private, max-age=3600");
+        let text = full.text().await.expect("a body");
+        assert!(text.contains("hush") && text.contains("secret.told"), "{text}");
+        let before = decode_batch(text.as_bytes()).expect("a batch");
+
+        let mut tx = begin(&source.pool).await.expect("begin");
+        let erased = Erase::new().key("key 0").run(&mut tx).await.expect("erase");
+        tx.commit().await.expect("commit");
+        assert_eq!(erased.messages, 3, "its two counts and the secret");
+
+        let url = format!("http://{}/feed/{FULL}", source.address);
+        let again = reqwest::Client::new().get(url).bearer_auth(TOKEN);
+        let again = again.header("if-none-match", tag).send().await.expect("an answer");
+        assert_eq!(again.status(), StatusCode::OK, "it is another page now");
+        let text = again.text().await.expect("a body");
+        assert!(!text.contains("hush") && !text.contains("secret.told"), "{text}");
+        let after = decode_batch(text.as_bytes()).expect("a batch");
+        assert_eq!((after.through, after.last), (before.through, before.last));
+        // Links in a row are one, and what follows still names the message before it.
+        let [link, last] = &after.messages[..] else { panic!("{after:?}") };
+        assert_eq!((&*link.topic, link.link()), (LINK, before.messages[2].link()));
+        assert_eq!((last.link(), last.prev), (before.messages[3].link(), link.link()));
+        source.stop().await;
+    }
+
     pub(super) async fn a_reader_that_comes_too_late_is_told_so<DB: Kit>(urls: [String; 2]) {
         let (pool, target) = (prepared::<DB>(&urls[0]).await, prepared::<DB>(&urls[1]).await);
         let source = Source::start(pool, "127.0.0.1:0", 1).await;
@@ -395,6 +438,7 @@ on_each!(
     a_reader_sent_back_before_a_new_version_gets_both,
     a_reader_sees_what_its_token_may_read,
     a_full_page_can_be_kept_and_news_come_at_once,
+    an_erased_message_is_a_link_in_pages_that_were_served_before,
     a_place_that_is_not_in_the_log_is_refused,
     a_reader_that_comes_too_late_is_told_so,
 );

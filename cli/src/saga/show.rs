@@ -20,6 +20,9 @@ pub(crate) struct Args {
     /// The id that `saga list` shows, the beginning of it, or the key that it was started with
     #[arg(value_name = "ID")]
     id: Named,
+    /// Show what it started with and what its steps returned, too: it may be secret
+    #[arg(long)]
+    data: bool,
 }
 
 pub(crate) async fn run<DB: Storage>(
@@ -29,7 +32,7 @@ pub(crate) async fn run<DB: Storage>(
 ) -> Result<Outcome, Failure> {
     let shown = super::instance(pool, args.id.find(pool).await?).await?;
     if output.is_json() {
-        output.json(&document(&shown))?;
+        output.json(&document(&shown, args.data))?;
         return Ok(Outcome::Done);
     }
     let saga = &shown.summary;
@@ -42,18 +45,21 @@ pub(crate) async fn run<DB: Storage>(
         Ok(state) => root.extend(state.reason.iter().map(|reason| format!("because: {reason}"))),
         Err(error) => root.push(format!("its steps cannot be read: {error}")),
     }
-    root.push(format!("input: {}", shown.input));
+    root.push(match args.data {
+        true => format!("input: {}", shown.input),
+        false => format!("input: {} bytes; --data shows it", shown.input.len()),
+    });
     for line in root {
         output.line(text::escape(&line))?;
     }
-    draw(output, &branches(&shown))
+    draw(output, &branches(&shown, args.data))
 }
 
 /// What is drawn under the root: a line, and what is under it.
 type Branch = (String, Vec<String>);
 
 /// What has no step first, then the steps in the order in which they began.
-fn branches(shown: &Shown) -> Vec<Branch> {
+fn branches(shown: &Shown, data: bool) -> Vec<Branch> {
     let own = |name: Option<&str>| {
         let of = shown.log.iter().filter(move |line| line.step.as_deref() == name);
         of.map(event).collect::<Vec<_>>()
@@ -63,7 +69,7 @@ fn branches(shown: &Shown) -> Vec<Branch> {
     if let Ok(state) = &shown.state {
         for (name, step) in &state.steps {
             let at = began(name).unwrap_or(usize::MAX);
-            steps.push((at, (step_line(name, step), own(Some(name)))));
+            steps.push((at, (step_line(name, step, data), own(Some(name)))));
         }
     } else {
         for (at, line) in shown.log.iter().enumerate() {
@@ -104,7 +110,7 @@ fn standing(saga: &SagaSummary) -> String {
     format!("{}: {started}, {since}", saga.status)
 }
 
-fn step_line(name: &str, step: &StepState) -> String {
+fn step_line(name: &str, step: &StepState, data: bool) -> String {
     let mut line = format!("{name}: {}", word(step.phase));
     if step.attempts > 0 {
         let plural = if step.attempts == 1 { "" } else { "s" };
@@ -112,6 +118,9 @@ fn step_line(name: &str, step: &StepState) -> String {
     }
     if let Some(error) = &step.error {
         line.push_str(&format!(": {error}"));
+    }
+    if let Some(returned) = step.output.as_ref().filter(|_| data) {
+        line.push_str(&format!(", returned {returned}"));
     }
     line
 }
@@ -135,7 +144,7 @@ pub(super) fn word(phase: Phase) -> String {
     }
 }
 
-fn document(shown: &Shown) -> Value {
+fn document(shown: &Shown, data: bool) -> Value {
     let mut document = summary(&shown.summary);
     let log = shown.log.iter().map(|line| {
         json!({
@@ -146,13 +155,20 @@ fn document(shown: &Shown) -> Value {
             "detail": line.detail,
         })
     });
-    let input = serde_json::from_str(&shown.input);
-    document["input"] = input.unwrap_or_else(|_| Value::from(shown.input.clone()));
+    if data {
+        let input = serde_json::from_str(&shown.input);
+        document["input"] = input.unwrap_or_else(|_| Value::from(shown.input.clone()));
+    }
     match &shown.state {
         Ok(state) => {
             document["back"] = json!(state.back);
             document["reason"] = json!(state.reason);
             document["steps"] = json!(state.steps);
+            if let Some(steps) = document["steps"].as_object_mut().filter(|_| !data) {
+                steps.values_mut().filter_map(Value::as_object_mut).for_each(|step| {
+                    step.remove("output");
+                });
+            }
         }
         Err(error) => document["unreadable"] = json!(error),
     }

@@ -44,6 +44,12 @@ mod case {
         let applied: Vec<_> =
             all.iter().map(|m| format!("applied {} {}\n", m.version, m.name)).collect();
         assert_eq!(up.stdout, applied.concat());
+        if DB::LABEL == "SQLite" {
+            use std::os::unix::fs::PermissionsExt;
+            let path = url.trim_start_matches("sqlite://").split('?').next().unwrap();
+            let mode = std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+            assert_eq!(mode, 0o600, "only its owner may read {path}");
+        }
         assert!(syncline(url, "migrate up").expect(0).stdout.contains("nothing to do"));
         assert_eq!(syncline(url, "--json migrate up").expect(0).json(), json!({"applied": []}));
         assert_eq!(syncline(url, "migrate plan").expect(0).stdout, "-- nothing to do\n");

@@ -10,6 +10,7 @@ on_each!(
     a_reader_that_goes_away_is_no_failure,
     trim_says_what_goes,
     trim_asks_and_removes_what_it_has_shown,
+    what_is_erased_is_said_first_and_gone_then,
     messages_without_a_position_are_behind_too,
     a_shard_that_stands_still_says_who_has_its_lease
 );
@@ -167,6 +168,36 @@ mod case {
         let beyond = syncline(url, "outbox tail --from 5").expect(6);
         assert!(beyond.stderr.contains("the last one is at 4"), "{}", beyond.stderr);
         syncline(url, "outbox tail --from 0").expect(2);
+    }
+
+    pub(super) async fn what_is_erased_is_said_first_and_gone_then<DB: Open>(url: &str) {
+        syncline(url, "migrate up").expect(0);
+        let pool = DB::open(url).await;
+        let other = Message::json("user.registered", &json!("kept")).unwrap().key("user-10");
+        commit(&pool, &[message(&json!("hush")), other, message(&json!("hush"))]).await;
+        seal(&pool).await;
+        syncline(url, "erase --by ada --why left").expect(2);
+        syncline(url, "erase user-1 --by ada").expect(2);
+
+        let asked = syncline(url, "erase user-1 --by ada --why left").expect(5);
+        assert!(asked.stdout.contains("2 messages of the log"), "{}", asked.stdout);
+        assert!(asked.stderr.contains("--yes"), "{}", asked.stderr);
+        syncline(url, "erase user-1 --by ada --why left --dry-run").expect(0);
+        let log = || syncline(url, "outbox tail --data --json").expect(0).stdout;
+        let before = log();
+        assert_eq!(before.matches("hush").count(), 2, "nothing was changed: {before}");
+
+        let done = syncline(url, "erase user-1 --by ada --why left --yes --json").expect(0).json();
+        assert_eq!((&done["messages"], &done["erased"]), (&json!(2), &json!(true)), "{done}");
+        let after = log();
+        assert!(!after.contains("hush") && !after.contains("north"), "{after}");
+        assert_eq!(after.matches("\"user-1\"").count(), 2, "their places stay: {after}");
+        assert!(after.contains("kept"), "{after}");
+        let again = syncline(url, "erase user-1 --by ada --why left --yes").expect(7).stdout;
+        assert!(again.contains("nothing is there"), "{again}");
+        syncline(url, &format!("erase --saga {} --by ada --why left", uuid::Uuid::nil())).expect(7);
+        let kept = syncline(url, "operations --json").expect(0).stdout;
+        assert!(kept.contains("key user-1") && kept.contains("left"), "{kept}");
     }
 
     pub(super) async fn tail_goes_on<DB: Open>(url: &str) {

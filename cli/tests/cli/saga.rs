@@ -177,7 +177,12 @@ mod case {
         assert!(!tree.contains('\u{1b}'), "{tree}");
         let document = shown(url, back);
         assert_eq!(document["steps"]["open"]["phase"], "undo_failed");
-        assert_eq!(document["input"], json!(["customer/1", true]));
+        // Its input and the outputs of its steps are shown on request only.
+        assert!(document["input"].is_null() && !document.to_string().contains("\"output\""));
+        let all = syncline(url, &format!("saga show {back} --data --json")).expect(0).json();
+        assert_eq!(all["input"], json!(["customer/1", true]));
+        let tree = syncline(url, &format!("saga show {back} --data")).expect(0).stdout;
+        assert!(tree.contains("input: [\"customer/1\",true]"), "{tree}");
         assert!(document["stuck_at"].is_string() && document["ended_at"].is_null());
         let locks = syncline(url, "lock list --json").expect(0).json();
         let lock = &locks["items"][0];

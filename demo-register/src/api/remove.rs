@@ -1,5 +1,7 @@
 //! `DELETE /users/{id}`.
 
+use std::collections::BTreeSet;
+
 use axum::{
     extract::State,
     http::{HeaderMap, StatusCode},
@@ -8,8 +10,10 @@ use axum::{
 use demo_common::{Client, Problem, Segment};
 use syncline::{
     Message, begin, enqueue,
+    erasure::Erase,
     saga::operate::{self, Act, By},
 };
+use uuid::Uuid;
 
 use super::{App, not_active, owner::Owner, unknown};
 use crate::{store::Store, user::Status};
@@ -50,6 +54,8 @@ pub(super) async fn remove<DB: Store>(
         drop(tx);
         return Err(not_active(&app.pool, id).await?);
     }
+    let own = DB::registered(&mut tx, id).await?;
+    let sagas: BTreeSet<Uuid> = requested.iter().map(|one| one.saga).chain(own).collect();
     // Of a registration that is over: one that has begun meanwhile stays.
     let forgotten = match requested {
         Some(requested) => DB::forget(&mut tx, id, requested.saga).await?,
@@ -59,17 +65,16 @@ pub(super) async fn remove<DB: Store>(
     if !removed && !forgotten {
         return Err(unknown());
     }
-    let receipt = match removed {
-        true => {
-            let payload = serde_json::json!({ "user_id": id });
-            let message = Message::json("user.deleted", &payload)?.key(id);
-            Some(enqueue(&mut tx, &message).await?)
-        }
-        false => None,
-    };
-    tx.commit().await?;
-    if let Some(receipt) = receipt {
-        receipt.committed();
+    // First what is there of the user goes; the message that tells the other service names ids alone.
+    let erase = sagas.iter().fold(Erase::new().key(id), |erase, saga| erase.saga(*saga));
+    if !erase.run(&mut tx).await?.open.is_empty() {
+        drop(tx);
+        return Err(not_active(&app.pool, id).await?);
     }
+    let payload = serde_json::json!({ "user_id": id, "sagas": sagas });
+    let message = Message::json("user.deleted", &payload)?.key(id);
+    let receipt = enqueue(&mut tx, &message).await?;
+    tx.commit().await?;
+    receipt.committed();
     Ok(StatusCode::NO_CONTENT.into_response())
 }

@@ -34,6 +34,19 @@ pub trait Registrations: Storage {
         user_id: &str,
     ) -> sqlx::Result<Option<Hashed>>;
 
+    /// Remembers which instance registers a user whose account is there.
+    async fn registers(
+        tx: &mut Transaction<'_, Self>,
+        user_id: &str,
+        saga: Uuid,
+    ) -> sqlx::Result<()>;
+
+    /// The instance that has registered a user.
+    async fn registered(
+        tx: &mut Transaction<'_, Self>,
+        user_id: &str,
+    ) -> sqlx::Result<Option<Uuid>>;
+
     /// Forgets what was asked for: it is there as an account now.
     async fn granted(tx: &mut Transaction<'_, Self>, user_id: &str) -> sqlx::Result<()>;
 
@@ -73,6 +86,8 @@ mod standard {
         WHERE user_id = $1";
     pub(super) const REQUESTED_HASH: &str =
         "SELECT password_hash FROM registrations WHERE user_id = $1";
+    pub(super) const REGISTERS: &str = "INSERT INTO registered (user_id, saga) VALUES ($1, $2)";
+    pub(super) const REGISTERED: &str = "SELECT saga FROM registered WHERE user_id = $1";
     pub(super) const GRANTED: &str = "DELETE FROM registrations WHERE user_id = $1";
     pub(super) const FORGET: &str = "DELETE FROM registrations WHERE user_id = $1 AND saga = $2";
     pub(super) const CLAIM: &str = "INSERT INTO display_names (name_key, name, user_id)
@@ -90,6 +105,8 @@ mod mysql {
         WHERE user_id = ?";
     pub(super) const REQUESTED_HASH: &str =
         "SELECT password_hash FROM registrations WHERE user_id = ?";
+    pub(super) const REGISTERS: &str = "INSERT INTO registered (user_id, saga) VALUES (?, ?)";
+    pub(super) const REGISTERED: &str = "SELECT saga FROM registered WHERE user_id = ?";
     pub(super) const GRANTED: &str = "DELETE FROM registrations WHERE user_id = ?";
     pub(super) const FORGET: &str = "DELETE FROM registrations WHERE user_id = ? AND saga = ?";
     pub(super) const CLAIM: &str =
@@ -147,6 +164,27 @@ macro_rules! registrations {
             ) -> sqlx::Result<Option<Hashed>> {
                 let hash = sqlx::query_scalar($sql::REQUESTED_HASH).bind(user_id);
                 Ok(hash.fetch_optional(&mut **tx).await?.map(Hashed))
+            }
+
+            async fn registers(
+                tx: &mut Transaction<'_, Self>,
+                user_id: &str,
+                saga: Uuid,
+            ) -> sqlx::Result<()> {
+                let note = sqlx::query($sql::REGISTERS).bind(user_id).bind(saga.to_string());
+                note.execute(&mut **tx).await.map(drop)
+            }
+
+            async fn registered(
+                tx: &mut Transaction<'_, Self>,
+                user_id: &str,
+            ) -> sqlx::Result<Option<Uuid>> {
+                let saga: Option<String> = sqlx::query_scalar($sql::REGISTERED)
+                    .bind(user_id)
+                    .fetch_optional(&mut **tx)
+                    .await?;
+                let read = |saga: String| saga.parse();
+                saga.map(read).transpose().map_err(|error| sqlx::Error::Decode(Box::new(error)))
             }
 
             async fn granted(tx: &mut Transaction<'_, Self>, user_id: &str) -> sqlx::Result<()> {

@@ -91,6 +91,7 @@ const YEARS: Range<i32> = 1_000..9_999;
 
 const TOPIC_RULE: &str = "1 to 120 of A-Z a-z 0-9 . _ - with no empty part between dots";
 const TOPIC_RESERVED: &str = "topics that begin with `syncline.` are Syncline's own";
+const ERASED_RULE: &str = "it marks what was erased and is Syncline's own";
 const KEY_RULE: &str = "1 to 255 bytes without control characters";
 const HEADER_RULE: &str =
     "names are 1 to 20 of a-z 0-9 and not reserved by CloudEvents or Syncline";
@@ -198,6 +199,9 @@ impl Message {
     /// [`MessageError`] says which attribute is wrong and what is allowed.
     pub fn validate(&self, limits: &Limits) -> Result<(), MessageError> {
         self.validate_attributes()?;
+        if self.is_erased() {
+            return Err(refuse("content type", &self.content_type, ERASED_RULE));
+        }
         if let Some(Due::At(due)) = self.due
             && !YEARS.contains(&due.year())
         {

@@ -11,7 +11,7 @@ use super::Receipt;
 use crate::{
     Error, Result,
     message::{Due, Message, MessageError},
-    storage::{Known, OutboxStore},
+    storage::{ERASED_DIGEST, Known, OutboxStore},
     wake,
 };
 
@@ -104,7 +104,9 @@ async fn claim<'a, DB: OutboxStore>(
                 known
             }
         };
-        if let Some(Known { id, .. }) = known.filter(|known| known.digest != digest) {
+        // Of an erased message nothing is known that another one could differ from.
+        let differs = |known: &Known| known.digest != digest && known.digest[..] != ERASED_DIGEST;
+        if let Some(Known { id, .. }) = known.filter(differs) {
             return Err(Error::IdempotencyKey { key: key.to_owned(), id });
         }
     }

@@ -167,7 +167,7 @@ impl<'a> Gather<'a> {
                     origin: Arc::clone(&self.carried.origin),
                     position: row.cursor.position,
                     prev: std::mem::replace(&mut self.end.last, link),
-                    message: Arc::clone(message),
+                    message: Message::sent(Arc::clone(message)),
                 });
             }
             self.end.cursor = row.cursor;

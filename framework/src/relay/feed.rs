@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     Storage,
-    message::{Envelope, Link, Position, key_hash},
+    message::{Envelope, Link, Message, Position, key_hash},
     storage::{Checkpoint, Cursor, LogRow, PageLimit},
     streams::takeover,
     transport::{Feed, FeedError, FeedPage, FeedRequest},
@@ -228,7 +228,7 @@ impl<DB: Storage> Feed for LogFeed<DB> {
 }
 
 /// A page as it is gathered. Where it ends depends only on the log and the limit, not on how
-/// the log was read: a full page is the same at any later time.
+/// the log was read: a full page is the same at any later time, unless something in it was erased.
 struct Page<'a, DB: Storage> {
     feed: &'a LogFeed<DB>,
     request: &'a FeedRequest,
@@ -305,6 +305,7 @@ impl<'a, DB: Storage> Page<'a, DB> {
             let position = cursor.position;
             let link = Link { position, id: message.id };
             let prev = std::mem::replace(&mut self.end.last, link);
+            let message = Message::sent(message);
             self.shows |= self.request.shows(&message.topic);
             let origin = Arc::clone(&self.carried.origin);
             let next = Envelope { origin, position, prev, message };

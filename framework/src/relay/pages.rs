@@ -7,6 +7,7 @@ use std::{
         Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use sqlx::Pool;
@@ -20,6 +21,8 @@ use crate::{
 
 /// So many senders may read different places of the log at once.
 const GATES: usize = 16;
+/// A page that was read longer ago is read again: what was erased since is not sent.
+const FRESH: Duration = Duration::from_secs(10);
 /// What a row costs beside its payload, roughly.
 const ROW: usize = 300;
 
@@ -29,13 +32,19 @@ pub(super) struct Page {
     /// The cursor of a reader that has read all of it.
     pub(super) end: Cursor,
     hashes: OnceLock<Vec<u64>>,
+    read: Instant,
     /// Whether somebody has begun to read the one after it.
     followed: AtomicBool,
 }
 
 impl Page {
-    fn new(rows: Vec<LogRow>, end: Cursor) -> Self {
-        Self { rows, end, hashes: OnceLock::new(), followed: AtomicBool::new(false) }
+    /// `read` is when the database was asked for it.
+    fn new(rows: Vec<LogRow>, end: Cursor, read: Instant) -> Self {
+        Self { rows, end, read, hashes: OnceLock::new(), followed: AtomicBool::new(false) }
+    }
+
+    fn is_fresh(&self) -> bool {
+        self.read.elapsed() < FRESH
     }
 
     /// The hash of each row's key; computed once, whatever the number of shards.
@@ -108,6 +117,7 @@ impl Pages {
         let most = self.rows.load(Ordering::Relaxed);
         // What is known to be there; a database may read few rows otherwise than many.
         let limit = PageLimit { rows: most.min((head.0 - after.position.0).max(1)), ..self.limit };
+        let read = Instant::now();
         let rows = pool.limit(DB::read(&pool, after, limit)).await?;
         self.reads.fetch_add(1, Ordering::Relaxed);
         pool.limit(note_set_aside(&pool, &rows)).await?;
@@ -117,7 +127,7 @@ impl Pages {
             // No row stands between here and the head any more.
             None => pool.limit(DB::locate(&pool, head)).await?,
         };
-        let page = Arc::new(Page::new(rows, end));
+        let page = Arc::new(Page::new(rows, end, read));
         self.keep(life, after.position, &page);
         Ok(page)
     }
@@ -149,7 +159,7 @@ impl Pages {
     pub(super) fn keep_sealed(&self, life: u64, rows: Vec<LogRow>) {
         let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return };
         let (after, end) = (Position(first.cursor.position.0 - 1), last.cursor);
-        self.keep(life, after, &Arc::new(Page::new(rows, end)));
+        self.keep(life, after, &Arc::new(Page::new(rows, end, Instant::now())));
     }
 
     fn find(&self, life: u64, after: Position) -> Option<Arc<Page>> {
@@ -158,7 +168,7 @@ impl Pages {
             return None;
         }
         let (_, page) = kept.pages.range(..=after).next_back()?;
-        (page.end.position > after).then(|| Arc::clone(page))
+        (page.end.position > after && page.is_fresh()).then(|| Arc::clone(page))
     }
 
     fn keep(&self, life: u64, after: Position, page: &Arc<Page>) {
@@ -174,8 +184,12 @@ impl Pages {
         } else {
             kept.oldest.push_back(after);
         }
-        while kept.bytes > self.most {
-            let Some(oldest) = kept.oldest.pop_front() else { break };
+        while let Some(oldest) = kept.oldest.front().copied() {
+            let stale = kept.pages.get(&oldest).is_none_or(|page| !page.is_fresh());
+            if kept.bytes <= self.most && !stale {
+                break;
+            }
+            kept.oldest.pop_front();
             if let Some(page) = kept.pages.remove(&oldest) {
                 kept.bytes -= page.cost();
             }
@@ -205,5 +219,30 @@ fn next_page(asked: i64, rows: &[LogRow], most: PageLimit) -> i64 {
     match bytes.saturating_mul(2) > most.bytes {
         true => rows.len().max(1) as i64,
         false => (asked * 2).min(most.rows),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::message::Message;
+
+    #[test]
+    fn a_page_that_was_read_long_ago_is_read_again() {
+        let limit = PageLimit { rows: 10, bytes: 1_000 };
+        let pages = Pages::new(limit, 1 << 20);
+        let cursor = Cursor { position: Position(1), ..Cursor::default() };
+        let message = Arc::new(Message::new("t", "text/plain", "x"));
+        let page = |read| {
+            Arc::new(Page::new(vec![LogRow { cursor, message: message.clone() }], cursor, read))
+        };
+        pages.keep(0, Position(0), &page(Instant::now()));
+        assert!(pages.find(0, Position(0)).is_some());
+        // The clock of a machine that has just started may not go back so far.
+        let Some(before) = Instant::now().checked_sub(FRESH) else { return };
+        pages.keep(0, Position(0), &page(before));
+        assert!(pages.find(0, Position(0)).is_none(), "it may hold what was erased since");
     }
 }

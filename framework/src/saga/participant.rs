@@ -76,7 +76,7 @@ use super::Outcome;
 use crate::{HandlerError, Storage, message::Envelope};
 
 pub(crate) use answer::{AnswerCommand, Participant};
-pub(crate) use record::Barrier;
+pub(crate) use record::{Barrier, erased as erased_record};
 pub use tcc::{Tcc, TccHandler, tcc};
 
 /// What a participant does for one topic of commands; registered with

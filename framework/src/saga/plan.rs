@@ -89,6 +89,11 @@ impl Plan {
         self.steps.iter().position(|step| step.name == name)
     }
 
+    /// The steps whose results and commands are erased when an instance ends.
+    pub(crate) fn secret_steps(&self) -> impl Iterator<Item = &str> {
+        self.steps.iter().filter(|step| step.secret).map(|step| &*step.name)
+    }
+
     pub(crate) fn needs(&self, index: usize) -> &[usize] {
         &self.needs[index]
     }

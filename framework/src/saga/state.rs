@@ -93,6 +93,10 @@ pub struct StepState {
     /// What its action returned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<Value>,
+    /// Of a [secret](super::Step::secret) step: where its commands stand in the outbox (sequence values),
+    /// until they are erased.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sent: Vec<i64>,
     /// Why it was refused, or what failed last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -142,7 +146,8 @@ impl Default for StepState {
     fn default() -> Self {
         let (attempts, forgiven, resent) = (0, 0, 0);
         let (output, error, left) = (None, None, None);
-        Self { phase: Phase::Waiting, attempts, forgiven, resent, output, error, left }
+        let sent = Vec::new();
+        Self { phase: Phase::Waiting, attempts, forgiven, resent, output, sent, error, left }
     }
 }
 

@@ -120,6 +120,8 @@ pub struct Step {
     pub topic: Option<String>,
     /// How long its participant may be silent until the command is sent again.
     pub silence: Duration,
+    /// Whether its result and its commands are erased when the instance ends.
+    pub secret: bool,
 }
 
 impl Step {
@@ -141,6 +143,7 @@ impl Step {
             undo_retry: None,
             topic: None,
             silence: SILENCE,
+            secret: false,
         }
     }
 
@@ -261,6 +264,14 @@ impl Step {
     #[must_use]
     pub fn silence(mut self, silence: Duration) -> Self {
         self.silence = silence;
+        self
+    }
+
+    /// Drops its result from the state, and the payloads of its commands from the log, when the instance
+    /// ends.
+    #[must_use]
+    pub fn secret(mut self) -> Self {
+        self.secret = true;
         self
     }
 

@@ -70,7 +70,8 @@ impl FeedRequest {
 pub struct FeedPage {
     /// What follows the reader's last message.
     pub batch: Batch,
-    /// The page has reached its size: the same request gets the same page at any later time.
+    /// The page has reached its size: the same request gets the same page at any later time, but for
+    /// messages that were erased since, for which links stand.
     pub full: bool,
 }
 

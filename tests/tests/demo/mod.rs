@@ -17,7 +17,7 @@ pub(crate) struct Arguments {
 }
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
-const TOKEN: &str = "synf_3q2-7wX1c0ffee0ddba11f00dfeedbeef";
+pub(crate) const TOKEN: &str = "synf_3q2-7wX1c0ffee0ddba11f00dfeedbeef";
 
 /// Which way messages take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

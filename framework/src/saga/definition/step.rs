@@ -235,6 +235,15 @@ impl<'a, DB: Storage, In, Code, Out> StepBuilder<'a, DB, In, Code, Out> {
         self
     }
 
+    /// It handles what nobody shall find later, such as a password's hash: when the instance ends, however
+    /// that is, what the step returned is dropped from its state, and its commands in the log lose their
+    /// payloads and travel as bare links. Until then both are as they are: an operator can see them, and a
+    /// command that is sent again must have them. See [`erasure`](crate::erasure).
+    pub fn secret(mut self) -> Self {
+        self.step = self.step.secret();
+        self
+    }
+
     /// Retries after technical failures of its action and its compensation. Unset, an action is
     /// tried for more than six hours ([`Retry::default`]) and a compensation for three days
     /// ([`Retry::COMPENSATION`]); then the saga goes back, or is stuck.

@@ -201,17 +201,27 @@ impl<DB: Storage> Inner<DB> {
             // The savepoint is gone when the last step has ended the transaction.
             steps.keep().await.map_err(|error| blame(error, &last))?;
         }
-        let (mut changed, mut over, mut said) = (0, Vec::new(), Vec::new());
-        for mut turn in turns {
-            if let Status::Ended(end) = turn.state.status {
-                over.push((turn.id(), end));
-            }
+        let sent: Vec<usize> = turns.iter().map(|turn| turn.commands.len()).collect();
+        for turn in &mut turns {
             messages.append(&mut turn.commands);
-            let wrote = turn.write(&mut changes, &mut said);
-            changed += usize::from(wrote.map_err(|stop| (stop, last.clone()))?);
         }
         let topics = messages.iter().map(|message| message.topic.clone()).collect();
         let receipts = enqueue_all(tx, &messages).await.map_err(|error| blame(error, &last))?;
+        let (mut changed, mut over, mut said) = (0, Vec::new(), Vec::new());
+        let (mut erased, mut own) = (Vec::new(), &receipts[..]);
+        for (mut turn, sent) in turns.into_iter().zip(sent) {
+            if let Status::Ended(end) = turn.state.status {
+                over.push((turn.id(), end));
+            }
+            let (first, rest) = own.split_at(sent.min(own.len()));
+            turn.keep_secrets(first, &mut erased);
+            own = rest;
+            let wrote = turn.write(&mut changes, &mut said);
+            changed += usize::from(wrote.map_err(|stop| (stop, last.clone()))?);
+        }
+        // In one order, so that two transactions cannot wait for each other.
+        erased.sort_unstable();
+        DB::erase_rows(tx, &erased).await.map_err(|error| blame(error, &last))?;
         DB::save_sagas(tx, &changes).await.map_err(|error| blame(error, &last))?;
         Ok(Wrote { changed, receipts, topics, said, last, over })
     }

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::{Inner, Over, Sagas, tell::Tell};
 use crate::{
     Error, HandlerError, Storage,
+    erasure::ERASED_INPUT,
     saga::{Event, State, kept},
     storage::NewSaga,
 };
@@ -218,7 +219,8 @@ impl<DB: Storage> Sagas<DB> {
             }));
         };
         // What was stored is compared: what is read again might be another one.
-        if before != input {
+        // Of an instance that was erased nothing is known that another input could differ from.
+        if before != input && before != ERASED_INPUT {
             let (saga, key) = (saga.to_owned(), key.to_owned());
             return Err(StartError::OtherInput { saga, key, id });
         }

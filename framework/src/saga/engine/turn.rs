@@ -20,7 +20,7 @@ use super::{
     step_tx::StepTx,
 };
 use crate::{
-    Message, Storage, cap,
+    Message, Receipt, Storage, cap,
     saga::{Answer, Event, Phase, Saga, State, Status, Timer, decide},
     storage::{SagaChanges, SagaLogLine, SagaRow, SagaSave, SagaTimer, saga_owner},
 };
@@ -33,6 +33,8 @@ pub(super) struct Turn<'a, DB: Storage> {
     /// Why it cannot be decided; its events stay.
     pub(super) problem: Option<String>,
     pub(super) commands: Vec<Message>,
+    /// The steps that they are of.
+    senders: Vec<String>,
     /// Local steps that ran in this transaction.
     pub(super) ran: Vec<Key>,
     /// What is set (to a time from now) or cleared.
@@ -79,6 +81,7 @@ impl<'a, DB: Storage> Turn<'a, DB> {
             state,
             problem,
             commands: Vec::new(),
+            senders: Vec::new(),
             ran: Vec::new(),
             timers: BTreeMap::new(),
             stored,
@@ -219,6 +222,30 @@ impl<'a, DB: Storage> Turn<'a, DB> {
     fn said(&mut self) -> Said {
         let SagaRow { id, saga, key, .. } = self.row;
         Said::new(*id, saga, key, std::mem::take(&mut self.notices))
+    }
+
+    /// Takes note of where its commands stand in the outbox, and of the rows that lose their payloads now
+    /// that the instance is over, into `erased`.
+    pub(super) fn keep_secrets(&mut self, receipts: &[Receipt], erased: &mut Vec<i64>) {
+        let saga = self.saga;
+        let secret: BTreeSet<&str> = saga.plan.secret_steps().collect();
+        for (step, receipt) in self.senders.iter().zip(receipts) {
+            if let Some(appended) = receipt.appended
+                && secret.contains(&**step)
+                && let Some(own) = self.state.steps.get_mut(step)
+            {
+                own.sent.push(appended.seq);
+            }
+        }
+        if !self.state.is_ended() {
+            return;
+        }
+        for step in secret {
+            if let Some(own) = self.state.steps.get_mut(step) {
+                own.output = None;
+                erased.append(&mut own.sent);
+            }
+        }
     }
 
     /// What the turn has changed, into `changes` and `said`; false when that is nothing.

@@ -147,6 +147,19 @@ impl Claimed {
     }
 }
 
+/// A record without its content. It still tells that the step was applied, refused or barred,
+/// and what has confirmed it. None when it is no record.
+pub(crate) fn erased(record: &str) -> Option<String> {
+    let Record { answer, confirmed } = serde_json::from_str(record).ok()?;
+    let answer = match answer {
+        Answer::Applied(_) => Answer::Applied(serde_json::Value::Null),
+        Answer::Refused(_) => Answer::Refused("erased".to_owned()),
+        Answer::Failed(_) => Answer::Failed("erased".to_owned()),
+        Answer::Barred => Answer::Barred,
+    };
+    serde_json::to_string(&Record { answer, confirmed }).ok()
+}
+
 impl From<Answer> for Record {
     fn from(answer: Answer) -> Self {
         Self { answer, confirmed: None }

@@ -24,8 +24,9 @@ use crate::{
     },
 };
 
-/// How long a full page may be kept by its reader.
-const FULL: &str = "private, max-age=86400, immutable";
+/// How long a full page may be kept by its reader: what was erased is gone from caches then. After that
+/// the tag tells whether it is still the same.
+const FULL: &str = "private, max-age=3600";
 /// Longer tokens are not even looked at.
 const MAX_TOKEN: usize = 256;
 /// The most patterns that a reader may ask for.

@@ -80,6 +80,7 @@ impl<DB: Storage> Turn<'_, DB> {
                     Ask::Compensate => "compensating",
                     Ask::Bar => "barring",
                 };
+                self.senders.push(step.clone());
                 self.note(Some(step), what, Some(attempt), None);
                 self.commands.push(message);
             }

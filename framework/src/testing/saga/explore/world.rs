@@ -19,7 +19,7 @@ use super::{
     watch::{Script, watched},
 };
 use crate::{
-    message::{Envelope, Link, Origin, Position, SAGA_REPLY},
+    message::{Envelope, Link, Message, Origin, Position, SAGA_REPLY},
     saga::{Phase, State, wire::Ask},
     storage::{Cursor, IncarnationStore, LogStore, PageLimit, sqlite::explored},
     testing::saga::{Mutant, draw},
@@ -312,6 +312,7 @@ impl<'a> World<'a> {
             let message = row.message;
             let origin = self.origin(from, row.cursor.position.0);
             let position = row.cursor.position;
+            let message = Message::sent(message);
             let message = Envelope { origin, position, prev: Link::START, message };
             let to = match message.topic == SAGA_REPLY {
                 true => Some(0),

@@ -1,0 +1,1 @@
+SELECT CONVERT(consumer USING utf8mb4), envelope FROM syncline_ahead WHERE envelope IS NOT NULL

@@ -1,0 +1,1 @@
+UPDATE syncline_saga_log SET detail = NULL WHERE saga_id = ?

@@ -1,0 +1,1 @@
+SELECT consumer, envelope FROM syncline_ahead WHERE envelope IS NOT NULL

@@ -1,0 +1,1 @@
+UPDATE syncline_compensated SET reason = '' WHERE message_id = $1
