@@ -35,6 +35,7 @@ on_each!(
     what_a_closed_stream_cannot_send_is_given_up,
     a_stream_that_was_closed_can_be_taken_up_again,
     a_definition_that_drops_unsent_messages_is_refused_by_check_and_start,
+    topics_of_a_service_without_a_stream_are_told,
     a_stored_route_that_is_left_out_with_messages_is_refused_by_check,
     a_late_process_of_an_old_definition_is_outdated_and_only_check_refuses_it,
     what_only_an_outdated_process_has_is_stored_until_a_newer_one_sends_it,
@@ -460,6 +461,25 @@ mod case {
         check(&world.source, &world.target, &["c"]).await;
         assert_eq!(streams::uncarried(&world.source, 1_000).await.expect("uncarried"), []);
         carried.stop().await;
+    }
+
+    pub(super) async fn topics_of_a_service_without_a_stream_are_told<DB: Kit>(world: World<DB>) {
+        write(&world.source, 3).await;
+        // It gives the messages their positions, and carries none.
+        let first = relay(&world, [], &[]).await;
+        let found = eventually("they are told", async || {
+            let found = streams::uncarried(&world.source, 1_000).await.expect("uncarried");
+            found.into_iter().find(|topic| topic.messages == 3)
+        })
+        .await;
+        assert_eq!(found.topic, "counter.raised");
+        assert_eq!((found.first, found.last), (Position(1), Position(3)));
+        first.stop().await;
+        // Its own look finds all of them: it looks first when it starts.
+        let second = relay(&world, [], &[]).await;
+        let told = eventually("the handle tells", async || second.uncarried().pop()).await;
+        assert_eq!((told.topic.as_str(), told.messages), ("counter.raised", 3));
+        second.stop().await;
     }
 
     pub(super) async fn a_stored_route_that_is_left_out_with_messages_is_refused_by_check<
