@@ -308,6 +308,9 @@ mod case {
             assert_eq!(answer.status(), StatusCode::GONE, "{late}");
             let text = answer.text().await.expect("a body");
             assert!(text.contains(TRIMMED) && text.contains("after position 6"), "{text}");
+            let skip = "syncline inbox skip CONSUMER --source /tests --stream counts --shard 0 --to 6 \
+                        --log-ends 6";
+            assert!(text.contains(skip) && !text.contains("ROUTE"), "{text}");
         }
         let consumer = noting("late", target.clone()).build().expect("a consumer");
         let stop = CancellationToken::new();

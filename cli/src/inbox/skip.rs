@@ -55,10 +55,15 @@ pub(crate) async fn run<DB: Storage>(
                 && args.shard.is_none_or(|shard| shard == inbox.origin.shard)
         });
         let most: i64 = behind.map(|inbox| (to - inbox.row.watermark.0).max(0)).max().unwrap_or(0);
+        let ends = match args.log_ends {
+            Some(_) => "",
+            None => {
+                ", and with --log-ends where the source's log ends, as `syncline outbox lag` says there"
+            }
+        };
         return Err(Failure::usage(format!(
             "the messages of {source} {stream} at up to {most} positions, up to {to}, would NEVER \
-             be applied by {consumer}; to give them up, add --yes, and with --log-ends where the \
-             source's log ends, as `syncline outbox lag` says there"
+             be applied by {consumer}; to give them up, add --yes{ends}"
         )));
     }
     let lost = Skip {

@@ -270,20 +270,24 @@ mod case {
         let mut commands = told.split('`').filter_map(|text| text.strip_prefix("syncline "));
         let skip = commands.next().expect("a command to skip");
         let rewind = commands.next().expect("a command to rewind");
-        assert_eq!(skip, "inbox skip c --source /tests --stream users --shard 0 --to 4");
-        let warned = syncline(url, skip).expect(2).stderr;
-        assert!(warned.contains("up to 2 positions") && warned.contains("NEVER"), "{warned}");
+        let without_end = "inbox skip c --source /tests --stream users --shard 0 --to 4";
+        assert_eq!(skip, format!("{without_end} --log-ends 4"));
+        for (command, asks) in [(skip, false), (without_end, true)] {
+            let warned = syncline(url, command).expect(2).stderr;
+            assert!(warned.contains("up to 2 positions") && warned.contains("NEVER"), "{warned}");
+            assert_eq!(warned.contains("--log-ends"), asks, "{warned}");
+        }
         syncline(url, &format!("inbox skip {of} --to 1 --yes")).expect(1);
         syncline(url, "inbox skip x --source /tests --stream users --to 4 --yes").expect(1);
         // Only the source knows where its log ends.
-        let unknown = syncline(url, &format!("{skip} --yes")).expect(1).stderr;
+        let unknown = syncline(url, &format!("{without_end} --yes")).expect(1).stderr;
         assert!(unknown.contains("up to 2") && unknown.contains("--log-ends"), "{unknown}");
         let beyond = format!("inbox skip {of} --to 400 --log-ends 7 --yes");
         let beyond = syncline(url, &beyond).expect(1).stderr;
         assert!(beyond.contains("beyond 7") && beyond.contains("would be lost"), "{beyond}");
         let list = syncline(url, "inbox list --json").expect(0).json();
         assert_eq!(list[0]["watermark"], json!(2), "nothing is changed");
-        let said = syncline(url, &format!("{skip} --log-ends 7 --yes")).expect(0).stdout;
+        let said = syncline(url, &format!("{skip} --yes")).expect(0).stdout;
         assert!(said.contains("c was at 2") && said.contains("never applied here"), "{said}");
         assert_eq!(rewind, "route rewind login --to 4");
         syncline(url, rewind).expect(0);
