@@ -1,8 +1,11 @@
 //! Log lines of a route that stands still, and of one that goes on.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -13,15 +16,16 @@ use syncline::{
     transport::{Ack, Outcome, PublishError, Publisher, Receive},
 };
 use syncline_tests::{
-    Sqlite,
     kit::Kit,
     letters::numbered,
     logged::Logged,
+    on_each,
     relays::{Direct, eventually, noting, start},
-    servers::sqlite_database,
     world::World,
 };
 use tracing_subscriber::filter::LevelFilter;
+
+on_each!(an_outage_its_end_a_pause_and_a_gap_that_stays_are_told_once_each);
 
 /// A target that can be away.
 struct Away(Direct, Arc<AtomicBool>);
@@ -37,78 +41,86 @@ impl Publisher for Away {
     }
 }
 
-// The only test of its program, since it sets the program's subscriber. What is logged is the same on
-// every database.
-#[tokio::test(flavor = "multi_thread")]
-async fn an_outage_its_end_a_pause_and_a_gap_that_stays_are_told_once_each() {
-    let log = Logged::start(LevelFilter::INFO);
-    let lines = |parts: &[&str]| {
-        let text = log.text();
-        let has = |line: &&str| parts.iter().all(|part| line.contains(part));
-        text.lines().filter(has).map(str::to_owned).collect::<Vec<_>>()
-    };
-    let ((_one, a), (_two, b)) = (sqlite_database(), sqlite_database());
-    let world = World::<Sqlite>::new(a, b).await;
+mod case {
+    use super::*;
 
-    // A consumer that lags is no error: its source goes back by itself.
-    let consumer = |name: &str| noting(name, world.target.clone()).build().expect("a consumer");
-    let all = numbered(5);
-    let early = Batch { messages: all.messages[2..].to_vec(), ..all.clone() };
-    let lags = consumer("lags");
-    let ack = lags.receive(early.clone()).await.expect("an answer");
-    assert_eq!((ack.outcome, lags.gaps().len()), (Outcome::Gap, 1));
-    let ack = lags.receive(all.clone()).await.expect("an answer");
-    assert_eq!((ack.outcome, lags.gaps().len()), (Outcome::Complete, 0));
-    assert_eq!(lines(&["what was missing has come", "lags"]).len(), 1);
-    assert_eq!(lines(&["messages are missing"]), [""; 0]);
-    // One that stays open is.
-    let stays = consumer("stays");
-    let running = stays.start().await.expect("it starts");
-    stays.receive(early).await.expect("an answer");
-    assert_eq!(lines(&["messages are missing"]), [""; 0]);
+    pub(super) async fn an_outage_its_end_a_pause_and_a_gap_that_stays_are_told_once_each<
+        DB: Kit,
+    >(
+        world: World<DB>,
+    ) {
+        let log = Logged::shared(LevelFilter::INFO);
+        // Names of their own: tests of other databases may log in the same process.
+        let label = DB::LABEL.to_lowercase().replace('/', "-");
+        let [c, r, lagging, staying] =
+            ["c", "r", "lags", "stays"].map(|name| format!("{name}-{label}"));
 
-    let away = Arc::new(AtomicBool::new(true));
-    let publisher = Away(Direct::to(consumer("c")), Arc::clone(&away));
-    let stream = Stream::new("s").topic("in");
-    let routes = vec![Route::new("r", "s", publisher)];
-    let relay = start(&world.source, stream, routes, |_| {}).await;
-    let commit = async |n: i64| {
-        let mut tx = begin(&world.source).await.expect("begin");
-        let message = Message::json("in", &n).expect("JSON").key("key 0");
-        enqueue(&mut tx, &message).await.expect("enqueue").committed();
-        tx.commit().await.expect("commit");
-    };
-    commit(1).await;
-    eventually("it has failed often", async || match relay.status().remove(0).state {
-        RouteState::Backoff { failures: 12.., .. } => Some(()),
-        _ => None,
-    })
-    .await;
-    let told = lines(&["nobody is there"]);
-    assert_eq!(told.len(), 1, "{told:#?}");
-    assert_eq!(lines(&["goes on"]), [""; 0]);
-    away.store(false, Ordering::SeqCst);
-    let told = eventually("it says that it goes on", async || lines(&["the route goes on"]).pop());
-    let told = told.await;
-    assert!(["stood_for_seconds", "tries"].iter().all(|part| told.contains(part)), "{told}");
-    let applied = async || Sqlite::applied(&world.target).await.expect("applied");
-    let by_route = async |n: usize| {
-        let of = |(key, _): &&(String, i64)| key.starts_with("c ");
-        (applied().await.iter().filter(of).count() == n).then_some(())
-    };
-    for n in 2..=4 {
-        commit(n).await;
-        eventually("it is applied", async || by_route(n as usize).await).await;
+        // A consumer that lags is no error: its source goes back by itself.
+        let consumer = |name: &str| noting(name, world.target.clone()).build().expect("a consumer");
+        let all = numbered(5);
+        let early = Batch { messages: all.messages[2..].to_vec(), ..all.clone() };
+        let lags = consumer(&lagging);
+        let ack = lags.receive(early.clone()).await.expect("an answer");
+        assert_eq!((ack.outcome, lags.gaps().len()), (Outcome::Gap, 1));
+        let ack = lags.receive(all.clone()).await.expect("an answer");
+        assert_eq!((ack.outcome, lags.gaps().len()), (Outcome::Complete, 0));
+        assert_eq!(log.lines(&["what was missing has come", &lagging]).len(), 1);
+        assert_eq!(log.lines(&["messages are missing", &lagging]), [""; 0]);
+        // One that stays open is.
+        let stays = consumer(&staying);
+        let running = stays.start().await.expect("it starts");
+        stays.receive(early).await.expect("an answer");
+        assert_eq!(log.lines(&["messages are missing", &staying]), [""; 0]);
+
+        let away = Arc::new(AtomicBool::new(true));
+        let publisher = Away(Direct::to(consumer(&c)), Arc::clone(&away));
+        let stream = Stream::new("s").topic("in");
+        let routes = vec![Route::new(&r, "s", publisher)];
+        // A sender that lost its lease for a moment would say it again.
+        let lease = Duration::from_secs(60);
+        let relay = start(&world.source, stream, routes, |options| options.lease = lease).await;
+        let commit = async |n: i64| {
+            let mut tx = begin(&world.source).await.expect("begin");
+            let message = Message::json("in", &n).expect("JSON").key("key 0");
+            enqueue(&mut tx, &message).await.expect("enqueue").committed();
+            tx.commit().await.expect("commit");
+        };
+        commit(1).await;
+        eventually("it has failed often", async || match relay.status().remove(0).state {
+            RouteState::Backoff { failures: 12.., .. } => Some(()),
+            _ => None,
+        })
+        .await;
+        let told = log.lines(&["nobody is there", &r]);
+        assert_eq!(told.len(), 1, "{told:#?}");
+        assert_eq!(log.lines(&["goes on", &r]), [""; 0]);
+        away.store(false, Ordering::SeqCst);
+        let goes_on = ["the route goes on", &r];
+        let told = eventually("it says that it goes on", async || log.lines(&goes_on).pop()).await;
+        assert!(["stood_for_seconds", "tries"].iter().all(|part| told.contains(part)), "{told}");
+        let of_route = format!("{c} ");
+        let by_route = async |n: usize| {
+            let applied = DB::applied(&world.target).await.expect("applied");
+            let of = applied.iter().filter(|(key, _)| key.starts_with(&of_route));
+            (of.count() == n).then_some(())
+        };
+        for n in 2..=4 {
+            commit(n).await;
+            eventually("it is applied", async || by_route(n as usize).await).await;
+        }
+        assert_eq!(log.lines(&goes_on).len(), 1);
+
+        let paused = syncline::routes::pause_because(&world.source, &r, "ada", "it is moved").await;
+        assert!(paused.expect("pause"));
+        let told = async || log.lines(&["paused by ada", "it is moved", &r]).pop();
+        eventually("the pause is told", told).await;
+        syncline::routes::resume(&world.source, &r).await.expect("resume");
+        eventually("its end is told", async || log.lines(&["not paused any more", &r]).pop()).await;
+
+        let missing = ["messages are missing", &staying];
+        let told = eventually("the gap is told", async || log.lines(&missing).pop()).await;
+        assert!(told.contains("ERROR"), "{told}");
+        running.stop().await;
+        relay.stop().await;
     }
-    assert_eq!(lines(&["the route goes on"]).len(), 1);
-
-    syncline::routes::pause_because(&world.source, "r", "ada", "it is moved").await.expect("pause");
-    eventually("the pause is told", async || lines(&["paused by ada", "it is moved"]).pop()).await;
-    syncline::routes::resume(&world.source, "r").await.expect("resume");
-    eventually("its end is told", async || lines(&["not paused any more"]).pop()).await;
-
-    let told = eventually("the gap is told", async || lines(&["messages are missing"]).pop()).await;
-    assert!(told.contains("ERROR") && told.contains("stays"), "{told}");
-    running.stop().await;
-    relay.stop().await;
 }
