@@ -19,7 +19,12 @@ impl Logged {
     pub fn start(level: LevelFilter) -> Self {
         let logged = Self::default();
         let writer = logged.clone();
-        fmt().with_max_level(level).with_writer(move || writer.clone()).finish().init();
+        fmt()
+            .with_ansi(false)
+            .with_max_level(level)
+            .with_writer(move || writer.clone())
+            .finish()
+            .init();
         logged
     }
 

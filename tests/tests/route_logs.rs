@@ -11,8 +11,10 @@ use std::{
 use async_trait::async_trait;
 use syncline::{
     Message, Route, Stream, begin, enqueue,
-    message::Batch,
+    incarnation::{Agreed, Rebase},
+    message::{Batch, Continues, Origin, Position},
     relay::RouteState,
+    storage::RouteRow,
     transport::{Ack, Outcome, PublishError, Publisher, Receive},
 };
 use syncline_tests::{
@@ -20,12 +22,15 @@ use syncline_tests::{
     letters::numbered,
     logged::Logged,
     on_each,
-    relays::{Direct, eventually, noting, start},
+    relays::{Direct, check, eventually, noting, start, write},
     world::World,
 };
 use tracing_subscriber::filter::LevelFilter;
 
-on_each!(an_outage_its_end_a_pause_and_a_gap_that_stays_are_told_once_each);
+on_each!(
+    an_outage_its_end_a_pause_and_a_gap_that_stays_are_told_once_each,
+    a_new_incarnation_is_an_error_only_where_something_is_lost_by_it,
+);
 
 /// A target that can be away.
 struct Away(Direct, Arc<AtomicBool>);
@@ -41,6 +46,11 @@ impl Publisher for Away {
     }
 }
 
+/// A name that only the test of this database has: all of them may log in the same process.
+fn own<DB: Kit>(name: &str) -> String {
+    format!("{name}-{}", DB::LABEL.to_lowercase().replace('/', "-"))
+}
+
 mod case {
     use super::*;
 
@@ -50,10 +60,7 @@ mod case {
         world: World<DB>,
     ) {
         let log = Logged::shared(LevelFilter::INFO);
-        // Names of their own: tests of other databases may log in the same process.
-        let label = DB::LABEL.to_lowercase().replace('/', "-");
-        let [c, r, lagging, staying] =
-            ["c", "r", "lags", "stays"].map(|name| format!("{name}-{label}"));
+        let [c, r, lagging, staying] = ["c", "r", "lags", "stays"].map(own::<DB>);
 
         // A consumer that lags is no error: its source goes back by itself.
         let consumer = |name: &str| noting(name, world.target.clone()).build().expect("a consumer");
@@ -122,5 +129,76 @@ mod case {
         assert!(told.contains("ERROR"), "{told}");
         running.stop().await;
         relay.stop().await;
+    }
+
+    /// An older version of a stream is told of the new incarnation when it is sent again: at each
+    /// rewind, long after.
+    pub(super) async fn a_new_incarnation_is_an_error_only_where_something_is_lost_by_it<
+        DB: Kit,
+    >(
+        world: World<DB>,
+    ) {
+        let log = Logged::shared(LevelFilter::INFO);
+        let [whole, loses] = ["whole", "loses"].map(own::<DB>);
+        let (source, target) = (&world.source, &world.target);
+        let relay = async |stream: Stream| {
+            let consumer = noting(&whole, target.clone()).build().expect("a consumer");
+            let routes = vec![Route::new(&whole, "s", Direct::to(consumer))];
+            start(source, stream, routes, |_| {}).await
+        };
+        // All is acknowledged, and only the newer version is open.
+        let settled = async |version: i32| {
+            eventually("all is acknowledged", async || {
+                let head = DB::head(source).await.expect("the head");
+                let rows = DB::shards(source).await.expect("shards");
+                let open = rows.iter().filter(|row| !row.closed);
+                let at_head = |row: &RouteRow| {
+                    row.key.version == version && row.checkpoint.cursor.position == head
+                };
+                (open.count() == 1 && rows.iter().any(at_head)).then_some(())
+            })
+            .await;
+        };
+        let older = || Stream::new("s").topic("counter.*");
+        let newer = || older().topic("more.*");
+        for (version, stream) in [(1, older()), (2, newer())] {
+            let relay = relay(stream).await;
+            write(source, 12).await;
+            check(source, target, &[&whole]).await;
+            settled(version).await;
+            relay.stop().await;
+        }
+        Rebase::new(Agreed::Head).run(source).await.expect("a new incarnation");
+        let relay = relay(newer()).await;
+        write(source, 12).await;
+        check(source, target, &[&whole]).await;
+        for _ in 0..2 {
+            settled(2).await;
+            let back = syncline::routes::rewind(source, &whole, Position::START).await;
+            assert!(back.expect("a rewind"));
+        }
+        settled(2).await;
+        let told = log.lines(&["it has all that was applied here", &whole, "version=1 "]);
+        assert_eq!(told.len(), 1, "the older version follows once: {told:#?}");
+        let wrong = log.lines(&["ERROR", &whole]);
+        assert!(wrong.is_empty(), "{wrong:#?}");
+        relay.stop().await;
+
+        // One that has applied what the source lost says so.
+        let consumer = noting(&loses, target.clone()).build().expect("a consumer");
+        let all = numbered(5);
+        consumer.receive(all.clone()).await.expect("an answer");
+        let (former, last) = (all.origin.incarnation, all.messages[2].link());
+        let origin = Arc::new(Origin {
+            incarnation: uuid::Uuid::from_u128(8),
+            ..Origin::clone(&all.origin)
+        });
+        let agreed = last.position;
+        let continues = Some(Arc::new(Continues { former, agreed, last }));
+        let new = Batch { origin, messages: Vec::new(), through: agreed, last, continues, ..all };
+        let ack = consumer.receive(new).await.expect("an answer");
+        assert_eq!((ack.outcome, ack.watermark), (Outcome::Complete, agreed));
+        let told = log.lines(&["ERROR", &loses, "lost=2"]);
+        assert_eq!(told.len(), 1, "{told:#?}");
     }
 }
