@@ -1,5 +1,7 @@
 //! `syncline trace`: everything that this database knows about one key.
 
+mod waiting;
+
 use std::{
     collections::VecDeque,
     time::{Duration, Instant},
@@ -20,6 +22,7 @@ use crate::{
     output::Output,
     text,
 };
+use waiting::Waiting;
 
 const PAGE: PageLimit = PageLimit { rows: 1_000, bytes: 4 << 20 };
 /// Held messages that are read together; each may be as large as a message.
@@ -51,12 +54,13 @@ struct Found {
     held: Vec<HeldMessage>,
     /// The last held message that was looked at, where there was no time for all.
     held_to: Option<i64>,
+    waiting: Waiting,
     sagas: Vec<SagaSummary>,
     locks: Vec<SagaLock>,
 }
 
-/// Exits with 1 when nothing is known of the key. The log and the held messages are looked through for
-/// `time`.
+/// Exits with 1 when nothing is known of the key. The log, the held and the early messages are looked
+/// through for `time`.
 pub(crate) async fn run<DB: Storage>(
     args: &Args,
     time: Duration,
@@ -69,10 +73,15 @@ pub(crate) async fn run<DB: Storage>(
     found.sagas = DB::sagas_of_key(pool, &args.key, SAGAS.into()).await?;
     found.locks = operate::locks(pool, SAGAS).await?;
     found.locks.retain(|lock| lock.entity == args.key);
+    found.waiting = Waiting::look(&args.key, began + time / 4, pool).await?;
     held(&mut found, args, began + time / 2, pool).await?;
     log(&mut found, args, began + time, pool).await?;
-    let Found { messages, held, sagas, locks, .. } = &found;
-    let nothing = *messages == 0 && held.is_empty() && sagas.is_empty() && locks.is_empty();
+    let Found { messages, held, waiting, sagas, locks, .. } = &found;
+    let nothing = *messages == 0
+        && held.is_empty()
+        && waiting.is_empty()
+        && sagas.is_empty()
+        && locks.is_empty();
     match output.is_json() {
         true => documents(&found, &args.key, output)?,
         false => page(&found, &args.key, nothing, output)?,
@@ -90,6 +99,7 @@ pub(crate) async fn run<DB: Storage>(
             "the time was up at held message {id}: `syncline held list --after {id}` has the rest"
         ))?;
     }
+    found.waiting.notes(output)?;
     Ok(if nothing { Outcome::Not } else { Outcome::Done })
 }
 
@@ -167,24 +177,27 @@ fn documents(found: &Found, key: &str, output: &mut Output) -> Result<(), Failur
     });
     let locks = found.locks.iter().map(|lock| json!({"saga": lock.saga, "since": lock.since}));
     let (after, to) = found.looked;
+    let [delayed, early] = found.waiting.documents();
     output.json(&json!({
         "key": key,
         "messages": found.messages,
         "log": log.collect::<Vec<_>>(),
         "looked": {"after": after, "to": to, "head": found.head},
         "held": found.held.iter().map(summary).collect::<Vec<_>>(),
+        "delayed": delayed,
+        "early": early,
         "sagas": sagas.collect::<Vec<_>>(),
         "locks": locks.collect::<Vec<_>>(),
     }))
 }
 
 fn page(found: &Found, key: &str, nothing: bool, output: &mut Output) -> Result<(), Failure> {
-    let Found { log, messages, looked: (after, to), held, sagas, locks, .. } = found;
+    let Found { log, messages, looked: (after, to), held, waiting, sagas, locks, .. } = found;
     let shown = text::escape(key);
     if nothing {
         return output.line(format!(
             "nothing is known of key {shown}: not in the log after position {after} up to {to}, not \
-             among what is held, and no saga has it"
+             among what is held, delayed or early, and no saga has it"
         ));
     }
     output.line(format!(
@@ -221,6 +234,7 @@ fn page(found: &Found, key: &str, nothing: bool, output: &mut Output) -> Result<
             ["id", "state", "consumer", "source", "topic", "position", "message", "tries", "error"];
         output.table(header, rows)?;
     }
+    waiting.page(output)?;
     if !sagas.is_empty() {
         output.line("")?;
         output.line("sagas that were started with it:")?;
