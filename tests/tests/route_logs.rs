@@ -15,6 +15,7 @@ use syncline::{
     message::{Batch, Continues, Origin, Position},
     relay::RouteState,
     storage::RouteRow,
+    streams,
     transport::{Ack, Outcome, PublishError, Publisher, Receive},
 };
 use syncline_tests::{
@@ -30,6 +31,7 @@ use tracing_subscriber::filter::LevelFilter;
 on_each!(
     an_outage_its_end_a_pause_and_a_gap_that_stays_are_told_once_each,
     a_new_incarnation_is_an_error_only_where_something_is_lost_by_it,
+    a_definition_that_is_not_in_force_is_warned_of_at_start_and_while_the_relay_runs,
 );
 
 /// A target that can be away.
@@ -200,5 +202,50 @@ mod case {
         assert_eq!((ack.outcome, ack.watermark), (Outcome::Complete, agreed));
         let told = log.lines(&["ERROR", &loses, "lost=2"]);
         assert_eq!(told.len(), 1, "{told:#?}");
+    }
+
+    pub(super) async fn a_definition_that_is_not_in_force_is_warned_of_at_start_and_while_the_relay_runs<
+        DB: Kit,
+    >(
+        world: World<DB>,
+    ) {
+        let log = Logged::shared(LevelFilter::INFO);
+        let [route, stream] = ["via", "defined"].map(own::<DB>);
+        let (source, target) = (&world.source, &world.target);
+        let relay = async |stream: Stream| {
+            let consumer = noting(&route, target.clone()).build().expect("a consumer");
+            let routes = vec![Route::new(&route, stream.name(), Direct::to(consumer))];
+            start(source, stream, routes, |_| {}).await
+        };
+        let older = || Stream::new(&stream).topic("counter.*");
+        let newer = || older().topic("more.*");
+        let at_start =
+            |why: &str| log.lines(&["WARN", "not carried as it is declared", &stream, why]);
+        let running = async |what: &str| {
+            let lines = || log.lines(&["WARN", what, &route]);
+            eventually(what, async || (!lines().is_empty()).then_some(())).await;
+            assert_eq!(lines().len(), 1, "{:#?}", lines());
+        };
+
+        let first = relay(older()).await;
+        write(source, 4).await;
+        check(source, target, &[&route]).await;
+        assert!(at_start("").is_empty(), "it is in force");
+        relay(newer()).await.stop().await;
+        running("the route is not carried here: version 2").await;
+        first.stop().await;
+        let late = relay(older()).await;
+        assert_eq!(at_start("version 2 of it is in force").len(), 1);
+        late.stop().await;
+
+        let in_force = relay(newer()).await;
+        write(source, 4).await;
+        check(source, target, &[&route]).await;
+        assert_eq!(at_start("").len(), 1, "this one is in force");
+        let closed = streams::close(source, &stream).await.expect("close").expect("a stream");
+        running(&format!("the stream was closed at position {}", closed.position)).await;
+        in_force.stop().await;
+        relay(newer()).await.stop().await;
+        assert_eq!(at_start("it was closed at position").len(), 1);
     }
 }
