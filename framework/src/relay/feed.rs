@@ -230,7 +230,7 @@ impl<DB: Storage> Feed for LogFeed<DB> {
     }
 }
 
-/// Whoever came too late is told of which stream, and with which command to go on.
+/// A reader that came too late is told of which stream, and with which command to go on.
 fn told(error: Error, origin: &Origin) -> FeedError {
     match error {
         Error::Trimmed { position, kept } => {
