@@ -245,7 +245,8 @@ async fn carried<DB: Storage>(pool: &Pool<DB>) -> Check {
     let mut found = waiting(&waits);
     found.extend(lost(&uncarried));
     if found.is_empty() {
-        return Check::ok(NAME, "every topic of the last messages is carried");
+        let found = format!("every topic of the log's last {LOOK} messages is carried");
+        return Check::ok(NAME, found);
     }
     let advice = (!uncarried.is_empty()).then_some(
         "let a stream carry the topic: what stands in the log by then is not sent, unless the \

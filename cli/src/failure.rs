@@ -5,6 +5,10 @@ use std::{
     process::ExitCode,
 };
 
+use clap::{
+    builder::StyledStr,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 use serde_json::json;
 use syncline::Error;
 
@@ -22,6 +26,8 @@ Exit codes:
   6  not found: what was named is not there
   7  nothing was changed: there was nothing to do
   8  something is failing: a check says what";
+
+use crate::text::escape;
 
 /// How a command that ran to its end went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -180,7 +186,7 @@ impl Failure {
                 let error = json!({"code": code, "kind": kind, "message": self.message});
                 crate::text::json(&json!({ "error": error }), false).unwrap_or_default()
             }
-            false => format!("error: {}", crate::text::escape(&self.message)),
+            false => format!("error: {}", escape(&self.message)),
         };
         // Nobody is left to tell when stderr is closed, too.
         drop(writeln!(io::stderr(), "{text}"));
@@ -239,13 +245,49 @@ fn is_pooled(error: &Error) -> bool {
 }
 
 /// Answers a command line that clap did not take: help, version, or wrong usage.
-pub(crate) fn usage(error: &clap::Error) -> ExitCode {
+pub(crate) fn usage(mut error: clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        drop(error.print());
+        return ExitCode::SUCCESS;
+    }
     let json = std::env::args_os().any(|arg| arg == "--json");
-    if json && error.use_stderr() {
-        let text = error.to_string();
+    if !json && error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        // Help, which quotes no argument.
+        drop(error.print());
+        return ExitCode::from(2);
+    }
+    escape_arguments(&mut error);
+    // Without clap's colours: an argument may hold the same sequences.
+    let text = error.render().to_string();
+    if json {
         let text = text.strip_prefix("error: ").unwrap_or(&text);
         return Failure::usage(text.trim_end()).report(true);
     }
-    drop(error.print());
-    ExitCode::from(if error.use_stderr() { 2 } else { 0 })
+    let lines: Vec<String> = text.split('\n').map(escape).collect();
+    drop(write!(io::stderr(), "{}", lines.join("\n")));
+    ExitCode::from(2)
+}
+
+/// Escapes what clap quotes of the command line, so that a newline in it begins no line.
+fn escape_arguments(error: &mut clap::Error) {
+    let quoted: Vec<(ContextKind, ContextValue)> = error
+        .context()
+        .filter(|(kind, _)| *kind != ContextKind::Usage)
+        .map(|(kind, value)| (kind, value.clone()))
+        .collect();
+    for (kind, value) in quoted {
+        let plain = |text: StyledStr| StyledStr::from(escape(&text.to_string()));
+        let value = match value {
+            ContextValue::String(text) => ContextValue::String(escape(&text)),
+            ContextValue::Strings(all) => {
+                ContextValue::Strings(all.iter().map(|text| escape(text)).collect())
+            }
+            ContextValue::StyledStr(text) => ContextValue::StyledStr(plain(text)),
+            ContextValue::StyledStrs(all) => {
+                ContextValue::StyledStrs(all.into_iter().map(plain).collect())
+            }
+            other => other,
+        };
+        error.insert(kind, value);
+    }
 }

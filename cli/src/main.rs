@@ -147,7 +147,7 @@ enum Command {
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return failure::usage(&error),
+        Err(error) => return failure::usage(error),
     };
     syncline::processes::set_program(concat!("syncline ", env!("CARGO_PKG_VERSION")));
     // What runs for long says what it does; the others say it by their output.

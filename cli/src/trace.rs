@@ -1,5 +1,7 @@
 //! `syncline trace`: everything that this database knows about one key.
 
+mod waiting;
+
 use std::{
     collections::VecDeque,
     time::{Duration, Instant},
@@ -22,6 +24,7 @@ use crate::{
     schema::to_look,
     text,
 };
+use waiting::Waiting;
 
 const PAGE: PageLimit = PageLimit { rows: 1_000, bytes: 4 << 20 };
 /// Held messages that are read together; each may be as large as a message.
@@ -53,14 +56,15 @@ struct Found {
     held: Vec<HeldMessage>,
     /// The last held message that was looked at, where there was no time for all.
     held_to: Option<i64>,
+    waiting: Waiting,
     sagas: Vec<SagaSummary>,
     /// Whether there are more sagas, and locks, than were looked at.
     more: (bool, bool),
     locks: Vec<SagaLock>,
 }
 
-/// Exits with 1 when nothing is known of the key. The log and the held messages are looked through for
-/// `time`.
+/// Exits with 1 when nothing is known of the key. The log, the held and the early messages are looked
+/// through for `time`.
 pub(crate) async fn run<DB: Storage>(
     args: &Args,
     time: Duration,
@@ -75,10 +79,15 @@ pub(crate) async fn run<DB: Storage>(
     found.more =
         (cut_off(&mut found.sagas, SAGAS as usize), cut_off(&mut found.locks, SAGAS as usize));
     found.locks.retain(|lock| lock.entity == args.key);
+    found.waiting = Waiting::look(&args.key, began + time / 4, pool).await?;
     held(&mut found, args, began + time / 2, pool).await?;
     log(&mut found, args, began + time, pool).await?;
-    let Found { messages, held, sagas, locks, .. } = &found;
-    let nothing = *messages == 0 && held.is_empty() && sagas.is_empty() && locks.is_empty();
+    let Found { messages, held, waiting, sagas, locks, .. } = &found;
+    let nothing = *messages == 0
+        && held.is_empty()
+        && waiting.is_empty()
+        && sagas.is_empty()
+        && locks.is_empty();
     match output.is_json() {
         true => documents(&found, &args.key, output)?,
         false => page(&found, &args.key, nothing, output)?,
@@ -96,6 +105,7 @@ pub(crate) async fn run<DB: Storage>(
             "the time was up at held message {id}: `syncline held list --after {id}` has the rest"
         ))?;
     }
+    found.waiting.notes(output)?;
     Ok(if nothing { Outcome::NotFound } else { Outcome::Done })
 }
 
@@ -175,6 +185,7 @@ fn documents(found: &Found, key: &str, output: &mut Output) -> Result<(), Failur
         found.locks.iter().map(|lock| json!({"saga": lock.saga, "since_at": text::at(lock.since)}));
     let ((after, to), (more_sagas, more_locks)) = (found.looked, found.more);
     let more = found.messages > found.log.len() as u64;
+    let [delayed, early] = found.waiting.documents();
     output.json(&json!({
         "key": key,
         "messages": found.messages,
@@ -184,18 +195,20 @@ fn documents(found: &Found, key: &str, output: &mut Output) -> Result<(), Failur
             "items": found.held.iter().map(summary).collect::<Vec<_>>(),
             "more": found.held_to.is_some(),
         },
+        "delayed": delayed,
+        "early": early,
         "sagas": {"items": sagas.collect::<Vec<_>>(), "more": more_sagas},
         "locks": {"items": locks.collect::<Vec<_>>(), "more": more_locks},
     }))
 }
 
 fn page(found: &Found, key: &str, nothing: bool, output: &mut Output) -> Result<(), Failure> {
-    let Found { log, messages, looked: (after, to), held, sagas, locks, .. } = found;
+    let Found { log, messages, looked: (after, to), held, waiting, sagas, locks, .. } = found;
     let shown = text::escape(key);
     if nothing {
         return output.line(format!(
             "nothing is known of key {shown}: not in the log after position {after} up to {to}, not \
-             among what is held, and no saga has it"
+             among what is held, delayed or early, and no saga has it"
         ));
     }
     output.line(format!(
@@ -242,6 +255,7 @@ fn page(found: &Found, key: &str, nothing: bool, output: &mut Output) -> Result<
         ];
         output.table(columns, rows)?;
     }
+    waiting.page(output)?;
     if !sagas.is_empty() {
         output.line("")?;
         output.line("sagas that were started with it:")?;

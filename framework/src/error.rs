@@ -158,7 +158,7 @@ pub enum Error {
         problem: String,
     },
     /// What a reader wants is no longer kept.
-    #[error("{}", trimmed(*position, *kept, "syncline inbox skip CONSUMER --source SOURCE --stream STREAM", "ROUTE"))]
+    #[error("{}", trimmed(*position, *kept, "syncline inbox skip CONSUMER --source SOURCE --stream STREAM", Some("ROUTE")))]
     Trimmed {
         /// The reader's place.
         position: i64,
@@ -281,13 +281,16 @@ pub(crate) fn of_database(action: &'static str, error: crate::HandlerError) -> E
 }
 
 /// That what a reader wants is no longer kept, with the commands that cure it: the one that skips it
-/// at the consumer, without its place, and the one of `route`.
-pub(crate) fn trimmed(position: i64, kept: i64, skip: &str, route: &str) -> String {
+/// at the consumer, without its place, and the one of `route`, if a route sends to the reader. The log
+/// has reached `kept`, so that it is named as its end: where it ends now differs at every look.
+pub(crate) fn trimmed(position: i64, kept: i64, skip: &str, route: Option<&str>) -> String {
+    let rewind = route.map_or_else(String::new, |route| {
+        format!(" and go on from there at the source (`syncline route rewind {route} --to {kept}`)")
+    });
     format!(
         "what follows position {position} is no longer kept: this log begins after position {kept}; \
          start the reader anew from a copy of the data; or, if it can do without what was between, \
-         give that up at the consumer (`{skip} --to {kept} --log-ends {kept}`) and go on from there at the source \
-         (`syncline route rewind {route} --to {kept}`)"
+         give that up at the consumer (`{skip} --to {kept} --log-ends {kept}`){rewind}"
     )
 }
 

@@ -114,8 +114,8 @@ fn unsent_before(row: &RouteRow, reach: Position, position: Position) -> Error {
     let problem = format!(
         "shard {shard} has sent up to position {at} only, and a rewind skips nothing: rewind to {reach} \
          or before it; what the consumer is to do without is given up there (`syncline inbox skip \
-         CONSUMER --source SOURCE --stream {stream} --shard {shard} --to {position} --log-ends {position}`), and the route \
-         goes on from there by itself"
+         CONSUMER --source SOURCE --stream {stream} --shard {shard} --to {position} --log-ends \
+         {position}`), and the route goes on from there by itself"
     );
     Error::Definition { what: "route", name: key.route.clone(), problem }
 }

@@ -82,7 +82,7 @@ pub use saga::{
     SagaLogRow, SagaRow, SagaSave, SagaStore, SagaSummary, SagaTimer,
 };
 pub use saga_watch::{SagaSteps, SagaWatch, SourceRole};
-pub use source::{DelayStore, Delayed, IdempotencyStore, Known};
+pub use source::{DelayStore, Delayed, DelayedMessage, IdempotencyStore, Known};
 pub(crate) use watch::watch;
 
 macro_rules! storage {

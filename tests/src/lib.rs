@@ -16,6 +16,7 @@ pub mod pooler;
 pub mod relays;
 pub mod servers;
 pub mod small_disk;
+pub mod timed;
 pub mod world;
 
 #[doc(hidden)]

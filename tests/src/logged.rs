@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use tracing_subscriber::{filter::LevelFilter, fmt, util::SubscriberInitExt};
@@ -26,6 +26,23 @@ impl Logged {
             .finish()
             .init();
         logged
+    }
+
+    /// The log of this program, of all its tests when they share a process: from the first call on, down
+    /// to the `level` of that.
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    pub fn shared(level: LevelFilter) -> &'static Self {
+        static LOG: OnceLock<Logged> = OnceLock::new();
+        LOG.get_or_init(|| Self::start(level))
+    }
+
+    /// The lines that have all of `parts`.
+    pub fn lines(&self, parts: &[&str]) -> Vec<String> {
+        let text = self.text();
+        let has = |line: &&str| parts.iter().all(|part| line.contains(part));
+        text.lines().filter(has).map(str::to_owned).collect()
     }
 
     /// All of it.

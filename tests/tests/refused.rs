@@ -179,7 +179,8 @@ mod case {
         are_applied(target, &before).await;
         let (position, error) = refused(&relay).await;
         assert_eq!(position, Some(Position(11)));
-        let skip = "syncline inbox skip CONSUMER --source /tests --stream s --shard 0 --to 11";
+        let skip = "syncline inbox skip CONSUMER --source /tests --stream s --shard 0 --to 11 \
+                    --log-ends 11";
         let words =
             [&id.to_string(), "position 11", "topic in", "\"key 2\"", "100002 bytes", "413", skip];
         assert!(words.iter().all(|word| error.contains(word)), "{error}");

@@ -9,10 +9,12 @@ use std::{
 };
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use syncline::{
-    Route, Stream,
+    Route, Stream, begin,
     message::Batch,
     relay::RouteState,
+    saga::{Sagas, operate},
     storage::ShardKey,
     transport::{Ack, PublishError, Publisher},
 };
@@ -21,6 +23,7 @@ use syncline_tests::{
     on_each,
     relays::{LEASE, eventually, start, write},
     servers::faketime,
+    timed,
     world::World,
 };
 use tempfile::TempDir;
@@ -34,6 +37,7 @@ on_each!(
     a_relay_and_a_consumer_that_are_told_to_stop_leave_in_time_and_give_their_leases_back,
     clocks_that_jump_lose_nothing_and_take_no_lease_away,
     services_whose_clocks_differ_say_so_and_go_on_when_they_agree,
+    a_sagas_pauses_and_deadlines_are_by_the_databases_clock,
     a_publisher_that_never_answers_is_told_and_keeps_nobody_from_stopping,
 );
 
@@ -83,6 +87,7 @@ impl<'a, DB: Kit> Workers<'a, DB> {
         }
         let log = fs::File::create(self.log(name)).expect("a log");
         command.stdout(Stdio::null()).stderr(log).env("RUST_LOG", "info,sqlx=error");
+        command.env("NO_COLOR", "1");
         command.kill_on_drop(true).spawn().expect("start a process")
     }
 
@@ -257,6 +262,49 @@ mod case {
             workers.all_arrives(writer).await;
             stop("the relay", relay).await;
             stop("the consumer", consumer).await;
+        }
+    }
+
+    pub(super) async fn a_sagas_pauses_and_deadlines_are_by_the_databases_clock<DB: Kit>(
+        world: World<DB>,
+    ) {
+        // SQLite's clock is the engine's.
+        if DB::LABEL == "SQLite" {
+            return;
+        }
+        let Some(library) = faketime() else { return };
+        let (workers, pool) = (Workers::new(&world, Some(library)), &world.source);
+        let sagas = Sagas::builder(timed::SOURCE, pool.clone());
+        let sagas = sagas.saga(timed::definition().expect("sound")).build().expect("an engine");
+        for (name, wrong) in [("ahead", "+3600"), ("behind", "-3600")] {
+            workers.set(name, wrong);
+            let engine = workers.start(name, "engine", Some(name), &[]);
+            let mut tx = begin(pool).await.expect("begin");
+            let started = sagas.start(&mut tx, timed::SAGA, name, &1_i64).await.expect("start");
+            tx.commit().await.expect("commit");
+            // Not after an hour, ...
+            let saga = eventually("it is over", async || {
+                let shown = operate::show(pool, started.id).await.expect("show").expect("there");
+                shown.summary.ended_at.is_some().then_some(shown.summary)
+            })
+            .await;
+            assert_eq!(saga.status, "compensated", "{saga:?}");
+            // ... and not before it is time.
+            let took = (saga.ended_at.expect("it is over") - saga.started_at).to_std();
+            let took = took.expect("a time that passed");
+            let least = timed::PAUSE + timed::DEADLINE - Duration::from_millis(10);
+            assert!(took >= least, "{name}: {took:?}");
+            // Its clock was wrong indeed.
+            let said = eventually("its log tells the time", async || {
+                let log = read(&workers.log(name));
+                log.lines().find(|line| line.contains("a saga is compensated")).map(str::to_owned)
+            })
+            .await;
+            let time = said.split_whitespace().next().and_then(|time| time.parse().ok());
+            let time: DateTime<Utc> = time.unwrap_or_else(|| panic!("no time: {said}"));
+            let off = (time - Utc::now()).num_seconds();
+            assert!(off.abs() > 3_000 && (off > 0) == (name == "ahead"), "{off}: {said}");
+            stop("the engine", engine).await;
         }
     }
 

@@ -171,8 +171,8 @@ pub(crate) fn lost(uncarried: &[Uncarried]) -> impl Iterator<Item = String> {
     uncarried.iter().map(|one| {
         let Uncarried { topic, messages, first, last, .. } = one;
         format!(
-            "no stream carries {}: {messages} of the last messages, at positions {first} to \
-             {last}, are sent nowhere",
+            "no stream carries {}: {messages} of the log's last {LOOK} messages, at positions \
+             {first} to {last}, are sent nowhere",
             text::escape(topic)
         )
     })

@@ -1,9 +1,10 @@
 //! What an operator can get wrong, and what can be wrong with a database.
 
 use sqlx::{Connection, MySqlPool, PgConnection, PgPool, SqlitePool};
+use syncline::logs::is_hidden;
 use syncline_tests::servers::{mariadb_database, postgres_database, sqlite_database};
 
-use crate::{Run, syncline};
+use crate::{Run, command, syncline};
 
 const SECRET: &str = "open-sesame";
 
@@ -70,6 +71,33 @@ fn usage_errors_are_json_for_programs() {
     syncline("", "migrate down --to -1").expect(2);
     syncline("", "migrate plan --to 1").expect(2);
     assert!(syncline("", "--version").expect(0).stdout.starts_with("syncline "));
+}
+
+#[test]
+fn usage_errors_quote_nothing_that_a_terminal_obeys() {
+    let hostile = "x\u{1b}[2J\u{9b}31m\u{202e}\u{200b}\r\nerror: forged";
+    let option = format!("--{hostile}");
+    let wrong: [&[&str]; 6] = [
+        &["migrate", hostile],
+        &["doctor", hostile],
+        &["doctor", &option],
+        &["doctor", "--fail-if", hostile],
+        &["dead", "drop", hostile, "--yes"],
+        &["saga", "check", "--have", hostile],
+    ];
+    for args in wrong {
+        let said = |json: &str| {
+            let run: Run = command("", json).args(args).output().unwrap().into();
+            let said = run.expect(2).stderr;
+            let hidden = said.chars().find(|c| *c != '\n' && is_hidden(*c));
+            assert_eq!(hidden, None, "{args:?}: {said:?}");
+            said
+        };
+        let plain = said("");
+        assert!(plain.contains("\\u{1b}[2J") && plain.starts_with("error: "), "{plain}");
+        assert!(!plain.contains("\nerror: forged"), "{plain}");
+        assert_eq!(said("--json").lines().count(), 1);
+    }
 }
 
 #[tokio::test]

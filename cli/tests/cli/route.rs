@@ -92,7 +92,8 @@ mod case {
 
         // Nothing is skipped by a rewind, and it says so.
         let said = syncline(url, "route rewind login --to 2").expect(1).stderr;
-        let words = ["up to position 1 only", "inbox skip CONSUMER", "--shard 0 --to 2"];
+        let words =
+            ["up to position 1 only", "inbox skip CONSUMER", "--shard 0 --to 2 --log-ends 2"];
         assert!(words.iter().all(|word| said.contains(word)), "{said}");
         let skip =
             "inbox skip c --source /tests --stream users --shard 0 --to 2 --log-ends 2 --yes";

@@ -5,10 +5,13 @@ use crate::on_each;
 on_each!(
     what_waits_is_counted_and_fails_on_request,
     trace_finds_everything_of_a_key,
+    trace_finds_what_waits_of_a_key,
     who_runs_is_listed
 );
 
 mod case {
+    use std::time::Duration;
+
     use serde_json::{Value, json};
     use syncline::{
         Consumer, Message, Verdict, begin, enqueue_all, handler_fn, saga::Sagas, transport::Receive,
@@ -155,6 +158,49 @@ mod case {
         let run: Run = command(url, "trace").arg("customer 7").output().unwrap().into();
         let page = run.expect(0).stdout;
         assert!(page.contains(&format!("saga {id} has locked the entity customer 7")), "{page}");
+    }
+
+    pub(super) async fn trace_finds_what_waits_of_a_key<DB: Open + Kit>(url: &str) {
+        syncline(url, "migrate up").expect(0);
+        let pool = DB::open(url).await;
+        let later = Duration::from_secs(7_200);
+        let delayed = |key: &str, delay| Message::json("d", &1).unwrap().key(key).delay(delay);
+        let messages = [delayed("k3", later * 2), delayed("k3", later), delayed("k4", later)];
+        let mut tx = begin(&pool).await.unwrap();
+        let _ = enqueue_all(&mut tx, &messages).await.unwrap();
+        tx.commit().await.unwrap();
+        // Nothing is early without one that is missing.
+        let nothing = handler_fn(|_, _| Box::pin(async { Ok(Verdict::Done) }));
+        let early =
+            Consumer::builder("early", pool.clone()).handler("*", nothing).hold_early(10, 1 << 20);
+        let early = early.build().unwrap();
+        let mut batch = numbered(4);
+        batch.messages.drain(..2);
+        let [third, fourth] = [0, 1].map(|n| batch.messages[n].id);
+        early.receive(batch).await.unwrap();
+
+        let found = syncline(url, "trace k3 --json").expect(0).json();
+        let ids = |of: &str| {
+            let rows = found[of]["items"].as_array().unwrap().iter();
+            rows.map(|row| row["id"].clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(ids("delayed"), [json!(messages[1].id), json!(messages[0].id)], "{found}");
+        let due = found["delayed"]["items"][0]["due_at"].as_str().unwrap();
+        let due: chrono::DateTime<chrono::Utc> = due.parse().unwrap();
+        // The database's clock, and ours.
+        let off = (due - chrono::Utc::now()).num_seconds() - 7_200;
+        assert!(off.abs() < 600, "{due}");
+        assert_eq!(ids("early"), [json!(third)], "{found}");
+        let row = &found["early"]["items"][0];
+        assert_eq!((&row["consumer"], &row["source"]), (&json!("early"), &json!("/source")));
+        assert_eq!((&row["position"], &row["waits_for"]), (&json!(3), &json!(2)), "{found}");
+        let page = syncline(url, "trace k3").expect(0).stdout;
+        let ids = [messages[0].id, messages[1].id, third].map(|id| id.to_string());
+        assert!(ids.iter().all(|id| page.contains(id)), "{page}");
+        assert!(!page.contains(&fourth.to_string()), "{page}");
+        assert!(page.contains("delayed:") && page.contains("early:"), "{page}");
+        let none = syncline(url, "trace k").expect(6).stdout;
+        assert!(none.contains("nothing is known of key k"), "{none}");
     }
 
     pub(super) async fn who_runs_is_listed<DB: Open + Kit>(url: &str) {

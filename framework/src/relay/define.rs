@@ -29,15 +29,17 @@ pub(super) struct Defined {
 }
 
 impl Defined {
-    /// Takes in that the stream was closed: what this process declares is sent to its end.
-    pub(super) fn follow(&mut self, name: &str, stored: &[StreamVersion]) {
-        let mut of = stored.iter().filter(|version| version.name == name).peekable();
-        let (Some(ours), true) = (self.versions.last(), self.current) else { return };
-        let after = of.clone().find(|version| version.version == ours.version + 1);
-        if after.is_some_and(StreamVersion::rests) && of.clone().count() == self.versions.len() + 1
-        {
-            self.versions = of.by_ref().cloned().collect();
+    /// Takes in that the stream was closed: what this process declares is sent to its end. Tells where
+    /// that is, once.
+    pub(super) fn follow(&mut self, name: &str, stored: &[StreamVersion]) -> Option<Position> {
+        let of = stored.iter().filter(|version| version.name == name);
+        let ours = self.versions.last().filter(|_| self.current)?;
+        let after = of.clone().find(|version| version.version == ours.version + 1)?;
+        if !after.rests() || of.clone().count() != self.versions.len() + 1 {
+            return None;
         }
+        self.versions = of.cloned().collect();
+        Some(after.after)
     }
 }
 

@@ -17,10 +17,11 @@ use super::{
     carried::Carried,
     pages::note_set_aside,
     position::{Continuation, Verified, continuation, resume, verify},
+    status,
 };
 use crate::{
-    Storage,
-    message::{Envelope, Link, Message, Position, key_hash},
+    Error, Storage,
+    message::{Envelope, Link, Message, Origin, Position, key_hash},
     storage::{Checkpoint, Cursor, LogRow, PageLimit},
     streams::takeover,
     transport::{Feed, FeedError, FeedPage, FeedRequest},
@@ -91,7 +92,8 @@ impl<DB: Storage> LogFeed<DB> {
                 "you begin after position {at}, and this log ends at {head}"
             )));
         }
-        Ok(pool.limit(resume(&pool, carried, at, request.last)).await?)
+        let place = pool.limit(resume(&pool, carried, at, request.last)).await;
+        place.map_err(|error| told(error, &carried.origin))
     }
 
     /// Holds the reader's place against the log.
@@ -104,7 +106,8 @@ impl<DB: Storage> LogFeed<DB> {
         let _turn = pool.await_turn(self.reading.acquire()).await?;
         // Only its last message says where it is: the watermark it was told.
         let known = Checkpoint { cursor: Cursor { position: after, ..Cursor::default() }, last };
-        let mut place = match pool.limit(verify(&pool, carried, after, last, &known)).await? {
+        let found = pool.limit(verify(&pool, carried, after, last, &known)).await;
+        let mut place = match found.map_err(|error| told(error, &carried.origin))? {
             Verified::Here(place) => place,
             Verified::Diverged(problem) => return Err(FeedError::Diverged(problem)),
         };
@@ -227,6 +230,16 @@ impl<DB: Storage> Feed for LogFeed<DB> {
     }
 }
 
+/// A reader that came too late is told of which stream, and with which command to go on.
+fn told(error: Error, origin: &Origin) -> FeedError {
+    match error {
+        Error::Trimmed { position, kept } => {
+            FeedError::Trimmed(status::came_too_late(position, kept, origin))
+        }
+        error => error.into(),
+    }
+}
+
 /// A page as it is gathered. Where it ends depends only on the log and the limit, not on how
 /// the log was read: a full page is the same at any later time, unless something in it was erased.
 struct Page<'a, DB: Storage> {
@@ -269,7 +282,8 @@ impl<'a, DB: Storage> Page<'a, DB> {
                 bytes: self.limit.bytes.saturating_sub(self.bytes),
             };
             let pool = self.feed.shared.pool.now();
-            let rows = pool.limit(DB::read(&pool, at, left)).await?;
+            let rows = pool.limit(DB::read(&pool, at, left)).await;
+            let rows = rows.map_err(|error| told(error, &self.carried.origin))?;
             pool.limit(note_set_aside(&pool, &rows)).await?;
             // Positions are dense: a hole is what is no longer kept.
             let next = rows.first().map(|row| row.cursor.position.0);

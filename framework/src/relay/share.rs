@@ -19,7 +19,7 @@ use uuid::Uuid;
 pub(super) use self::kept::Kept;
 use self::{
     kept::STOPPING,
-    outdated::{Stale, note_pause, outdated_text},
+    outdated::{Stale, note_closed, note_pause, outdated_text},
 };
 use super::{
     Route, RouteState, Shared,
@@ -249,7 +249,9 @@ impl<DB: Storage> Share<DB> {
         let rows = pool.limit(DB::shards(pool)).await?;
         let stored = pool.limit(DB::streams(pool)).await?;
         for line in &mut self.lines {
-            line.defined.follow(&line.route.stream, &stored);
+            if let Some(at) = line.defined.follow(&line.route.stream, &stored) {
+                note_closed(&line.route, at);
+            }
         }
         let newest: HashMap<&str, i32> =
             stored.iter().map(|version| (version.name.as_str(), version.version)).collect();

@@ -14,7 +14,12 @@ use crate::{
 /// pasted, but for the consumer's name, which is not known here.
 pub(super) fn trimmed(position: i64, kept: i64, key: &ShardKey, origin: &Origin) -> String {
     let skip = skip(origin, key.shard);
-    crate::error::trimmed(position, kept, &skip, &key.route)
+    crate::error::trimmed(position, kept, &skip, Some(&key.route))
+}
+
+/// The same for a reader that asks by itself, and needs no route.
+pub(super) fn came_too_late(position: i64, kept: i64, origin: &Origin) -> String {
+    crate::error::trimmed(position, kept, &skip(origin, origin.shard), None)
 }
 
 /// That a target refuses a message, and what an operator can do.

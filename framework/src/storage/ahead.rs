@@ -72,6 +72,15 @@ pub trait AheadStore: Base {
         limit: i64,
     ) -> Result<Vec<AheadRow>>;
 
+    /// As [`next_ahead`](Self::next_ahead), for those who only look: without a transaction.
+    async fn look_ahead(
+        pool: &Pool<Self>,
+        consumer: &str,
+        origin: &Origin,
+        after: Position,
+        limit: i64,
+    ) -> Result<Vec<AheadRow>>;
+
     /// Forgets messages at or below `through`.
     async fn remove_ahead(
         tx: &mut Transaction<'_, Self>,

@@ -49,6 +49,18 @@ pub struct Delayed {
     pub next: Option<DateTime<Utc>>,
 }
 
+/// A delayed message that waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DelayedMessage {
+    /// The message's id.
+    pub id: Uuid,
+    /// Its topic.
+    pub topic: String,
+    /// When it is due.
+    pub due: DateTime<Utc>,
+}
+
 /// Delayed messages: kept until they are due, and then moved into the outbox.
 #[async_trait]
 pub trait DelayStore: Base {
@@ -67,4 +79,12 @@ pub trait DelayStore: Base {
 
     /// What waits.
     async fn delayed(pool: &Pool<Self>) -> Result<Delayed>;
+
+    /// The first messages of `key` that wait, at most `limit`, in order of (due, id). Looks through all
+    /// delayed messages.
+    async fn delayed_of_key(
+        pool: &Pool<Self>,
+        key: &str,
+        limit: i64,
+    ) -> Result<Vec<DelayedMessage>>;
 }

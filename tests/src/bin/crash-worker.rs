@@ -1,4 +1,4 @@
-//! One process of the kill campaign: a writer, a relay or a consumer. It says on standard
+//! One process of the kill campaign: a writer, a relay, a consumer or an engine of sagas. It says on standard
 //! output what it did, and runs until it is killed, or told to stop by SIGTERM, whatever becomes of
 //! its database.
 
@@ -18,6 +18,7 @@ use syncline::{
     Consumer, Envelope, Error, Handler, HandlerError, Message, Relay, Result, RetryPolicy, Route,
     Stream, Verdict, begin, enqueue,
     message::{Batch, Origin, Position},
+    saga::Sagas,
     transport::{
         Ack, Outcome, Reached, Receive, ReceiveError, Subscriber,
         http_push::{Principal, PushListener, PushPublisher, PushReceiver, Secret},
@@ -26,6 +27,7 @@ use syncline::{
 use syncline_tests::{
     faulty::Faulty,
     kit::{KEYS, Kit},
+    timed,
 };
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -40,6 +42,8 @@ enum Role {
     Writer,
     Relay,
     Consumer,
+    /// Of the saga of `timed`.
+    Engine,
 }
 
 #[derive(Parser)]
@@ -93,6 +97,7 @@ async fn run<DB: Kit>(arguments: Arguments) -> anyhow::Result<()> {
         Role::Writer => write(pool, arguments.seed).await,
         Role::Relay => relay(pool, &arguments).await,
         Role::Consumer => consume(pool, &arguments).await,
+        Role::Engine => engine(pool).await,
     }
 }
 
@@ -161,6 +166,14 @@ async fn consume<DB: Kit>(pool: sqlx::Pool<DB>, arguments: &Arguments) -> anyhow
         stopped.cancel();
     });
     Box::new(listener).run(counted, stop).await?;
+    running.stop().await;
+    Ok(())
+}
+
+async fn engine<DB: Kit>(pool: sqlx::Pool<DB>) -> anyhow::Result<()> {
+    let sagas = Sagas::builder(timed::SOURCE, pool).saga(timed::definition()?).build()?;
+    let running = patiently(async || sagas.run().await).await?;
+    told_to_stop()?.await;
     running.stop().await;
     Ok(())
 }

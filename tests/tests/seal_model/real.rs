@@ -3,14 +3,17 @@
 
 use std::collections::BTreeSet;
 
-use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, PgPool, Postgres, Row, Transaction};
+use sqlx::{
+    AssertSqlSafe, Connection, Executor, PgConnection, PgPool, Postgres, Row, Transaction,
+    postgres::PgPoolOptions,
+};
 use stateright::Model;
 use syncline::{
     Message, begin, enqueue,
     message::Position,
     storage::{Cursor, Lease, LeaseStore, LogStore, PageLimit},
 };
-use syncline_tests::{chance::Chance, kit::Kit, own_server::OwnServer};
+use syncline_tests::{chance::Chance, own_server::OwnServer};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
@@ -21,6 +24,11 @@ use crate::{
 
 const SEAL: &str = include_str!("../../../framework/src/storage/postgres/sql/seal.sql");
 const LONG: std::time::Duration = std::time::Duration::from_secs(3_600);
+/// Six writers and two sealers have one each at the most. One that was given back is asked whether it is
+/// well, by a task of its own, before it is there again: the next step need not wait for that.
+const SESSIONS: u32 = 12;
+/// On a loaded machine a server may take long to open another.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(120);
 const ALL: PageLimit = PageLimit { rows: 1_000, bytes: usize::MAX };
 /// Numbers of rows that are rolled back to a savepoint begin here.
 const NEVER: i64 = 1_000;
@@ -50,7 +58,8 @@ impl Real {
         // Nothing but the schedule takes an id of a transaction.
         let server = OwnServer::start_with("-c autovacuum=off -c fsync=off").await?;
         let url = server.database(None).await;
-        let pool = Postgres::connect(&url, 8).await.expect("connect");
+        let pool = PgPoolOptions::new().max_connections(SESSIONS).acquire_timeout(PATIENCE);
+        let pool = pool.connect(&url).await.expect("connect");
         syncline::migrate(&pool).await.expect("migrate");
         let watcher = PgConnection::connect(&url).await.expect("connect");
         let lease = Postgres::acquire(&pool, "seal", Uuid::now_v7(), LONG).await.expect("acquire");

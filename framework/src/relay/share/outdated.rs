@@ -1,10 +1,16 @@
-//! Routes that are not sent although their relay runs: of an older definition, or paused.
+//! Routes that are not sent although their relay runs: of an older definition or a closed stream, or
+//! paused.
 
 use std::time::Duration;
 
-use super::{super::status::Board, Share, kept::STOPPING};
+use super::{
+    super::{Route, status::Board},
+    Share,
+    kept::STOPPING,
+};
 use crate::{
     Result, Storage,
+    message::Position,
     storage::{FoundProblem, RouteRow, ShardKey},
 };
 
@@ -33,6 +39,17 @@ pub(super) fn outdated_text(newest: i32) -> String {
         "version {newest} of the stream's definition is in force, and this process has an older \
          one: start its newer program, or see `Stream::replaces`"
     )
+}
+
+/// Tells that an operator has closed the stream of a route.
+pub(super) fn note_closed(route: &Route, at: Position) {
+    let Route { name, stream, .. } = route;
+    tracing::warn!(
+        route = name,
+        stream,
+        "the stream was closed at position {at}: what stands before it is still sent, and nothing after \
+         it; leave the stream out when all is sent, or take it up again (`Stream::replaces`)"
+    );
 }
 
 /// Tells by status and log by whom and why a shard is paused, and when it goes on.

@@ -3,6 +3,33 @@
 /// Implements the ahead store for `$db` over `storage/$dir/sql`.
 macro_rules! ahead_store {
     ($db:ty, $dir:literal) => {
+        async fn ahead_rows<'c>(
+            executor: impl sqlx::Executor<'c, Database = $db>,
+            consumer: &str,
+            origin: &Origin,
+            after: Position,
+            limit: i64,
+        ) -> Result<Vec<AheadRow>> {
+            let rows: Vec<(i64, Uuid, i64, Uuid, Option<Vec<u8>>)> =
+                sqlx::query_as(sql!($dir, "ahead_next"))
+                    .bind(consumer)
+                    .bind(&origin.source)
+                    .bind(&origin.stream)
+                    .bind(origin.version)
+                    .bind(origin.shard)
+                    .bind(after.0)
+                    .bind(limit)
+                    .fetch_all(executor)
+                    .await
+                    .map_err(Error::database("read messages past the watermark"))?;
+            let row = |(position, id, prev, prev_id, envelope)| AheadRow {
+                link: Link { position: Position(position), id },
+                prev: Link { position: Position(prev), id: prev_id },
+                envelope,
+            };
+            Ok(rows.into_iter().map(row).collect())
+        }
+
         #[async_trait]
         impl AheadStore for $db {
             async fn add_ahead(
@@ -62,24 +89,17 @@ macro_rules! ahead_store {
                 after: Position,
                 limit: i64,
             ) -> Result<Vec<AheadRow>> {
-                let rows: Vec<(i64, Uuid, i64, Uuid, Option<Vec<u8>>)> =
-                    sqlx::query_as(sql!($dir, "ahead_next"))
-                        .bind(consumer)
-                        .bind(&origin.source)
-                        .bind(&origin.stream)
-                        .bind(origin.version)
-                        .bind(origin.shard)
-                        .bind(after.0)
-                        .bind(limit)
-                        .fetch_all(&mut **tx)
-                        .await
-                        .map_err(Error::database("read messages past the watermark"))?;
-                let row = |(position, id, prev, prev_id, envelope)| AheadRow {
-                    link: Link { position: Position(position), id },
-                    prev: Link { position: Position(prev), id: prev_id },
-                    envelope,
-                };
-                Ok(rows.into_iter().map(row).collect())
+                ahead_rows(&mut **tx, consumer, origin, after, limit).await
+            }
+
+            async fn look_ahead(
+                pool: &Pool<Self>,
+                consumer: &str,
+                origin: &Origin,
+                after: Position,
+                limit: i64,
+            ) -> Result<Vec<AheadRow>> {
+                ahead_rows(pool, consumer, origin, after, limit).await
             }
 
             async fn remove_ahead(

@@ -150,6 +150,24 @@ macro_rules! delay_store {
                     .map_err(Error::database("count delayed messages"))?;
                 Ok(Delayed { waiting, next: next.map(from_millis) })
             }
+
+            async fn delayed_of_key(
+                pool: &Pool<Self>,
+                key: &str,
+                limit: i64,
+            ) -> Result<Vec<DelayedMessage>> {
+                let rows: Vec<(Uuid, String, i64)> = sqlx::query_as(sql!($dir, "delayed_of_key"))
+                    .bind(text(key))
+                    .bind(DELAYED)
+                    .bind("")
+                    .bind(limit)
+                    .fetch_all(pool)
+                    .await
+                    .map_err(Error::database("look for delayed messages of a key"))?;
+                let message =
+                    |(id, topic, due)| DelayedMessage { id, topic, due: from_millis(due) };
+                Ok(rows.into_iter().map(message).collect())
+            }
         }
     };
 }

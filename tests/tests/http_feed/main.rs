@@ -34,96 +34,13 @@ use syncline_tests::{
 use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
 use tokio_util::sync::CancellationToken;
 
+mod slow;
+mod source;
+
+use self::{slow::*, source::*};
+
 const TOKEN: &str = "synf_reads-everything-0123456789";
 const NARROW: &str = "synf_reads-one-topic-0123456789";
-
-/// A source that serves its feed.
-struct Source<DB: Kit> {
-    pool: Pool<DB>,
-    relay: RelayHandle,
-    address: SocketAddr,
-    stop: CancellationToken,
-    served: tokio::task::JoinHandle<()>,
-}
-
-impl<DB: Kit> Source<DB> {
-    async fn start(pool: Pool<DB>, address: &str, shards: i32) -> Self {
-        drop(rustls::crypto::ring::default_provider().install_default());
-        let stream = Stream::new("counts").topic("counter.*").topic("secret.*").shards(shards);
-        let relay = start(&pool, stream, Vec::new(), |_| {}).await;
-        let stop = CancellationToken::new();
-        let token = |text: &str| Token::parse(text).expect("a token");
-        let everything = Reader::new(&token(TOKEN), "counts", ["counter.*", "secret.*"]);
-        let narrow = Reader::new(&token(NARROW), "counts", ["counter.*"]);
-        let feed = FeedServer::new(relay.feed())
-            .reader(everything.expect("a reader"))
-            .reader(narrow.expect("a reader"))
-            .stop(stop.clone());
-        let app = Router::new().nest("/feed", feed.router());
-        let listener = TcpListener::bind(address).await.expect("listens");
-        let address = listener.local_addr().expect("an address");
-        let ended = stop.clone();
-        let served = tokio::spawn(async move {
-            let until = async move { ended.cancelled().await };
-            axum::serve(listener, app).with_graceful_shutdown(until).await.expect("serves");
-        });
-        Self { pool, relay, address, stop, served }
-    }
-
-    async fn stop(self) -> (Pool<DB>, SocketAddr) {
-        self.stop.cancel();
-        self.relay.stop().await;
-        self.served.await.expect("no panic");
-        (self.pool, self.address)
-    }
-
-    async fn get(&self, token: &str, what: &str) -> Response {
-        let url = format!("http://{}/feed/{what}", self.address);
-        let request = reqwest::Client::new().get(url).bearer_auth(token);
-        request.send().await.expect("an answer")
-    }
-
-    async fn page(&self, token: &str, what: &str) -> Batch {
-        let answer = self.get(token, what).await;
-        assert_eq!(answer.status(), StatusCode::OK, "{what}");
-        decode_batch(&answer.bytes().await.expect("a body")).expect("a batch")
-    }
-
-    fn pull(&self, shard: i32, token: &str) -> FeedSubscriber {
-        FeedSubscriber::builder(format!("http://{}/feed", self.address))
-            .source("/tests")
-            .stream("counts")
-            .shard(shard)
-            .token(Token::parse(token).expect("a token"))
-            .wait(Duration::from_secs(1))
-            .max_backoff(Duration::from_millis(200))
-            .build()
-            .expect("a subscriber")
-    }
-}
-
-async fn prepared<DB: Kit>(url: &str) -> Pool<DB> {
-    let pool = DB::connect(url, 8).await.expect("connect");
-    syncline::migrate(&pool).await.expect("migrate");
-    DB::prepare(&pool).await.expect("prepare");
-    pool
-}
-
-async fn secret<DB: Kit>(pool: &Pool<DB>) {
-    let mut tx = begin(pool).await.expect("begin");
-    let message = Message::json("secret.told", &"hush").expect("JSON").key("key 0");
-    enqueue(&mut tx, &message).await.expect("enqueue").committed();
-    tx.commit().await.expect("commit");
-}
-
-/// Waits until the feed has `count` messages.
-async fn sealed<DB: Kit>(source: &Source<DB>, head: i64) {
-    eventually("the log is sealed", async || {
-        (DB::head(&source.pool).await.ok()? == Position(head)).then_some(())
-    })
-    .await;
-    tokio::time::sleep(Duration::from_millis(50)).await;
-}
 
 mod case {
     use super::*;
@@ -351,6 +268,9 @@ mod case {
             assert_eq!(answer.status(), StatusCode::GONE, "{late}");
             let text = answer.text().await.expect("a body");
             assert!(text.contains(TRIMMED) && text.contains("after position 6"), "{text}");
+            let skip = "syncline inbox skip CONSUMER --source /tests --stream counts --shard 0 --to 6 \
+                        --log-ends 6";
+            assert!(text.contains(skip) && !text.contains("ROUTE"), "{text}");
         }
         let consumer = noting("late", target.clone()).build().expect("a consumer");
         let stop = CancellationToken::new();
@@ -474,81 +394,6 @@ async fn a_feed_whose_connections_died_goes_on_with_new_ones_on_postgres() {
 async fn a_feed_whose_connections_died_goes_on_with_new_ones_on_mariadb() {
     if let (Some(a), Some(b)) = (mariadb_database().await, mariadb_database().await) {
         a_feed_goes_on::<MySql>([a, b]).await;
-    }
-}
-
-/// A feed that answers when it may, and has nothing.
-struct Slow {
-    asked: Mutex<Vec<FeedRequest>>,
-    begun: Semaphore,
-    may: Semaphore,
-}
-
-#[async_trait]
-impl Feed for Slow {
-    async fn page(&self, request: FeedRequest) -> Result<FeedPage, FeedError> {
-        let FeedRequest { stream, version, shard, .. } = request.clone();
-        self.asked.lock().expect("no panic").push(request);
-        self.begun.add_permits(1);
-        self.may.acquire().await.expect("it is open").forget();
-        Err(FeedError::Unknown { stream, version, shard })
-    }
-}
-
-/// A server of a [`Slow`] feed: one token reads the streams `s` and `t`, the other one `s`.
-struct Slowly {
-    feed: Arc<Slow>,
-    address: SocketAddr,
-    served: tokio::task::JoinHandle<()>,
-}
-
-/// Longer than a slow machine needs, and than a request that waits in vain takes.
-const AMPLE: Duration = Duration::from_secs(20);
-
-impl Slowly {
-    async fn serve(limits: impl FnOnce(FeedServer) -> FeedServer) -> Self {
-        drop(rustls::crypto::ring::default_provider().install_default());
-        let (asked, begun, may) = (Mutex::default(), Semaphore::new(0), Semaphore::new(0));
-        let feed = Arc::new(Slow { asked, begun, may });
-        let reader = |token: &str, stream: &str| {
-            let token = Token::parse(token).expect("a token");
-            Reader::new(&token, stream, ["counter.*"]).expect("a reader")
-        };
-        let server = FeedServer::new(feed.clone())
-            .reader(reader(TOKEN, "s"))
-            .reader(reader(TOKEN, "t"))
-            .reader(reader(NARROW, "s"));
-        let router = limits(server).router();
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("listens");
-        let address = listener.local_addr().expect("an address");
-        let served = tokio::spawn(async { axum::serve(listener, router).await.expect("serves") });
-        Self { feed, address, served }
-    }
-
-    fn request(&self, token: &str, what: &str) -> RequestBuilder {
-        let url = format!("http://{}/{what}", self.address);
-        reqwest::Client::new().get(url).bearer_auth(token).timeout(AMPLE)
-    }
-
-    /// Begins a request, which waits for its answer.
-    async fn begin(&self, token: &str, what: &str) -> tokio::task::JoinHandle<StatusCode> {
-        let request = self.request(token, what);
-        let waiting =
-            tokio::spawn(async move { request.send().await.expect("an answer").status() });
-        timeout(AMPLE, self.feed.begun.acquire())
-            .await
-            .expect("it is served")
-            .expect("open")
-            .forget();
-        waiting
-    }
-
-    async fn refused(&self, token: &str, what: &str) -> (u16, Option<String>) {
-        let answer = self.request(token, what).send().await.expect("an answer at once");
-        assert_eq!(answer.headers()["cache-control"], "no-store", "{what}");
-        let after = answer.headers().get("retry-after");
-        let after = after.map(|after| after.to_str().expect("a number").to_owned());
-        (answer.status().as_u16(), after)
     }
 }
 
