@@ -8,7 +8,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use axum::Router;
+use axum::{Router, extract::State, routing::get};
 use reqwest::{RequestBuilder, Response, StatusCode};
 use sqlx::{MySql, Pool, Postgres, Sqlite};
 use syncline::{
@@ -58,7 +58,9 @@ impl<DB: Kit> Source<DB> {
             .reader(everything.expect("a reader"))
             .reader(narrow.expect("a reader"))
             .stop(stop.clone());
-        let app = Router::new().nest("/feed", feed.router());
+        // Into a router with a state, before it is given.
+        let own = async |State(own): State<&'static str>| own;
+        let app = Router::new().route("/", get(own)).nest("/feed", feed.router()).with_state("own");
         let listener = TcpListener::bind(address).await.expect("listens");
         let address = listener.local_addr().expect("an address");
         let ended = stop.clone();
