@@ -32,7 +32,7 @@ pub const MYSQL: &[Migration] = migrations!(
     "mysql": "000" 1 "log", "000" 2 "routes", "000" 3 "inbox", "000" 4 "shards", "000" 5 "ahead",
         "000" 6 "incarnation", "000" 7 "retention", "000" 8 "source", "000" 9 "saga", "00" 10 "checks",
         "00" 11 "checked", "00" 12 "guards", "00" 13 "literals", "00" 14 "problems",
-        "00" 15 "outcomes", "00" 16 "processes", "00" 17 "sagas"
+        "00" 15 "outcomes", "00" 16 "processes", "00" 17 "sagas", "00" 18 "doors"
 );
 
 /// Versions of [`MYSQL`] that once had another text with the same effect, and its SHA-384: they called
@@ -53,7 +53,7 @@ pub const POSTGRES: &[Migration] = migrations!(
     "postgres": "000" 1 "log", "000" 2 "routes", "000" 3 "inbox", "000" 4 "shards", "000" 5 "ahead",
         "000" 6 "incarnation", "000" 7 "retention", "000" 8 "source", "000" 9 "saga", "00" 10 "checks",
         "00" 11 "checked", "00" 12 "guards", "00" 13 "literals", "00" 14 "problems",
-        "00" 15 "outcomes", "00" 16 "processes", "00" 17 "sagas"
+        "00" 15 "outcomes", "00" 16 "processes", "00" 17 "sagas", "00" 18 "doors"
 );
 
 /// For SQLite 3.42 or newer.
@@ -61,7 +61,7 @@ pub const SQLITE: &[Migration] = migrations!(
     "sqlite": "000" 1 "log", "000" 2 "routes", "000" 3 "inbox", "000" 4 "shards", "000" 5 "ahead",
         "000" 6 "incarnation", "000" 7 "retention", "000" 8 "source", "000" 9 "saga", "00" 10 "checks",
         "00" 11 "checked", "00" 12 "guards", "00" 13 "literals", "00" 14 "problems",
-        "00" 15 "outcomes", "00" 16 "processes", "00" 17 "sagas"
+        "00" 15 "outcomes", "00" 16 "processes", "00" 17 "sagas", "00" 18 "doors"
 );
 
 #[cfg(test)]
