@@ -119,13 +119,17 @@ syncline: BEGIN
     ELSEIF refused IS NULL AND version NOT BETWEEN 1 AND 2147483647 THEN
         SET refused = 'schema_version: schema versions count from 1';
     END IF;
+    -- One that is too long for its column, below.
+    IF refused IS NULL AND JSON_KEYS(headers) REGEXP '[^"]{129}' THEN
+        SET refused = 'headers: names are 1 to 20 of a-z 0-9 and not reserved';
+    END IF;
     -- Written as enqueue writes them: in order, without spaces.
     SET name = NULL;
     WHILE refused IS NULL AND another DO
-        -- A name that is too long for its column is NULL.
-        SELECT MIN(COALESCE(k.name, 'of more than 128 characters')) INTO value
+        -- A name that cannot be read there is NULL.
+        SELECT MIN(COALESCE(k.name, 'that cannot be read')) INTO value
         FROM JSON_TABLE(JSON_KEYS(headers), '$[*]' COLUMNS (name VARCHAR(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin PATH '$')) AS k
-        WHERE name IS NULL OR COALESCE(k.name, 'of more than 128 characters') > name;
+        WHERE name IS NULL OR COALESCE(k.name, 'that cannot be read') > name;
         SET another = value IS NOT NULL;
         SET name = value;
         IF NOT another THEN

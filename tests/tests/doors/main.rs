@@ -360,6 +360,13 @@ async fn by_saga<DB: Kit>(pool: &Pool<DB>, cases: &[Case]) -> Answers {
 
 /// Holds what a door has said against the table; how many cases it was asked, and where it differs.
 fn compare(door: Door, cases: &[Case], answers: &Answers) -> (usize, Vec<String>) {
+    let mut rightly: BTreeMap<&str, usize> = BTreeMap::new();
+    for (unlike, why) in cases.iter().flat_map(|case| &case.unlike) {
+        *rightly.entry(why).or_default() += usize::from(*unlike == door);
+    }
+    for (why, count) in rightly.into_iter().filter(|(_, count)| *count > 0) {
+        println!("{door:?} rightly differs in {count} cases: {why}");
+    }
     assert_eq!(cases.len(), answers.len());
     let (mut asked, mut wrong) = (0, Vec::new());
     for (case, answer) in cases.iter().zip(answers) {
