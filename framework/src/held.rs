@@ -217,7 +217,7 @@ pub async fn edit<DB: Storage>(
     };
     let mut envelope = decode_envelope(&held.envelope).map_err(broken)?;
     let message = Arc::make_mut(&mut envelope.message);
-    // What the source allowed in size is allowed here.
+    // The size that the source allowed is allowed here.
     let bytes = Limits::DEFAULT.max_bytes.max(message.data.len());
     message.data = payload.into();
     if message.content_type == JSON {

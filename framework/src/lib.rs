@@ -24,7 +24,7 @@
 //! | [`logs`] | texts of others in a log: harmless, and not without bound |
 //! | `testing` | suites that every database and transport must pass (feature `testing`) |
 
-// What is returned can be written down: as the type of a helper, or of a field.
+// Every returned type can be written down: as that of a helper, or of a field.
 #![warn(unnameable_types)]
 
 mod backoff;

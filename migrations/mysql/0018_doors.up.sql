@@ -1,5 +1,5 @@
--- What enqueue refuses, syncline_enqueue refuses, too, in its own words, and takes what enqueue takes:
--- JSON by its grammar and not by the server's check, times with an offset, options of any name.
+-- syncline_enqueue takes and refuses exactly what enqueue does, and says so in its own words: JSON by its
+-- grammar and not by the server's check, times with an offset, options of any name.
 -- OR REPLACE keeps the rights that were granted on the procedure; MySQL does not know it.
 /*!80016 DROP PROCEDURE IF EXISTS syncline_enqueue */ /*M! DO 1 */;
 

@@ -1,4 +1,4 @@
--- What enqueue refuses, syncline_enqueue refuses, too, and says so itself: JSON that is nested deeper
+-- syncline_enqueue refuses, in its own words, what enqueue refuses: JSON that is nested deeper
 -- than 64 levels, a negative delay, a time that no message may have.
 CREATE OR REPLACE FUNCTION syncline_enqueue(
     topic           text,

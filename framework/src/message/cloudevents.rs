@@ -50,7 +50,7 @@ pub enum DecodeError {
         id: String,
         /// The member's name, cut to 40 characters.
         name: String,
-        /// What is wrong with it.
+        /// The problem, to be read after the name.
         problem: &'static str,
     },
     /// The progress event at the end is missing.

@@ -14,7 +14,7 @@ pub(crate) enum Door {
     Foreign,
     /// `syncline::held::edit`, which `syncline dead edit` calls: payloads only.
     DeadEdit,
-    /// What a saga's step returns: JSON only.
+    /// The output of a saga's step: JSON only.
     SagaOutput,
 }
 
@@ -43,7 +43,7 @@ pub(crate) struct Case {
     pub(crate) deliver_at: Option<String>,
     /// Only its payload is of interest: also for doors that take nothing else.
     pub(crate) payload: bool,
-    /// What `enqueue` says.
+    /// Whether `enqueue` takes it.
     pub(crate) taken: bool,
     /// The doors that rightly say the opposite, and why.
     pub(crate) unlike: Vec<(Door, &'static str)>,

@@ -31,7 +31,7 @@ use syncline_tests::{
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// What a door says to each case: none where it has no such message.
+/// A door's answer to each case: none where it has no such message.
 type Answers = Vec<Option<Result<(), String>>>;
 
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -39,7 +39,7 @@ const ONCE: Retry = Retry { attempts: 1, base: Duration::ZERO, longest: Duration
 /// Larger outputs are not what a saga is for.
 const OUTPUT: usize = 100_000;
 
-/// How a database writes it.
+/// A database's way of writing values.
 struct Dialect {
     /// The name of the column `key`.
     key: &'static str,
@@ -310,7 +310,7 @@ async fn by_saga<DB: Kit>(pool: &Pool<DB>, cases: &[Case]) -> Answers {
     let output = |case: &Case| -> Option<Box<RawValue>> {
         let json = case.payload && case.content_type == "application/json";
         let data = Some(&case.data).filter(|data| json && data.len() <= OUTPUT)?;
-        // What is no JSON, nothing in Rust holds as JSON.
+        // No value in Rust holds what is no JSON.
         let text = std::str::from_utf8(data).ok()?;
         serde_json::from_str(text).ok()
     };

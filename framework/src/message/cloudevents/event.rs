@@ -216,7 +216,7 @@ fn read_position<'de, A: MapAccess<'de>>(map: &mut A) -> Result<Position, A::Err
 /// string, a boolean or an integer of 32 bits. Null is an attribute that is not set.
 ///
 /// # Errors
-/// What is wrong with the value, to be said behind its name.
+/// The problem, to be read after the attribute's name.
 pub(in super::super) fn attribute(value: &RawValue) -> Result<Option<String>, &'static str> {
     let text = value.get();
     match text.as_bytes().first() {
