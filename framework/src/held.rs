@@ -216,9 +216,9 @@ pub async fn edit<DB: Storage>(
         problem: format!("held message {id}: {error}"),
     };
     let mut envelope = decode_envelope(&held.envelope).map_err(broken)?;
-    // What the source allowed in size is allowed here.
-    let bytes = Limits::DEFAULT.max_bytes.max(held.envelope.len());
     let message = Arc::make_mut(&mut envelope.message);
+    // The size that the source allowed is allowed here.
+    let bytes = Limits::DEFAULT.max_bytes.max(message.data.len());
     message.data = payload.into();
     if message.content_type == JSON {
         // An editor ends a file with a line end; with it the document would travel as bytes.

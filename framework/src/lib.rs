@@ -26,6 +26,9 @@
 //! | [`logs`] | texts of others in a log: harmless, and not without bound |
 //! | `testing` | suites that every database and transport must pass (feature `testing`) |
 
+// Every returned type can be written down: as that of a helper, or of a field.
+#![warn(unnameable_types)]
+
 mod backoff;
 mod cap;
 pub mod consumer;

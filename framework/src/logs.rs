@@ -60,7 +60,8 @@ pub(crate) fn cut(text: &str, most: usize) -> String {
 /// use std::io;
 /// use syncline::logs::Lines;
 /// let mut log = Lines::new(io::stderr());
-/// io::Write::write_all(&mut log, b"refused: a\nb\n").unwrap(); // refused: a\nb
+/// io::Write::write_all(&mut log, b"refused: a\nb\n")?; // refused: a\nb
+/// # Ok::<(), io::Error>(())
 /// ```
 ///
 /// For `tracing_subscriber::fmt`: `.with_ansi(false).with_writer(|| Lines::new(io::stderr()))`.

@@ -24,7 +24,7 @@ pub mod step;
 pub mod wire;
 
 pub use decide::{Answer, Decision, Effect, Event, Timer, UndoAnswer, decide};
-pub use definition::{Call, Outcome, Reads, Ref, Saga, SagaBuilder, StepBuilder};
+pub use definition::{Call, Local, Outcome, Reads, Ref, Remote, Saga, SagaBuilder, StepBuilder};
 pub(crate) use engine::source;
 pub use engine::{
     Over, Replies, Sagas, SagasBuilder, SagasHandle, SagasStatus, StartError, Started,

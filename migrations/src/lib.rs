@@ -33,7 +33,7 @@ pub const MYSQL: &[Migration] = migrations!(
         "000" 6 "incarnation", "000" 7 "retention", "000" 8 "source", "000" 9 "saga", "00" 10 "checks",
         "00" 11 "checked", "00" 12 "guards", "00" 13 "literals", "00" 14 "problems",
         "00" 15 "outcomes", "00" 16 "processes", "00" 17 "sagas",
-        "00" 18 "operations"
+        "00" 18 "operations", "00" 19 "doors"
 );
 
 /// Versions of [`MYSQL`] that once had another text with the same effect, and its SHA-384: they called
@@ -55,7 +55,7 @@ pub const POSTGRES: &[Migration] = migrations!(
         "000" 6 "incarnation", "000" 7 "retention", "000" 8 "source", "000" 9 "saga", "00" 10 "checks",
         "00" 11 "checked", "00" 12 "guards", "00" 13 "literals", "00" 14 "problems",
         "00" 15 "outcomes", "00" 16 "processes", "00" 17 "sagas",
-        "00" 18 "operations"
+        "00" 18 "operations", "00" 19 "doors"
 );
 
 /// For SQLite 3.42 or newer.
@@ -64,7 +64,7 @@ pub const SQLITE: &[Migration] = migrations!(
         "000" 6 "incarnation", "000" 7 "retention", "000" 8 "source", "000" 9 "saga", "00" 10 "checks",
         "00" 11 "checked", "00" 12 "guards", "00" 13 "literals", "00" 14 "problems",
         "00" 15 "outcomes", "00" 16 "processes", "00" 17 "sagas",
-        "00" 18 "operations"
+        "00" 18 "operations", "00" 19 "doors"
 );
 
 #[cfg(test)]

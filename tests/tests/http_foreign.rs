@@ -25,6 +25,7 @@ async fn note(
     message: &Envelope,
 ) -> Result<Verdict, HandlerError> {
     let id = message.headers.get(FOREIGN_ID).map_or("", String::as_str);
+    assert!(!message.headers.contains_key("traceparent"), "{message:?}");
     Sqlite::note(tx, id, message.decode()?).await?;
     Ok(Verdict::Done)
 }
@@ -33,6 +34,11 @@ fn event(source: &str, id: &str, n: i64) -> String {
     format!(
         r#"{{"specversion":"1.0","id":"{id}","source":"{source}","type":"paid","subject":"k","data":{n}}}"#
     )
+}
+
+/// The event with one more member.
+fn with(event: &str, member: &str) -> String {
+    event.replacen('{', &format!("{{{member},"), 1)
 }
 
 /// A push to `/foreign`, as a producer that knows nothing of Syncline signs it.
@@ -79,7 +85,10 @@ async fn foreign_events_are_applied_once_and_only_in_their_own_name() {
     assert_eq!(applied(&pool).await, expected);
 
     let four = event("/pay", "evt 4", 4);
-    let good = foreign(STRUCTURED, &four, SECRET);
+    // A null attribute is one that is not there.
+    let good = foreign(STRUCTURED, &with(&four, r#""traceparent":null"#), SECRET);
+    // One bad event of an array, and none of it is taken.
+    let mixed = format!("[{four},{}]", with(&event("/pay", "evt 5", 5), r#""n":1.5"#));
     let mut tampered = good.clone();
     *tampered.body.last_mut().expect("a body") = b' ';
     // Our own sources do not speak for foreign ones, nor foreign ones for ours.
@@ -98,6 +107,10 @@ async fn foreign_events_are_applied_once_and_only_in_their_own_name() {
         (foreign(STRUCTURED, &format!("[{four},{}]", event("/x", "5", 5)), SECRET), 403),
         (foreign("application/json", &four, SECRET), 415),
         (foreign(STRUCTURED, "{}", SECRET), 400),
+        (foreign(STRUCTURED, &with(&four, r#""data_base64":"NA==""#), SECRET), 400),
+        (foreign(STRUCTURED, &with(&four, r#""traceparent":{}"#), SECRET), 400),
+        (foreign(STRUCTURED, &four.replace(r#""data":4"#, r#""data_base64":12"#), SECRET), 400),
+        (foreign(BATCH_CONTENT_TYPE, &mixed, SECRET), 400),
         (foreign(STRUCTURED, &event("/pay", "a\\u0000b", 4), SECRET), 422),
         (good.clone().set("content-encoding", "gzip"), 415),
         (batch, 401),

@@ -415,7 +415,14 @@ async fn a_receiver_nests_into_a_service() {
         .principal(principal(&[SECRET]));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("listens");
     let address = listener.local_addr().expect("an address");
-    let app = axum::Router::new().nest("/internal/syncline", push.router());
+    // Into one that has a state of its own, before it is given.
+    #[derive(Clone)]
+    struct Own(&'static str);
+    let name = async |axum::extract::State(own): axum::extract::State<Own>| own.0;
+    let app = axum::Router::new()
+        .route("/name", axum::routing::get(name))
+        .nest("/internal/syncline", push.router())
+        .with_state(Own("a service"));
     let server = tokio::spawn(async { axum::serve(listener, app).await });
     let publisher = push::publisher(&format!("http://{address}/internal/syncline")).build();
     let publisher = Arc::new(publisher.expect("a publisher"));

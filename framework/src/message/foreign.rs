@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use bytes::Bytes;
-use chrono::{SubsecRound, Utc};
+use chrono::{DateTime, SubsecRound};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::{DecodeError, JSON, Limits, Message, MessageError};
+use super::{DecodeError, JSON, Limits, Message, MessageError, cloudevents::attribute};
 
 /// The header in which a foreign message's own id is found: it need not be a UUID.
 pub const FOREIGN_ID: &str = "foreignid";
@@ -26,6 +26,9 @@ const CORE: [&str; 10] = [
     "data",
     "data_base64",
 ];
+
+/// The content type of bytes of which nothing is said.
+const BYTES: &str = "application/octet-stream";
 
 /// A message of a producer that is not Syncline's: it has an id and no place in a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,61 +82,111 @@ fn uuid_of(text: &str) -> Uuid {
 /// Reads plain CloudEvents: one JSON object, or an array of them. Returns each event's source
 /// with the message.
 ///
+/// The JSON event format (1.0.2) decides. An attribute is a string, a boolean or an integer, and one that
+/// is `null` is not there (section 2.2). `data` may be any JSON, `null` too, unless `datacontenttype` says
+/// that it is none: then it is a string. `data_base64` is a string, and excludes `data` (section 3.1).
+///
 /// # Errors
-/// [`DecodeError`] says which event is wrong.
+/// [`DecodeError`] says which event is wrong, and which member of it.
 pub fn decode_foreign(bytes: &[u8]) -> Result<Vec<(String, ForeignMessage)>, DecodeError> {
-    type Object<'a> = BTreeMap<String, &'a RawValue>;
     let array = bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
-    let events: Vec<Object<'_>> = match array {
+    let events: Vec<Members<'_>> = match array {
         true => serde_json::from_slice(bytes)?,
         false => vec![serde_json::from_slice(bytes)?],
     };
-    let mut messages = Vec::with_capacity(events.len());
-    for (index, event) in events.into_iter().enumerate() {
-        let text =
-            |name: &str| -> Option<String> { serde_json::from_str(event.get(name)?.get()).ok() };
-        let id = text("id").unwrap_or_default();
-        let fail = |problem| DecodeError::Event { index, id: id.clone(), problem };
-        if text("specversion").as_deref() != Some("1.0") {
-            return Err(fail("`specversion` must be \"1.0\""));
+    let read = |(index, members)| Event { index, members }.read();
+    events.into_iter().enumerate().map(read).collect()
+}
+
+type Members<'a> = BTreeMap<String, &'a RawValue>;
+
+/// One event: what stands behind each of its names.
+struct Event<'a> {
+    index: usize,
+    members: Members<'a>,
+}
+
+impl Event<'_> {
+    fn read(self) -> Result<(String, ForeignMessage), DecodeError> {
+        if self.text("specversion")?.as_deref() != Some("1.0") {
+            return Err(self.fail("specversion", "must be \"1.0\""));
         }
-        let source = text("source").ok_or_else(|| fail("`source` is missing"))?;
-        let kind = text("type").ok_or_else(|| fail("`type` is missing"))?;
-        let data: Bytes = match (event.get("data"), text("data_base64")) {
-            (_, Some(base64)) => match BASE64.decode(base64) {
-                Ok(data) => data.into(),
-                Err(_) => return Err(fail("`data_base64` is not base64")),
-            },
-            (Some(data), None) => data.get().as_bytes().to_vec().into(),
-            (None, None) => Bytes::new(),
-        };
-        let json = if data.is_empty() { "application/octet-stream" } else { JSON };
-        let content_type = text("datacontenttype").unwrap_or_else(|| json.to_owned());
+        let [id, source, kind] = ["id", "source", "type"]
+            .map(|name| self.text(name)?.ok_or_else(|| self.fail(name, "is missing")));
+        let (id, source, kind) = (id?, source?, kind?);
+        let (content_type, data) = self.payload()?;
         let mut message = Message::new(kind, content_type, data);
-        // A JSON string as the data of a type that is not JSON is the text itself.
-        if !message.is_json()
-            && let Some(plain) = text("data")
-        {
-            message.data = plain.into();
+        message.key = self.text("subject")?;
+        if let Some(time) = self.text("time")? {
+            let time = DateTime::parse_from_rfc3339(&time);
+            let time = time.map_err(|_| self.fail("time", "is no time of RFC 3339"))?;
+            message.time = time.to_utc().trunc_subsecs(6);
         }
-        message.key = text("subject").filter(|subject| !subject.is_empty());
-        if let Some(time) = event.get("time") {
-            let time: Result<chrono::DateTime<Utc>, _> = serde_json::from_str(time.get());
-            message.time = time.map_err(|_| fail("`time` is no time"))?.trunc_subsecs(6);
-        }
-        for (name, value) in &event {
-            if name == "schemaversion" {
-                let version = value.get().trim_matches('"').parse();
-                message.schema_version =
-                    version.map_err(|_| fail("`schemaversion` is no number"))?;
-            } else if !CORE.contains(&name.as_str()) {
-                let value = text(name).unwrap_or_else(|| value.get().to_owned());
-                message.headers.insert(name.clone(), value);
+        // It is read so that one of a wrong type is refused; there is no place for it.
+        self.text("dataschema")?;
+        for (name, value) in &self.members {
+            if CORE.contains(&name.as_str()) {
+                continue;
+            }
+            let value = attribute(value).map_err(|problem| self.fail(name, problem))?;
+            match value {
+                Some(version) if name == "schemaversion" => {
+                    let version = version.parse();
+                    message.schema_version =
+                        version.map_err(|_| self.fail(name, "is no integer of 32 bits"))?;
+                }
+                Some(value) => drop(message.headers.insert(name.clone(), value)),
+                None => {}
             }
         }
-        messages.push((source, ForeignMessage { id, message }));
+        Ok((source, ForeignMessage { id, message }))
     }
-    Ok(messages)
+
+    /// The content type and the bytes. Without `datacontenttype` the data is JSON, and bytes are bytes.
+    fn payload(&self) -> Result<(String, Bytes), DecodeError> {
+        let content_type = self.text("datacontenttype")?;
+        let or = |usual: &str| content_type.clone().unwrap_or_else(|| usual.to_owned());
+        match (self.members.get("data"), self.text("data_base64")?) {
+            (Some(_), Some(_)) => Err(self.fail("data", "and `data_base64` exclude each other")),
+            (None, Some(base64)) => match BASE64.decode(base64) {
+                Ok(data) => Ok((or(BYTES), data.into())),
+                Err(_) => Err(self.fail("data_base64", "is not base64")),
+            },
+            (Some(data), None) => {
+                let content_type = or(JSON);
+                if is_json(&content_type) {
+                    return Ok((content_type, data.get().as_bytes().to_vec().into()));
+                }
+                match serde_json::from_str::<String>(data.get()) {
+                    Ok(text) => Ok((content_type, text.into())),
+                    Err(_) => {
+                        Err(self
+                            .fail("data", "must be a string, for `datacontenttype` is not JSON"))
+                    }
+                }
+            }
+            (None, None) => Ok((or(BYTES), Bytes::new())),
+        }
+    }
+
+    /// A member that is a string, unless it is not there.
+    fn text(&self, name: &str) -> Result<Option<String>, DecodeError> {
+        let value = self.members.get(name).filter(|value| value.get() != "null");
+        let text = value.map(|value| serde_json::from_str(value.get())).transpose();
+        text.map_err(|_| self.fail(name, "must be a string"))
+    }
+
+    fn fail(&self, name: &str, problem: &'static str) -> DecodeError {
+        let id = self.members.get("id").and_then(|id| serde_json::from_str(id.get()).ok());
+        let name = name.chars().take(40).collect();
+        DecodeError::Member { index: self.index, id: id.unwrap_or_default(), name, problem }
+    }
+}
+
+/// Whether data of this type stands in an event as JSON: `*/json`, or `*/*+json`.
+fn is_json(content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    essence.ends_with("/json") || essence.ends_with("+json")
 }
 
 #[cfg(test)]
@@ -167,5 +220,122 @@ mod tests {
         }
         let nul = ForeignMessage::new("a\0b", Message::new("t", "text/plain", "x"));
         assert!(nul.into_message(&Limits::DEFAULT).is_err());
+    }
+
+    const EVENT: &str = r#"{"specversion":"1.0","id":"1","source":"/pay","type":"paid"}"#;
+
+    /// Reads an event with one more member, alone and as the second of an array.
+    fn with(members: &str) -> Result<Message, String> {
+        let event = EVENT.replacen('}', &format!(",{members}}}"), 1);
+        let read = |text: String| {
+            let read = decode_foreign(text.as_bytes()).map_err(|error| error.to_string());
+            read.map(|mut events| events.pop().expect("an event").1.message)
+        };
+        let (one, many) = (read(event.clone()), read(format!("[{EVENT},{event}]")));
+        match (&one, &many) {
+            (Ok(one), Ok(many)) => {
+                let alike = Message { id: many.id, time: many.time, ..one.clone() };
+                assert_eq!(&alike, many, "{members}");
+            }
+            (Err(one), Err(many)) => {
+                assert!(
+                    one.starts_with("event 0 (1): ") && many.starts_with("event 1 (1): "),
+                    "{one}"
+                );
+            }
+            other => panic!("{members}: {other:?}"),
+        }
+        one
+    }
+
+    #[test]
+    fn a_null_attribute_is_one_that_is_not_there() {
+        let plain = with("\"x\":null").expect("taken");
+        for unset in [
+            r#""subject":null"#,
+            r#""time":null"#,
+            r#""datacontenttype":null"#,
+            r#""dataschema":null"#,
+            r#""data_base64":null"#,
+            r#""schemaversion":null"#,
+            r#""traceparent":null"#,
+            r#""Position":null"#,
+        ] {
+            let message = with(unset).expect(unset);
+            let alike = Message { id: plain.id, time: plain.time, ..message };
+            assert_eq!(alike, plain, "{unset}");
+        }
+        // A payload is no attribute.
+        let null = with(r#""data":null"#).expect("taken");
+        assert_eq!((&null.data[..], null.content_type.as_str()), (&b"null"[..], JSON));
+        let data = with(r#""data":1,"data_base64":null"#).expect("taken");
+        assert_eq!(&data.data[..], b"1");
+        for required in ["specversion", "id", "source", "type"] {
+            let event = EVENT.replacen(
+                &format!(r#""{required}":"#),
+                &format!(r#""{required}":null,"x":"#),
+                1,
+            );
+            let error = decode_foreign(event.as_bytes()).expect_err(required).to_string();
+            assert!(error.contains(required), "{error}");
+        }
+    }
+
+    #[test]
+    fn members_of_types_that_the_format_does_not_have_are_refused_by_name() {
+        for (name, value) in [
+            ("data_base64", "12"),
+            ("data_base64", "true"),
+            ("data_base64", "[]"),
+            ("data_base64", "\"A\""),
+            ("subject", "5"),
+            ("subject", "{}"),
+            ("time", "1767225600"),
+            ("time", "\"today\""),
+            ("time", "false"),
+            ("datacontenttype", "1"),
+            ("dataschema", "[]"),
+            ("schemaversion", "1.5"),
+            ("schemaversion", "\"one\""),
+            ("schemaversion", "{}"),
+            ("traceparent", "{}"),
+            ("traceparent", "[1]"),
+            ("n", "1.5"),
+            ("n", "1e3"),
+            ("n", "2147483648"),
+            ("n", "\"\\ud800\""),
+        ] {
+            let error = with(&format!("\"{name}\":{value}")).expect_err(value);
+            assert!(error.contains(&format!("`{name}`")), "{name} {value}: {error}");
+        }
+        for both in [r#""data":1,"data_base64":"MQ==""#, r#""data":null,"data_base64":"MQ==""#] {
+            assert!(with(both).expect_err(both).contains("exclude each other"));
+        }
+        for not_text in ["5", "{}", "null"] {
+            let members = format!(r#""datacontenttype":"text/plain","data":{not_text}"#);
+            assert!(with(&members).expect_err(not_text).contains("`data` must be a string"));
+        }
+        for name in ["id", "source", "type", "specversion"] {
+            let event = EVENT.replacen(&format!(r#""{name}":"#), &format!(r#""{name}":7,"x":"#), 1);
+            let error = decode_foreign(event.as_bytes()).expect_err(name).to_string();
+            assert!(error.contains(&format!("`{name}` must be")), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_the_format_has_is_taken() {
+        let message =
+            with(r#""b":true,"n":-2147483648,"s":"7","schemaversion":"3""#).expect("taken");
+        let headers = ["b", "n", "s"].map(|name| message.headers[name].as_str());
+        assert_eq!((headers, message.schema_version), (["true", "-2147483648", "7"], 3));
+        let bytes = with(r#""data_base64":"AP8=""#).expect("taken");
+        assert_eq!((&bytes.data[..], bytes.content_type.as_str()), (&[0, 255][..], BYTES));
+        let json = with(r#""datacontenttype":"text/json","data":{"a": "b"}"#).expect("taken");
+        assert_eq!(&json.data[..], br#"{"a": "b"}"#);
+        let quoted = with(r#""datacontenttype":"text/xml","data":"<a/>""#).expect("taken");
+        assert_eq!(&quoted.data[..], b"<a/>");
+        // An empty subject is no key: it is refused as everywhere.
+        let empty = with(r#""subject":"""#).expect("read");
+        assert!(ForeignMessage::new("1", empty).into_message(&Limits::DEFAULT).is_err());
     }
 }

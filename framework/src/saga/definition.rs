@@ -20,8 +20,7 @@ use crate::{HandlerError, Message, Storage};
 
 pub use reads::{Reads, Ref};
 pub(crate) use step::RunStep;
-pub use step::StepBuilder;
-use step::{Local, Remote};
+pub use step::{Local, Remote, StepBuilder};
 
 /// What an action comes to.
 #[derive(Debug, Clone, PartialEq, Eq)]

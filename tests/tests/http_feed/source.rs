@@ -24,7 +24,9 @@ impl<DB: Kit> Source<DB> {
             .reader(everything.expect("a reader"))
             .reader(narrow.expect("a reader"))
             .stop(stop.clone());
-        let app = Router::new().nest("/feed", feed.router());
+        // Into a router with a state, before it is given.
+        let own = async |State(own): State<&'static str>| own;
+        let app = Router::new().route("/", get(own)).nest("/feed", feed.router()).with_state("own");
         let listener = TcpListener::bind(address).await.expect("listens");
         let address = listener.local_addr().expect("an address");
         let ended = stop.clone();

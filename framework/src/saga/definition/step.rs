@@ -60,7 +60,7 @@ type Compensation<DB, In, Values, Out> = Arc<
         + Sync,
 >;
 
-/// The code of a local step.
+/// The code of a local step: part of its [`StepBuilder`]'s type.
 pub struct Local<DB: Storage, In, R: Reads, Out> {
     reads: R,
     action: Action<DB, In, R::Values, Out>,
@@ -127,7 +127,7 @@ where
     }
 }
 
-/// The code of a remote step.
+/// The code of a remote step: part of its [`StepBuilder`]'s type.
 pub struct Remote<In, R: Reads> {
     reads: R,
     command: Command<In, R::Values>,
@@ -182,6 +182,34 @@ where
 }
 
 /// Says more about a step, and [adds](Self::add) it.
+///
+/// A helper that gives steps of one kind the same options names it by its `Code`, which is a [`Local`]
+/// or a [`Remote`]:
+///
+/// ```
+/// # #[cfg(feature = "sqlite")] {
+/// use std::time::Duration;
+/// use sqlx::Sqlite;
+/// use syncline::{Message, saga::{Outcome, Remote, SagaBuilder, StepBuilder}};
+///
+/// type Asking<'a, Out> = StepBuilder<'a, Sqlite, i64, Remote<i64, ()>, Out>;
+///
+/// fn ask<'a>(
+///     saga: &'a mut SagaBuilder<Sqlite, i64>,
+///     step: &str,
+///     topic: &'static str,
+/// ) -> Asking<'a, i64> {
+///     saga.remote(step, (), move |call| Ok(Message::json(topic, &call.input)?))
+///         .topic(topic)
+///         .silence(Duration::from_secs(10))
+/// }
+///
+/// let mut saga = SagaBuilder::new("order", 1);
+/// ask(&mut saga, "reserve-credit", "credit.reserve").compensated().add();
+/// saga.local("approve", (), |_tx, _call| Box::pin(async { Ok(Outcome::Done(())) })).pivot().add();
+/// assert!(saga.build().is_ok());
+/// # }
+/// ```
 #[must_use = "a step becomes part of the saga with `add()`"]
 pub struct StepBuilder<'a, DB: Storage, In, Code, Out> {
     saga: &'a mut SagaBuilder<DB, In>,

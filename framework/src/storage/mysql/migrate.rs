@@ -26,8 +26,8 @@ const DONE: [u16; 9] = [1050, 1060, 1061, 1304, 1826, 3822, 1051, 1091, 3940];
 /// Time limit on closing a connection.
 const CLOSING: Duration = Duration::from_secs(5);
 
-/// It is refused to whoever has locked tables, as the way back has.
-const DROP_PROCEDURE: &str = "DROP PROCEDURE";
+/// Making or dropping one is refused to whoever has locked tables, as the way back has.
+const PROCEDURE: &str = " PROCEDURE ";
 
 /// A migration that is half done.
 #[derive(Debug, Clone, Copy)]
@@ -134,7 +134,7 @@ async fn finish(
     {
         note(connection, step.version, number, true).await?;
         let doubtful = step.in_flight && number == step.done;
-        let run = match statement.starts_with(DROP_PROCEDURE) {
+        let run = match !step.up && statement.contains(PROCEDURE) {
             true => elsewhere(pool, statement).await,
             false => connection.execute(sqlx::raw_sql(statement)).await.map(drop),
         };

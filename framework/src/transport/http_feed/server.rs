@@ -103,8 +103,9 @@ impl FeedServer {
     }
 
     /// The router: `GET /{stream}/{shard}`. Nest it where you like:
-    /// `app.nest("/feed", feed.router())`.
-    pub fn router(self) -> Router {
+    /// `app.nest("/feed", feed.router())`. It needs no state of yours, so it nests into a router with or
+    /// without one, before or after `with_state`.
+    pub fn router<S: Clone + Send + Sync + 'static>(self) -> Router<S> {
         let mut desks: Vec<Desk> = Vec::new();
         for reader in self.readers {
             let known = desks.iter().find(|desk| desk.reader.token.is(&reader.token));

@@ -91,7 +91,7 @@ impl Subscriber for PushListener {
     ) -> Result<(), SubscribeError> {
         let push = (self.setup)(receiver);
         let begun = push.begun();
-        let app = push.router().fallback(not_found);
+        let app: axum::Router = push.router().fallback(not_found);
         serve(self.listener, app, stop).await;
         // A request that ran into its time limit has left its batch in the consumer's hands.
         begun.close();

@@ -122,7 +122,22 @@ impl PushReceiver {
     /// The router: `POST /`, and with a [foreign](Principal::foreign) principal `POST /foreign` for
     /// plain CloudEvents. Nest it where you like: `app.nest("/syncline", push.router())`, and serve it
     /// by [`serve`](super::serve), which bounds connections and tells the clients' addresses.
-    pub fn router(self) -> Router {
+    ///
+    /// It needs no state of yours, so it nests into a router with or without one:
+    ///
+    /// ```
+    /// use axum::{Router, extract::State, routing::get};
+    /// use syncline::transport::http_push::PushReceiver;
+    /// #[derive(Clone)]
+    /// struct App { name: &'static str }
+    /// fn app(push: PushReceiver) -> Router {
+    ///     Router::new()
+    ///         .route("/name", get(async |State(app): State<App>| app.name))
+    ///         .nest("/syncline", push.router())
+    ///         .with_state(App { name: "orders" })
+    /// }
+    /// ```
+    pub fn router<S: Clone + Send + Sync + 'static>(self) -> Router<S> {
         let Limits { body, concurrency, read, .. } = self.limits;
         let foreign = self.principals.iter().any(|principal| principal.foreign);
         let state = Arc::new(Shared {
