@@ -9,7 +9,7 @@ use syncline::{
 
 use crate::{
     failure::{Failure, Outcome},
-    layout::{self, cut, whole},
+    layout::{self, cut, spare, whole},
     output::{Output, cut_off},
     schema::to_look,
     text,
@@ -42,6 +42,7 @@ pub(crate) async fn run<DB: Storage>(
     }
     let rows = all.iter().map(|row| {
         [
+            row.id.to_string(),
             text::time(row.began_at),
             row.operator.clone(),
             row.command.clone(),
@@ -51,7 +52,8 @@ pub(crate) async fn run<DB: Storage>(
         ]
     });
     let columns = [
-        whole("began_at"),
+        whole("id"),
+        spare("began_at"),
         cut("operator"),
         cut("command"),
         cut("target"),

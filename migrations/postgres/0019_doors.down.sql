@@ -130,3 +130,9 @@ BEGIN
     RETURN message;
 END
 $$;
+
+DROP FUNCTION syncline_erase_rows(json);
+ALTER TABLE syncline_outbox
+    DROP CONSTRAINT syncline_outbox_given,
+    ADD CONSTRAINT syncline_outbox_given CHECK (
+        xid = pg_current_xact_id() AND seq = currval('syncline_outbox_seq') AND isfinite(time)) NOT VALID;

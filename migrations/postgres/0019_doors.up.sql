@@ -153,3 +153,20 @@ BEGIN
     RETURN message;
 END
 $$;
+
+-- An erased row is changed by another transaction than the one that inserted it: by this function alone, for
+-- the setting ends with it.
+ALTER TABLE syncline_outbox
+    DROP CONSTRAINT syncline_outbox_given,
+    ADD CONSTRAINT syncline_outbox_given CHECK (
+        CASE WHEN content_type = 'application/vnd.syncline.erased'
+                AND current_setting('syncline.erases', true) = 'on' THEN octet_length(data) = 0
+            ELSE xid = pg_current_xact_id() AND seq = currval('syncline_outbox_seq') END
+        AND isfinite(time)) NOT VALID;
+
+CREATE FUNCTION syncline_erase_rows(seqs json) RETURNS SETOF bigint LANGUAGE sql SET syncline.erases = 'on' AS $$
+    UPDATE syncline_outbox
+    SET content_type = 'application/vnd.syncline.erased', schema_version = 1, headers = '{}', data = ''
+    WHERE seq = ANY (ARRAY(SELECT value::bigint FROM json_array_elements_text(seqs) AS one (value)))
+    RETURNING seq
+$$;

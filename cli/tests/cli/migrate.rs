@@ -225,7 +225,9 @@ mod case {
         }
         assert!(asked.stderr.contains("add --yes"), "{}", asked.stderr);
         let shown = syncline(url, "migrate down --to 17 --json").expect(5);
-        let step = &shown.json()["would_take_back"][0];
+        let document = shown.json();
+        let steps = document["would_take_back"].as_array().unwrap().iter();
+        let step = steps.clone().find(|step| step["name"] == "operations").expect("the step");
         assert_eq!(step["tables"], json!([{"table": "syncline_operation", "rows": 1}]));
         assert_eq!(shown.error()["kind"], "unconfirmed");
         assert_eq!(syncline(url, "migrate down --dry-run").expect(0).stderr, "");

@@ -81,7 +81,11 @@ secret_env = 'SECRET'
             assert!(asked.stderr.contains("add --yes"), "{}", asked.stderr);
         }
         let shown = syncline(url, "stream show users --json").expect(0).json();
-        assert_eq!(shown.as_array().map(Vec::len), Some(1), "nothing was changed: {shown}");
+        assert_eq!(
+            shown["items"].as_array().map(Vec::len),
+            Some(1),
+            "nothing was changed: {shown}"
+        );
         let said = syncline(url, "stream close users --yes").expect(0).stdout;
         for part in ["position 2", "route login, shard 0", "syncline route resume login"] {
             assert!(said.contains(part), "{part:?}: {said}");

@@ -27,7 +27,7 @@ async fn sessions_that_may_not_write_are_named() {
         "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = on',
                current_database()); END $$";
     postgres(&url, set).await;
-    expect(&url, 1, "default_transaction_read_only", "failed", &["on"]);
+    expect(&url, 8, "default_transaction_read_only", "failed", &["on"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -47,8 +47,8 @@ async fn what_loses_commits_is_named_on_postgres() {
             (check(&run, "durability").0 == "failed").then_some(())
         };
         eventually("the server has read it", told).await;
-        expect(&url, 1, "durability", "failed", &[setting, "off"]);
-        expect(&url, 1, setting, "failed", &["off"]);
+        expect(&url, 8, "durability", "failed", &[setting, "off"]);
+        expect(&url, 8, setting, "failed", &["off"]);
         set("DEFAULT").await;
         eventually("it is as before", async || (syncline(&url, "doctor").code == 0).then_some(()))
             .await;
@@ -70,7 +70,7 @@ async fn what_no_service_should_run_on_is_named_on_mariadb() {
     ] {
         let set = |value| AssertSqlSafe(format!("SET GLOBAL {setting} = {value}"));
         admin.execute(set(bad)).await.expect("set it");
-        expect(&url, 1, name, "failed", &[setting]);
+        expect(&url, 8, name, "failed", &[setting]);
         admin.execute(set(good)).await.expect("set it");
         syncline(&url, "doctor").expect(0);
     }
@@ -94,7 +94,7 @@ async fn a_pooler_that_keeps_no_settings_is_named() {
         (syncline(&pooled, "migrate status").code != 3).then_some(())
     })
     .await;
-    expect(&pooled, 1, "durability", "failed", &["the connection", "direct"]);
+    expect(&pooled, 8, "durability", "failed", &["the connection", "direct"]);
 }
 
 on_each!(rows_that_cannot_be_sent_and_readers_that_stand_still_are_named);
