@@ -114,7 +114,8 @@ async fn deleted(databases: [&str; 2], way: Way) {
     pair.register("thief", "ann-first@example.org", "password 2").await;
     pair.becomes("thief", "rejected").await;
     let change = json!({ "email": "ann-second@example.org", "password": "password 3" });
-    assert_eq!(pair.user(Method::PATCH, "ann", &change).await.0, StatusCode::OK);
+    let changed = pair.as_user(Method::PATCH, ("ann", "password 1"), &change).await;
+    assert_eq!(changed.0, StatusCode::OK, "{changed:?}");
     pair.until("the new address", async || {
         let b = tables_with_secrets(databases[1]).await;
         let moved = |row: &String| row.starts_with("accounts:") && row.contains("ann-second");
@@ -126,7 +127,8 @@ async fn deleted(databases: [&str; 2], way: Way) {
     pair.register("ben", "thief-own@example.org", "password 4").await;
     pair.becomes("ben", "active").await;
     let taken = json!({ "email": "ann-second@example.org" });
-    assert_eq!(pair.user(Method::PATCH, "ben", &taken).await.0, StatusCode::OK);
+    let changed = pair.as_user(Method::PATCH, ("ben", "password 4"), &taken).await;
+    assert_eq!(changed.0, StatusCode::OK, "{changed:?}");
     pair.until("the refused change goes back", async || {
         let (_, shown) = pair.user(Method::GET, "ben", &Value::Null).await;
         shown["user"]["reason"].is_string().then_some(())
@@ -135,9 +137,9 @@ async fn deleted(databases: [&str; 2], way: Way) {
     assert!(!tables_with_secrets(databases[0]).await.is_empty(), "the look finds what is there");
     assert!(!tables_with_secrets(databases[1]).await.is_empty(), "the look finds what is there");
 
-    for id in ["thief", "ann", "ben"] {
-        let gone = pair.user(Method::DELETE, id, &Value::Null).await;
-        assert_eq!(gone.0, StatusCode::NO_CONTENT, "{id}: {gone:?}");
+    for user in [("thief", "password 2"), ("ann", "password 3"), ("ben", "password 4")] {
+        let gone = pair.as_user(Method::DELETE, user, &Value::Null).await;
+        assert_eq!(gone.0, StatusCode::NO_CONTENT, "{user:?}: {gone:?}");
     }
     // At once where the user was deleted, and where it is told as soon as it is told.
     assert_eq!(tables_with_secrets(databases[0]).await, [""; 0]);

@@ -350,7 +350,7 @@ async fn a_service_that_cannot_start_says_why_without_secrets() {
         ("oracle://u:hidden@127.0.0.1/x", "must begin with"),
         ("mysql://u:hidden@127.0.0.1:1/x", "cannot reach MariaDB at 127.0.0.1:1"),
         ("postgres://u:hidden@127.0.0.1:1/x", "cannot reach PostgreSQL at 127.0.0.1:1"),
-        ("sqlite:///no/such/directory/hidden-not-secret.db", "cannot open"),
+        ("sqlite:///no/such/directory/hidden-not-secret.db", "cannot make /no/such/directory/"),
     ];
     for (url, expected) in cases {
         let run = demo_register::run(config(0, 1, url), CancellationToken::new());
