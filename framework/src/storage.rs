@@ -63,8 +63,8 @@ pub(crate) use lent::Lent;
 use log::Blind;
 pub use log::{Cursor, LogRow, LogStore, PageLimit, Sealed, Signal, Watch};
 pub use migrate::{
-    AppliedMigration, MigrationState, MigrationStatus, Steps, check_down, check_schema, migrate,
-    migrate_down, plan, status,
+    AppliedMigration, MigrationState, MigrationStatus, Steps, check_down, check_schema, dropped,
+    migrate, migrate_down, plan, status,
 };
 pub use operation::{NewOperation, OperationRow, OperationStore};
 pub(crate) use own::{Cause, Current, Own, close, user_code};

@@ -48,7 +48,9 @@ syncline: BEGIN
         '(?:[Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])?+~z'), '~', CHAR(92 USING utf8mb4));
     -- The payload on its way to one byte: texts are 1, and other values 2, which JSON does not hold.
     DECLARE rest LONGBLOB;
-    DECLARE control VARBINARY(255) DEFAULT REPLACE('[~x00-~x08~x0b~x0c~x0e-~x1f]', '~', CHAR(92));
+    -- Bytes that no JSON has: control characters, and surrogates, which are UTF-8 here.
+    DECLARE never VARBINARY(255) DEFAULT REPLACE(
+        '[~x00-~x08~x0b~x0c~x0e-~x1f]|~xed[~xa0-~xbf]', '~', CHAR(92));
     DECLARE of_text VARBINARY(255) DEFAULT REPLACE(
         '"(?:[^"~~~x00-~x1f]++|~~(?:["~~/bfnrt]|u[0-9A-Fa-f]{4}))*+"', '~', CHAR(92));
     DECLARE of_scalar VARBINARY(255) DEFAULT REPLACE(
@@ -162,7 +164,7 @@ syncline: BEGIN
         ELSEIF VERSION() NOT LIKE '%MariaDB%' THEN
             -- MySQL has no patterns for bytes; its own check is as strict.
             SET rest = IF(JSON_VALID(CONVERT(p_data USING utf8mb4)), X'01', NULL);
-        ELSEIF rest REGEXP control THEN
+        ELSEIF rest REGEXP never THEN
             SET rest = NULL;
         ELSE
             -- JSON_VALID takes escapes and numbers that JSON does not have, refuses some that it has, and

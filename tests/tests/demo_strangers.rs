@@ -18,6 +18,9 @@ fn at(last: u8) -> Client {
     Client::builder().no_proxy().local_address(address).build().expect("a client")
 }
 
+/// Says a password at one of the doors.
+type Ask<'a> = dyn Fn(&Client, &str) -> RequestBuilder + 'a;
+
 fn login(client: &Client, pair: &Pair, id: &str, password: &str) -> RequestBuilder {
     let body = json!({ "user_id": id, "password": password });
     client.post(format!("{}/login", pair.b)).json(&body)
@@ -113,7 +116,7 @@ async fn wrong_tries_shut_out_an_address_and_not_the_user() {
         client.post(format!("{}/register", pair.a)).json(&body)
     };
     let log_in = |client: &Client, password: &str| login(client, &pair, "ann", password);
-    let ways: [(&str, StatusCode, &dyn Fn(&Client, &str) -> RequestBuilder); 3] = [
+    let ways: [(&str, StatusCode, &Ask<'_>); 3] = [
         ("logging in", StatusCode::UNAUTHORIZED, &log_in),
         // Before a change, after which the registration would not be the same.
         ("registering again", StatusCode::CONFLICT, &register),

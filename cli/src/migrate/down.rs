@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use sqlx::Pool;
 use syncline::{
     Storage, processes,
-    storage::{MigrationState, Steps, check_down, migrate_down, plan, status},
+    storage::{MigrationState, Steps, check_down, dropped, migrate_down, plan, status},
 };
 
 use crate::{
@@ -149,27 +149,6 @@ async fn look<DB: Storage>(
     Goes { version, name, tables, columns }
 }
 
-/// The names of the tables and columns that a step's own SQL drops.
-fn dropped(sql: &'static str) -> (Vec<&'static str>, Vec<String>) {
-    let (mut tables, mut columns) = (Vec::new(), Vec::new());
-    for statement in sql.split(';') {
-        let lines = statement.lines().filter(|line| !line.trim_start().starts_with("--"));
-        let words: Vec<&'static str> = lines.flat_map(str::split_whitespace).collect();
-        let plain = |word: &'static str| word.trim_matches([',', '`', '"']);
-        match words.as_slice() {
-            ["DROP", "TABLE", rest @ ..] => {
-                tables.extend(rest.iter().map(|w| plain(w)).filter(|w| w.starts_with("syncline_")));
-            }
-            ["ALTER", "TABLE", table, rest @ ..] => {
-                let pairs = rest.windows(3).filter(|three| three[..2] == ["DROP", "COLUMN"]);
-                columns.extend(pairs.map(|three| format!("{}.{}", plain(table), plain(three[2]))));
-            }
-            _ => {}
-        }
-    }
-    (tables, columns)
-}
-
 /// Tells what would go.
 fn show(goes: &[Goes], output: &mut Output) -> Result<(), Failure> {
     if output.is_json() {
@@ -194,17 +173,4 @@ fn show(goes: &[Goes], output: &mut Output) -> Result<(), Failure> {
         output.line(text::escape(&format!("{} {} goes: {all}", step.version, step.name)))?;
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::dropped;
-
-    #[test]
-    fn what_a_step_drops_is_read_from_its_own_sql() {
-        let sql = "-- DROP TABLE no;\nDROP TABLE syncline_a;\nALTER TABLE syncline_b\n    DROP KEY k,\n    DROP COLUMN c,\n    DROP COLUMN d,\n    ALGORITHM = COPY;\nDROP TABLE IF EXISTS syncline_e, `syncline_f`;";
-        let (tables, columns) = dropped(sql);
-        assert_eq!(tables, ["syncline_a", "syncline_e", "syncline_f"]);
-        assert_eq!(columns, ["syncline_b.c", "syncline_b.d"]);
-    }
 }

@@ -47,20 +47,20 @@ const CASES: &[(&str, &str)] = &[
     ("saga show", "{saga} --data"),
     ("saga check", ""),
     ("lock list", ""),
-    ("route pause", "login --by ada --why so"),
+    ("route pause", "login --by ada --why because"),
     ("route resume", "login"),
     ("route rewind", "login --to 0"),
-    ("saga resend", "{saga} nothing --by ada --why so"),
-    ("saga resolve", "{saga} --by ada --why so --force --dry-run"),
-    ("erase", "user-1 --by ada --why so --dry-run"),
+    ("saga resend", "{saga} nothing --by ada --why because"),
+    ("saga resolve", "{saga} --by ada --why because --force --dry-run"),
+    ("erase", "user-1 --by ada --why because --dry-run"),
     ("dead drop", "{dead} --dry-run"),
     ("stream close", "users --dry-run"),
     ("migrate down", "--to 16 --force --dry-run"),
-    ("saga skip", "{saga} nothing --by ada --why so --yes"),
-    ("saga retry", "--failing --by ada --why so"),
-    ("saga cancel", "{saga} --by ada --why so"),
-    ("saga resolve", "{saga} --by ada --why so --yes --force"),
-    ("lock release", "nothing --saga {saga} --by ada --why so --yes"),
+    ("saga skip", "{saga} nothing --by ada --why because --yes"),
+    ("saga retry", "--failing --by ada --why because"),
+    ("saga cancel", "{saga} --by ada --why because"),
+    ("saga resolve", "{saga} --by ada --why because --yes --force"),
+    ("lock release", "nothing --saga {saga} --by ada --why because --yes"),
     ("dead edit", "{dead} --data /dev/null --by ada"),
     ("held retry", "--all"),
     ("dead redrive", "--all"),
@@ -373,7 +373,7 @@ mod case {
         .await;
 
         // It is on record, and no more stands still than before.
-        syncline(url, "route pause login --by ada --why so").expect(0);
+        syncline(url, "route pause login --by ada --why because").expect(0);
         for of in ["route list", "outbox lag", "doctor"] {
             let shown = syncline(url, of).stdout;
             let told = shown.split_once("paused by ada since ");

@@ -36,14 +36,15 @@ fn create_private(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
 mod tests {
-    use std::{fs, os::unix::fs::PermissionsExt};
-
-    use super::*;
-
+    #[cfg(unix)]
     #[test]
     fn a_new_file_is_its_owners_alone_and_one_that_is_there_stays() {
+        use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+
+        use super::make_private;
+
         let folder = std::env::temp_dir().join(uuid::Uuid::now_v7().to_string());
         fs::create_dir(&folder).expect("a folder");
         let (new, old) = (folder.join("new.db"), folder.join("old.db"));

@@ -22,7 +22,10 @@ async fn schema(pool: &MySqlPool) -> Vec<(String, String, String)> {
         "SELECT CONVERT(table_name USING utf8mb4), CONVERT(column_name USING utf8mb4),
                 CONVERT(column_type USING utf8mb4)
          FROM information_schema.columns WHERE table_schema = DATABASE()
-         ORDER BY table_name, ordinal_position",
+         UNION ALL
+         SELECT CONVERT(routine_name USING utf8mb4), '', CONVERT(routine_definition USING utf8mb4)
+         FROM information_schema.routines WHERE routine_schema = DATABASE()
+         ORDER BY 1, 2",
     )
     .fetch_all(pool)
     .await

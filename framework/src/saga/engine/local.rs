@@ -35,7 +35,7 @@ pub(super) enum Stop {
     /// A local step spoilt it: it is answered by this error in the next one.
     Spoilt(Key, String),
     /// A local step met an error of the database that is not its own.
-    Disturbed(Key, Class, Error),
+    Disturbed(Box<Key>, Class, Error),
     /// The database, or what these instances do to it; the last local step of them that ran.
     Error(Error, Option<Box<Blame>>),
 }
@@ -165,7 +165,7 @@ impl<DB: Storage> Turn<'_, DB> {
                 _ if began.elapsed() >= IDLE => return Err(Stop::Spoilt(key, chain(&*error))),
                 class => {
                     let error = of_database("run a step of a saga", error);
-                    return Err(Stop::Disturbed(key, class, error));
+                    return Err(Stop::Disturbed(Box::new(key), class, error));
                 }
             },
             // The connection may be in the middle of something.

@@ -228,7 +228,7 @@ impl<DB: Storage> Inner<DB> {
                     more = true;
                 }
                 Event::Done(Err(Stop::Disturbed(key, class, error))) => {
-                    if learnt.disturbed(key, class, &error) {
+                    if learnt.disturbed(*key, class, &error) {
                         more = true;
                     } else {
                         learnt.contended = Some(Instant::now());
