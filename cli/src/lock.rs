@@ -119,7 +119,7 @@ async fn release<DB: Storage>(
             return Ok(Outcome::Done);
         }
     }
-    // What identifies a lock is the entity and who has it.
+    // A lock is identified by the entity and who has it.
     let lock = SagaLock { entity: entity.clone(), saga, since: chrono::Utc::now() };
     let act = async {
         match operate::release(pool, &lock, &args.who.by()).await? {

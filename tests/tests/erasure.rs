@@ -226,7 +226,7 @@ mod case {
         let again = Message::json("user.changed", &1).expect("JSON").key("ann");
         let again = enqueue(&mut tx, &again.idempotency_key("once")).await.expect("enqueue");
         assert_eq!((again.id, again.repeated), (first.id, true));
-        // Nobody writes what looks as if it was erased.
+        // A message that looks as if it was erased is refused.
         let forged = Message::new("user.changed", ERASED, "");
         enqueue(&mut tx, &forged).await.expect_err("refused");
     }

@@ -12,7 +12,7 @@ use {
     crate::{Error, message::encode_envelope},
 };
 
-/// Whose messages: those with one key, or with any key of one instance of a saga.
+/// The messages to erase: those with one key, or with any key of one instance of a saga.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Whose {
     exact: String,

@@ -11,7 +11,7 @@ use std::{
 /// is there stays as it is. On systems without such modes it is made as others are.
 ///
 /// # Errors
-/// What keeps the file from being made: no such directory, no right to write there.
+/// The file cannot be made: there is no such directory, or no right to write there.
 ///
 /// ```
 /// # let folder = std::env::temp_dir().join(uuid::Uuid::now_v7().to_string());

@@ -24,7 +24,7 @@ use crate::{
     },
 };
 
-/// How long a full page may be kept by its reader: what was erased is gone from caches then. After that
+/// The time for which a reader may keep a full page: what was erased is gone from caches then. After that
 /// the tag tells whether it is still the same.
 const FULL: &str = "private, max-age=3600";
 /// Longer tokens are not even looked at.
