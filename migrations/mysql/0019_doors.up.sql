@@ -44,7 +44,7 @@ syncline: BEGIN
         '~A[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}~z', '~', CHAR(92 USING utf8mb4));
     DECLARE of_time VARCHAR(400) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin DEFAULT REPLACE(CONCAT(
         '~A(?:[1-8][0-9]{3}|9(?:[0-8][0-9]{2}|9(?:[0-8][0-9]|9[0-8])))-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])',
-        '[Tt~x20](?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:~.[0-9]{1,9})?+',
+        '[Tt~x20](?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:~.[0-9]{1,9}+)?+',
         '(?:[Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])?+~z'), '~', CHAR(92 USING utf8mb4));
     -- The payload on its way to one byte: texts are 1, and other values 2, which JSON does not hold.
     DECLARE rest LONGBLOB;
