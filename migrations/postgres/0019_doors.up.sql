@@ -154,8 +154,8 @@ BEGIN
 END
 $$;
 
--- An erased row is changed by another transaction than the one that inserted it: by this function alone, for
--- the setting ends with it.
+-- An erased row is changed by another transaction than the one that inserted it: by this function alone, which
+-- takes the setting back. As an attribute of the function it would need a right of its own.
 ALTER TABLE syncline_outbox
     DROP CONSTRAINT syncline_outbox_given,
     ADD CONSTRAINT syncline_outbox_given CHECK (
@@ -164,9 +164,13 @@ ALTER TABLE syncline_outbox
             ELSE xid = pg_current_xact_id() AND seq = currval('syncline_outbox_seq') END
         AND isfinite(time)) NOT VALID;
 
-CREATE FUNCTION syncline_erase_rows(seqs json) RETURNS SETOF bigint LANGUAGE sql SET syncline.erases = 'on' AS $$
-    UPDATE syncline_outbox
-    SET content_type = 'application/vnd.syncline.erased', schema_version = 1, headers = '{}', data = ''
-    WHERE seq = ANY (ARRAY(SELECT value::bigint FROM json_array_elements_text(seqs) AS one (value)))
-    RETURNING seq
+CREATE FUNCTION syncline_erase_rows(seqs json) RETURNS SETOF bigint LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM set_config('syncline.erases', 'on', true);
+    RETURN QUERY UPDATE syncline_outbox
+        SET content_type = 'application/vnd.syncline.erased', schema_version = 1, headers = '{}', data = ''
+        WHERE seq = ANY (ARRAY(SELECT value::bigint FROM json_array_elements_text(seqs) AS one (value)))
+        RETURNING seq;
+    PERFORM set_config('syncline.erases', 'off', true);
+END
 $$;
