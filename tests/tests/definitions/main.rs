@@ -47,7 +47,7 @@ on_each!(
     what_only_an_outdated_process_has_is_stored_until_a_newer_one_sends_it,
 );
 
-/// What `write` writes, and what nobody writes.
+/// A stream with the topics that `write` writes, and others that are never written.
 fn both() -> Stream {
     Stream::new("old").topic("counter.*").topic("other.*")
 }

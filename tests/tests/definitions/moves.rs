@@ -178,7 +178,7 @@ pub(crate) async fn two_streams_of_one_topic_are_refused_unless_they_say_so<DB: 
     running.stop().await;
 }
 
-/// What is said of route `n`, once something is.
+/// The text that is told of route `n`, once there is one.
 pub(crate) async fn alarm(relay: &RelayHandle) -> String {
     eventually("something is said of the route that waits", async || {
         relay.status().into_iter().find(|shard| shard.route == "n")?.alarm

@@ -30,7 +30,7 @@ pub(crate) async fn relay<DB: Kit>(
     builder(world, streams, routes).start().await.expect("the relay starts")
 }
 
-/// What is said of a definition that is refused.
+/// The error with which a definition is refused.
 pub(crate) fn refused<T>(result: syncline::Result<T>, name: &str) -> String {
     match result {
         Err(Error::Definition { name: said, problem, .. }) => {

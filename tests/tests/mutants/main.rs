@@ -1,4 +1,4 @@
-//! What goes wrong when the algorithms are changed a little, on the real databases: each
+//! The harm that is done when the algorithms are changed a little, on the real databases: each
 //! mutant is caught by the check that the real code passes under the same schedule.
 
 use std::time::Duration;

@@ -111,7 +111,7 @@ pub(crate) async fn seal_after_a_write(pool: &PgPool, locked: bool) -> usize {
     log(pool, &lease).await.len()
 }
 
-/// How many rows stand in the partition that the first messages of these tests go to.
+/// The number of rows in the partition that the first messages of these tests go to.
 pub(crate) async fn rows_of_the_first(pool: &PgPool) -> i64 {
     let sql = "SELECT CASE WHEN to_regclass('syncline_outbox_1') IS NULL THEN 0
                    ELSE pg_relation_size('syncline_outbox_1') END";

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// What the tables of a database take.
+/// The room that the tables of a database take.
 #[async_trait]
 pub(crate) trait Sizes: Kit {
     /// Bytes of each, the outbox first.
@@ -110,7 +110,7 @@ pub(crate) fn retention() -> Retention {
     retention
 }
 
-/// What the writers do.
+/// The work of the writers.
 pub(crate) const WRITE: u8 = 0;
 
 pub(crate) const PAUSE: u8 = 1;
@@ -142,7 +142,7 @@ pub(crate) async fn writer<DB: Kit>(pool: Pool<DB>, writer: i64, order: Arc<Atom
 pub(crate) async fn soak<DB: Sizes>(what: &str, source: &str, target: &str, retention: Retention) {
     let full = std::env::var("SYNCLINE_TEST_FULL").is_ok_and(|full| full == "1");
     let time = Duration::from_secs(if full { 600 } else { 16 });
-    // So many may wait; six times as many are written at least.
+    // The bound of what may wait; six times as many are written at least.
     let waiting = if full { 5_000 } else { 500 };
     let (source, target) = (DB::connect(source, 12).await, DB::connect(target, 8).await);
     let (source, target) = (source.expect("connect"), target.expect("connect"));
@@ -209,7 +209,7 @@ pub(crate) fn median(mut numbers: Vec<i64>) -> i64 {
     numbers[numbers.len() / 2]
 }
 
-/// What is kept is a small part of what was written, and the outbox takes no more than what is kept
+/// The log keeps a small part of what was written, and the outbox takes no more than what is kept
 /// does; over a long time it does not grow.
 pub(crate) fn flat<DB: Sizes>(what: &str, samples: &[Sample], long: bool) -> Result<(), String> {
     let quarter = samples.len() / 4;

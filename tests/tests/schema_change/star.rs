@@ -5,9 +5,9 @@ use super::*;
 /// Reads all columns of a table, by a statement that the connection keeps.
 #[async_trait]
 pub(crate) trait Star: Kit {
-    /// How many columns there are.
+    /// The number of columns.
     async fn star(connection: &mut Self::Connection) -> sqlx::Result<usize>;
-    /// Who the connection is, where there is a server.
+    /// The connection's id, where there is a server.
     async fn who(connection: &mut Self::Connection) -> sqlx::Result<i64>;
     /// Takes longer than a session of [`hurried`] lets a statement take.
     async fn linger(connection: &mut Self::Connection) -> sqlx::Result<()>;
