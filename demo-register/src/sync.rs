@@ -45,10 +45,10 @@ impl<DB: Store> Handler<DB> for OnAccepted {
         message: &Envelope,
     ) -> Result<Verdict, HandlerError> {
         let Accepted { user_id, message_id } = message.decode()?;
-        answered(tx, &message_id).await?;
-        // An answer to a user who has been deleted since finds nothing, also when another one
-        // has the id now.
+        // The user's row is locked before its messages, as by a deletion, which erases them. An answer
+        // to a user who has been deleted since finds nothing, also when another one has the id now.
         let Some(mut user) = DB::lock(tx, &user_id).await? else { return Ok(Verdict::Done) };
+        answered(tx, &message_id).await?;
         let Some(version) = DB::accepted(tx, &user_id, &message_id).await? else {
             return Ok(Verdict::Done);
         };
@@ -70,7 +70,7 @@ impl<DB: Store> Compensate<DB> for OnRefused {
         tx: &mut Transaction<'_, DB>,
         rejection: &Rejection,
     ) -> Result<(), HandlerError> {
-        // The user's row is locked before its versions, as by those who change them.
+        // The user's row is locked before its versions and messages, as by those who change them.
         let Some(id) = &rejection.key else { return Ok(()) };
         let Some(mut user) = DB::lock(tx, id).await? else { return Ok(()) };
         let message_id = rejection.message_id.to_string();
