@@ -108,7 +108,10 @@ fn reads_input<In: DeserializeOwned>(input: &Value) -> Result<(), HandlerError> 
 /// Builds a saga whose instances start with an `In`.
 ///
 /// ```
-/// # #[cfg(feature = "sqlite")] {
+/// # #[cfg(not(feature = "sqlite"))]
+/// # fn main() {}
+/// # #[cfg(feature = "sqlite")]
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use syncline::{Message, saga::{Outcome, SagaBuilder}};
 /// # use serde::{Deserialize, Serialize};
 /// #[derive(Serialize, Deserialize, Clone)]
@@ -139,8 +142,9 @@ fn reads_input<In: DeserializeOwned>(input: &Value) -> Result<(), HandlerError> 
 ///     }))
 ///     .pivot()
 ///     .add();
-/// let saga = saga.build().expect("the definition is sound");
+/// let saga = saga.build()?;
 /// assert_eq!(saga.plan().steps().len(), 3);
+/// # Ok(())
 /// # }
 /// ```
 pub struct SagaBuilder<DB: Storage, In> {
