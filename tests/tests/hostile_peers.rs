@@ -289,8 +289,12 @@ async fn strangers_hold_nothing_up() {
     let (began, most) = (Instant::now(), Arc::new(AtomicU64::new(memory)));
     let watching = Arc::clone(&most);
     let watch = tokio::spawn(async move {
-        loop {
-            watching.fetch_max(resident(), Ordering::Relaxed);
+        for n in 0_u32.. {
+            let now = resident();
+            watching.fetch_max(now, Ordering::Relaxed);
+            if n.is_multiple_of(50) {
+                println!("{} MiB after {} s", now >> 20, n / 5);
+            }
             sleep(Duration::from_millis(200)).await;
         }
     });

@@ -22,8 +22,8 @@ use crate::transport::http::Problem;
 /// broken connection.
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 32 << 20;
-/// Bytes set aside for a body before any of it has arrived.
-const FIRST_BUFFER: usize = 64 * 1024;
+/// The size of the pieces in which a body is kept until all of it is there.
+const PIECE: usize = 64 * 1024;
 /// Bodies of senders that have not verified yet, in all and of one address.
 const STRANGERS: (usize, usize) = (64, 16);
 /// The most pairs of a principal and an address that are known.
@@ -122,20 +122,21 @@ impl Reading {
         place: &Place<K>,
     ) -> Result<Bytes, Problem> {
         let limit = self.body;
-        let expected = announced_length(headers).unwrap_or(0).min(FIRST_BUFFER as u64);
-        let mut bytes = BytesMut::with_capacity(expected as usize);
+        let mut pieces = Pieces::default();
+        let expected = announced_length(headers).unwrap_or(0).min(PIECE as u64);
+        pieces.last.reserve(expected as usize);
         let all = async {
             while let Some(chunk) = body.next().await {
                 let chunk = chunk.map_err(|_| {
                     Problem::new(StatusCode::BAD_REQUEST, "the body ended too early").close()
                 })?;
-                if bytes.len() + chunk.len() > limit {
+                if pieces.len() + chunk.len() > limit {
                     return Ok(Some(self.too_large()));
                 }
                 if !place.grow(chunk.len()) {
                     return Ok(Some(busy()));
                 }
-                bytes.extend_from_slice(&chunk);
+                pieces.push(chunk);
             }
             Ok(None)
         };
@@ -151,7 +152,7 @@ impl Reading {
             }
         };
         match tokio::time::timeout(self.time, read).await {
-            Ok(Ok(None)) => Ok(bytes.freeze()),
+            Ok(Ok(None)) => Ok(pieces.whole()),
             Ok(Ok(Some(problem))) => Err(self.linger(body, problem)),
             Ok(Err(problem)) => Err(problem),
             Err(_) => {
@@ -199,6 +200,42 @@ impl Reading {
     }
 }
 
+/// What has arrived of a body. One buffer that grows would take up to twice the bytes that are in it,
+/// and three times while it moves: more than the room has counted.
+#[derive(Default)]
+struct Pieces {
+    full: Vec<Bytes>,
+    last: BytesMut,
+}
+
+impl Pieces {
+    fn len(&self) -> usize {
+        self.full.len() * PIECE + self.last.len()
+    }
+
+    fn push(&mut self, mut chunk: Bytes) {
+        while !chunk.is_empty() {
+            let some = chunk.split_to(chunk.len().min(PIECE - self.last.len()));
+            self.last.extend_from_slice(&some);
+            if self.last.len() == PIECE {
+                self.full.push(std::mem::take(&mut self.last).freeze());
+            }
+        }
+    }
+
+    fn whole(self) -> Bytes {
+        if self.full.is_empty() {
+            return self.last.freeze();
+        }
+        let mut whole = BytesMut::with_capacity(self.len());
+        for piece in self.full {
+            whole.extend_from_slice(&piece);
+        }
+        whole.extend_from_slice(&self.last);
+        whole.freeze()
+    }
+}
+
 fn busy() -> Problem {
     let detail = "as many bodies as this receiver reads at once are arriving: send it again";
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(1)
@@ -206,4 +243,24 @@ fn busy() -> Problem {
 
 fn announced_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_is_the_same_in_whatever_chunks_it_comes() {
+        for length in [0, 1, PIECE - 1, PIECE, PIECE + 1, 3 * PIECE + 7] {
+            let body: Vec<u8> = (0..length).map(|n| (n % 251) as u8).collect();
+            for size in [1, 1_000, PIECE, 2 * PIECE + 1] {
+                let mut pieces = Pieces::default();
+                for chunk in body.chunks(size) {
+                    pieces.push(Bytes::copy_from_slice(chunk));
+                }
+                assert_eq!(pieces.len(), length);
+                assert!(pieces.whole() == body, "{length} bytes by {size}");
+            }
+        }
+    }
 }
