@@ -4,13 +4,14 @@
 use std::sync::Arc;
 
 use syncline::{
-    Position,
+    message::{Link, Position},
     transport::{
         FeedPage, FeedRequest, PageSize, Subscriber,
         http_feed::{FeedServer, FeedSubscriber, Reader, Token, serve},
         http_push::{Principal, PushListener, PushPublisher, PushReceiver, Secret},
     },
 };
+use syncline_tests::relays;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
@@ -52,15 +53,15 @@ pub(crate) async fn a_wrong_secret<DB: Kit>(world: World<DB>) {
 }
 
 /// A page of the stream's shard from the relay's own feed, after a wait for news.
-async fn page(relay: &syncline::RelayHandle, after: i64, wait: u64) -> FeedPage {
+async fn page(relay: &syncline::RelayHandle, last: Link, wait: u64) -> FeedPage {
     let feed = relay.feed();
     let request = FeedRequest {
         stream: "s".to_owned(),
         version: 1,
         shard: 0,
         incarnation: None,
-        after: Position(after),
-        last: syncline::message::Link::anchor(Position(after)),
+        after: last.position,
+        last,
         allowed: vec!["*".into()],
         wanted: Vec::new(),
         most: PageSize { messages: 100, bytes: 1 << 20 },
@@ -73,7 +74,8 @@ pub(crate) async fn a_stream_that_nobody_reads<DB: Kit>(world: World<DB>) {
     log();
     let after = Duration::from_secs(2);
     let start = async || {
-        start(&world.source, stream(), Vec::new(), |options| options.unread_after = after).await
+        relays::start(&world.source, stream(), Vec::new(), |options| options.unread_after = after)
+            .await
     };
     let relay = start().await;
     write(&world.source, 3).await;
@@ -90,12 +92,15 @@ pub(crate) async fn a_stream_that_nobody_reads<DB: Kit>(world: World<DB>) {
     assert_eq!((&unread["stream"], &unread["first"]), (&"s".into(), &1.into()), "{lag}");
 
     // Somebody comes, has all of it, and waits for news: far longer than until a stream is unread.
-    let reader = page(&relay, 0, 1).await;
-    assert_eq!(reader.batch.through, Position(3));
+    let all = page(&relay, Link::START, 1).await.batch.messages;
+    let last = all.last().expect("messages");
+    let last = Link { position: last.position, id: last.id };
+    assert_eq!(last.position, Position(3));
     let other = start().await;
     let reading = async {
         loop {
-            page(&relay, 3, 20).await;
+            page(&relay, last, 20).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
     let watching = async {
@@ -119,6 +124,16 @@ pub(crate) async fn a_stream_that_nobody_reads<DB: Kit>(world: World<DB>) {
     warns(url, "unread", &[words[0], "position 4", "up to position 3"]).await;
     other.stop().await;
     relay.stop().await;
+
+    // One that has just started gives readers their time, and names nothing meanwhile.
+    let fresh = relays::start(&world.source, stream(), Vec::new(), |_| {}).await;
+    soon("it has told of itself", async || {
+        let all = syncline::processes::list(&world.source).await.expect("list");
+        all.iter().any(|one| !one.defined.readings.is_empty()).then_some(())
+    })
+    .await;
+    assert_eq!(check(url, "unread").0, "ok");
+    fresh.stop().await;
 }
 
 /// Serves `relay`'s feed at `address`, to the reader with the token if it is `known`.

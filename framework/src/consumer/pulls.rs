@@ -57,7 +57,9 @@ impl Pulls {
         let text = |((stream, shard, source, target), failing): (&Pull, &Failing)| {
             let since = failing.since.to_rfc3339_opts(SecondsFormat::Millis, true);
             let error = &failing.error;
-            format!("pull of {stream}/{shard} of {source} from {target} fails since {since}: {error}")
+            format!(
+                "pull of {stream}/{shard} of {source} from {target} fails since {since}: {error}"
+            )
         };
         let mut texts: Vec<_> = lasting.map(text).collect();
         let more = texts.len().saturating_sub(TOLD);

@@ -24,6 +24,8 @@ const TOLD: usize = 256;
 const PAGES: usize = 10;
 /// A reader that was given messages is at work on them for so long, each.
 const WORK: Duration = Duration::from_millis(100);
+/// A process tells of itself every 15 seconds: meanwhile it may have served readers.
+const BETWEEN: Duration = Duration::from_secs(20);
 
 /// What is known of one shard.
 struct Known {
@@ -106,7 +108,8 @@ impl Readings {
         let mut all = self.known();
         for process in others {
             for Reading { stream, shard, read, quiet_seconds, .. } in &process.defined.readings {
-                let quiet = process.unseen + Duration::from_secs(*quiet_seconds);
+                let unseen = process.unseen.saturating_sub(BETWEEN);
+                let quiet = unseen + Duration::from_secs(*quiet_seconds);
                 let (Some(at), Some(until)) = (*read, Instant::now().checked_sub(quiet)) else {
                     continue;
                 };
@@ -165,8 +168,7 @@ impl Readings {
             // A relay that says nothing of a shard is an older program's, and may serve its reader.
             let says = |shard, other: &Process| {
                 let declares = |name: &str| name == version.name;
-                let reading =
-                    |one: &Reading| one.stream == version.name && one.shard == shard;
+                let reading = |one: &Reading| one.stream == version.name && one.shard == shard;
                 !other.defined.streams.iter().any(|stream| declares(&stream.name))
                     || other.defined.readings.iter().any(reading)
             };

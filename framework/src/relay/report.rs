@@ -34,7 +34,13 @@ impl<DB: Storage> Declared<DB> {
         routes: impl Iterator<Item = &'a Route>,
     ) -> Self {
         let routes = routes.map(|route| route.name.clone()).collect();
-        Self { shared: Arc::clone(shared), streams, routes, said: Mutex::default(), unread: Mutex::default() }
+        Self {
+            shared: Arc::clone(shared),
+            streams,
+            routes,
+            said: Mutex::default(),
+            unread: Mutex::default(),
+        }
     }
 
     /// Reports until the relay has given everything back.

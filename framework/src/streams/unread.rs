@@ -14,9 +14,9 @@ use crate::{
 
 /// The most shards that a text names.
 const NAMED: usize = 5;
-/// Lengths of time are told in whole seconds, by two processes: of two that differ by no more none is
-/// the later one.
-const ROUNDED: Duration = Duration::from_secs(3);
+/// What a relay learns of another one's readings is told anew every 15 seconds: of two that are no further
+/// apart none is the later one.
+const APART: Duration = Duration::from_secs(25);
 
 /// A stream with messages that no route carries and nobody pulls.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,7 +100,7 @@ fn found(all: &[Process]) -> Vec<Unread> {
         });
         found.extend(readings.filter(|reading| {
             let latest = latest.get(&(reading.stream.as_str(), reading.shard));
-            latest.is_none_or(|latest| *latest + ROUNDED >= reading.quiet())
+            latest.is_none_or(|latest| *latest + APART >= reading.quiet())
         }));
     }
     of(&found)
