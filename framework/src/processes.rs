@@ -89,7 +89,7 @@ impl DefinedStream {
     }
 }
 
-/// What a relay knows of the readings of one shard that is in force and that no route carries, by its own
+/// Readings of one shard that is in force and that no route carries, as far as a relay knows: by its own
 /// feed and by those of other relays.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

@@ -152,7 +152,7 @@ pub struct Reached {
     pub last: Link,
 }
 
-/// What a subscriber tells of its pull of one shard of a stream.
+/// Outcome of a pull of one shard of a stream, as a subscriber tells its receiver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PullNote<'a> {
     /// Where it pulls from: a URL, without secrets.

@@ -42,7 +42,7 @@ pub struct RelayOptions {
     pub ask_every: Duration,
     /// How long a stream with messages, which no route carries, may go unread before it is named in the
     /// log, in [`RelayHandle::problems`](super::RelayHandle::problems) and by
-    /// [`streams::unread`](crate::streams::unread) (45 s). A reader that waits for news is reading, and so
+    /// [`streams::unread`](fn@crate::streams::unread) (45 s). A reader that waits for news is reading, and so
     /// is one that was given messages, for 100 ms each; one that comes now and then needs a longer time
     /// than its pauses.
     pub unread_after: Duration,

@@ -27,7 +27,7 @@ const WORK: Duration = Duration::from_millis(100);
 /// A process tells of itself every 15 seconds: meanwhile it may have served readers.
 const BETWEEN: Duration = Duration::from_secs(20);
 
-/// What is known of one shard.
+/// The readings of one shard.
 struct Known {
     /// Position up to which it was read.
     at: Position,
@@ -131,7 +131,7 @@ impl Readings {
         Some((known.at, quiet))
     }
 
-    /// What is to be told of each shard that is in force and that no route carries, what is unread first.
+    /// Readings of each shard that is in force and that no route carries, the unread ones first.
     /// `all` are the processes as they have told of themselves, `us` among them.
     pub(super) async fn look<DB: Storage>(
         &self,
@@ -186,10 +186,10 @@ impl Readings {
                 // A place beyond the log's end is of a time before a backup was restored.
                 let read = last.map(|(at, _)| at).filter(|at| *at <= head);
                 let from = read.unwrap_or_default().max(version.after);
-                match state.quiet {
-                    true if !was => of.looked = of.looked.min(from),
-                    true => {}
-                    false => state.first = None,
+                if !state.quiet {
+                    state.first = None;
+                } else if !was {
+                    of.looked = of.looked.min(from);
                 }
                 if state.first.is_some_and(|first| first <= trimmed) {
                     (state.first, of.looked) = (None, of.looked.min(trimmed));

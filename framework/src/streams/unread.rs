@@ -14,8 +14,8 @@ use crate::{
 
 /// The most shards that a text names.
 const NAMED: usize = 5;
-/// What a relay learns of another one's readings is told anew every 15 seconds: of two that are no further
-/// apart none is the later one.
+/// Relays learn of each other's readings every 15 seconds: of two that are no further apart none is the
+/// later one.
 const APART: Duration = Duration::from_secs(25);
 
 /// A stream with messages that no route carries and nobody pulls.
@@ -62,8 +62,8 @@ impl fmt::Display for Unread {
 
 /// The streams in force with committed messages that no route carries, and that nobody has read from a
 /// feed for [`RelayOptions::unread_after`](crate::relay::RelayOptions::unread_after), in order of their
-/// names. Those that the relays running here have found within the last 15 seconds: where none runs,
-/// none is found.
+/// names. The relays that run here find them, and tell of them every 15 seconds: where none
+/// runs, none is found.
 ///
 /// # Errors
 /// [`Error::Database`](crate::Error::Database).
@@ -80,7 +80,7 @@ pub async fn unread<DB: Storage>(pool: &Pool<DB>) -> Result<Vec<Unread>> {
     Ok(found(&processes::list(pool).await?))
 }
 
-/// What relays tell of, unless another one knows of a later reading.
+/// The streams that relays tell of, unless another one knows of a later reading.
 fn found(all: &[Process]) -> Vec<Unread> {
     let of_relays = || all.iter().filter(|process| process.kind == Kind::Relay);
     let told = |process: &Process, reading: &Reading| process.unseen + reading.quiet();

@@ -1,4 +1,4 @@
-//! What a subscriber tells its receiver of pulls that fail.
+//! A subscriber tells its receiver of pulls that fail.
 
 use axum::http::{HeaderMap, header};
 use syncline::{

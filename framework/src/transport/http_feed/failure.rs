@@ -1,4 +1,4 @@
-//! What went wrong when a page was asked for or handed over, and what an answer that is no page means.
+//! Failures of a pull: while a page is asked for or handed over, and by an answer that is no page.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::transport::{
 /// No more of an answer that is no page is read than this.
 pub(super) const MAX_PROBLEM: usize = 64 * 1024;
 
-/// What went wrong in one turn.
+/// The failure of one turn.
 pub(super) struct Failure {
     pub(super) state: fn(String) -> PullState,
     pub(super) error: String,
