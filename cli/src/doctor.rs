@@ -118,6 +118,7 @@ pub(crate) async fn operating<DB: Storage>(pool: &Pool<DB>, clock: &Clock) -> Ve
         clock.check("handlers", life::handlers(pool)).await,
         clock.check("routes", routes(pool)).await,
         clock.check("streams", carried(pool)).await,
+        clock.check("unread", unread(pool)).await,
         clock.check("dead letters", life::dead(pool)).await,
         clock.check("held messages", life::held(pool)).await,
         clock.check("gaps", life::gaps(pool)).await,
@@ -253,6 +254,20 @@ async fn carried<DB: Storage>(pool: &Pool<DB>) -> Check {
          stream is new",
     );
     Check::warning(NAME, causes, found.join("; "), advice)
+}
+
+/// Streams that reach nobody.
+async fn unread<DB: Storage>(pool: &Pool<DB>) -> Check {
+    const NAME: &str = "unread";
+    match streams::unread(pool).await {
+        Ok(found) if found.is_empty() => Check::ok(NAME, "no stream waits for a reader in vain"),
+        Ok(found) => {
+            let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+            let advice = "`syncline process list --json` has the readings of each shard";
+            Check::warning(NAME, [Cause::Unread], found.join("; "), Some(advice))
+        }
+        Err(error) => Check::failed(NAME, error.to_string(), None),
+    }
 }
 
 /// Parked keys that nobody tries again.

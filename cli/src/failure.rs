@@ -134,6 +134,11 @@ impl Failure {
         Self { kind: Kind::NotFound, message: message.into() }
     }
 
+    /// A check found something that fails.
+    pub(crate) fn failing(message: impl Into<String>) -> Self {
+        Self { kind: Kind::Failing, message: message.into() }
+    }
+
     /// There was nothing to do.
     pub(crate) fn unchanged(message: impl Into<String>) -> Self {
         Self { kind: Kind::Unchanged, message: message.into() }

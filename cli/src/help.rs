@@ -7,6 +7,7 @@ What is wrong, and what to ask:
   something is wrong, and nobody knows what   syncline status
   may a service run on this database?         syncline doctor
   messages do not arrive                      syncline route list, then syncline outbox lag
+  nobody reads a stream, or a pull fails      syncline status, at both services
   one user's data is not there                syncline trace KEY, at both services
   a handler fails                             syncline dead list, then syncline dead show ID
   a message waits for another                 syncline held list

@@ -71,9 +71,12 @@ pub(crate) async fn run<DB: Storage>(
         relay = relay.route(route);
     }
     relay = leaves.into_iter().fold(relay, RelayBuilder::leaves);
+    let read = feed.iter().flat_map(|feed| &feed.streams);
+    let relay = read.fold(relay, RelayBuilder::feeds);
     let relay = relay.options(|relay| options.apply(relay));
     let refused = |error: Error| match &error {
         Error::Definition { what, name, .. } => wrong.say(what, name, &error.to_string()),
+        Error::ReachesNobody { stream } => wrong.unreached(stream, &error.to_string()),
         _ => Failure::from(error),
     };
     if args.check {

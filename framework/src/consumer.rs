@@ -12,6 +12,7 @@ mod handover;
 mod incarnation;
 mod invoke;
 mod patterns;
+mod pulls;
 mod repeat;
 mod report;
 mod retry;
@@ -38,9 +39,10 @@ use crate::{
     message::{Batch, Envelope, ForeignMessage, HandOver, LINK, Origin, Position, TopicPattern},
     saga::participant::AnswerCommand,
     storage::{self, Cause, InboxRow, Lent, Opening, Own, begin_as, check_schema},
-    transport::{Ack, FetchMissing, Reached, Receive, ReceiveError},
+    transport::{Ack, FetchMissing, PullNote, Reached, Receive, ReceiveError},
 };
 use builder::{Hold, Order};
+use pulls::Pulls;
 use standing::AllStanding;
 use unseen::{Unseen, Working};
 
@@ -128,6 +130,7 @@ struct Inner<DB: Storage> {
     turns: Mutex<HashMap<Origin, Turn>>,
     gaps: Mutex<HashMap<Origin, Gap>>,
     standing: AllStanding,
+    pulls: Pulls,
     /// It has rejected a message since it was built.
     rejects: AtomicBool,
     unseen: Unseen,
@@ -241,7 +244,7 @@ pub struct ConsumerHandle {
 }
 
 impl ConsumerHandle {
-    /// Problems of the consumer, as found within the last 15 seconds: messages
+    /// Problems of the consumer, as found within the last 15 seconds: pulls that fail, messages
     /// that are held, stand or are missing, and another running consumer of its name that has taken
     /// other topics for five minutes or more. Empty when all is well.
     pub fn problems(&self) -> Vec<String> {
@@ -271,6 +274,10 @@ impl<DB: Storage> Receive for Consumer<DB> {
         messages: Vec<ForeignMessage>,
     ) -> Result<Ack, ReceiveError> {
         Self::receive_foreign(self, source, messages).await
+    }
+
+    fn note_pull(&self, note: &PullNote<'_>) {
+        self.0.pulls.note(note);
     }
 
     async fn reached(&self, origin: &Origin) -> Result<Option<Reached>, ReceiveError> {

@@ -181,6 +181,14 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
+    /// No route carries a declared stream, and it is not served to readers: its messages go nowhere.
+    #[error(
+        "stream {stream:?} reaches nobody: no route carries it, and no reader may pull it from a feed; give it a route, serve it to a reader, or leave it out"
+    )]
+    ReachesNobody {
+        /// The stream.
+        stream: String,
+    },
 }
 
 impl Error {

@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use crate::{
     Result, Storage, cap,
+    message::Position,
     storage::{HeldLease, ProcessRow},
 };
 
@@ -88,6 +89,34 @@ impl DefinedStream {
     }
 }
 
+/// Readings of one shard that is in force and that no route carries, as far as a relay knows: by its own
+/// feed and by those of other relays.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct Reading {
+    /// The stream.
+    pub stream: String,
+    /// The version that is in force.
+    pub version: i32,
+    /// The shard.
+    pub shard: i32,
+    /// Position up to which it was read; none as long as nobody is known to have read it.
+    pub read: Option<Position>,
+    /// Seconds since a reader asked last or was at work on what it was given; since the relay has been
+    /// waiting for one when there was none.
+    pub quiet_seconds: u64,
+    /// The first message that waits, of a shard that nobody has read for
+    /// [`RelayOptions::unread_after`](crate::relay::RelayOptions::unread_after).
+    pub unread: Option<Position>,
+}
+
+impl Reading {
+    pub(crate) fn quiet(&self) -> Duration {
+        Duration::from_secs(self.quiet_seconds)
+    }
+}
+
 /// The definitions that a relay, a consumer or an engine was built with; only its own part is filled.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -99,6 +128,9 @@ pub struct Defined {
     /// A relay's routes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub routes: Vec<String>,
+    /// Readings of a relay's shards that no route carries, at most 256, those that nobody reads first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub readings: Vec<Reading>,
     /// A consumer's topic patterns, in order; those that it passes over end in ` (ignored)`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub topics: Vec<String>,

@@ -3,6 +3,7 @@
 
 mod assign;
 mod carried;
+mod check;
 mod define;
 mod feed;
 mod handle;
@@ -13,6 +14,7 @@ mod options;
 mod pace;
 mod pages;
 mod position;
+mod readings;
 mod report;
 mod retain;
 mod route;
@@ -24,7 +26,6 @@ mod work;
 
 use std::{
     collections::HashSet,
-    ops::RangeInclusive,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -38,11 +39,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
 use crate::{
-    Error, Result, Start, Storage, Stream, backoff, cap,
-    message::{Position, check_source, check_stream},
+    Result, Start, Storage, Stream, backoff, cap,
+    message::Position,
     pulse::Pulse,
     saga::source,
-    storage::{Own, SourceRole, check_schema, check_writes, close},
+    storage::{Own, SourceRole, close},
     streams::Uncarried,
     transport::Publisher,
 };
@@ -52,6 +53,7 @@ use handle::Status;
 use life::Life;
 pub use options::RelayOptions;
 use pages::Pages;
+use readings::Readings;
 pub use retain::{Plan, Retention, trim, trim_telling};
 use saver::Saver;
 use share::{Kept, Line, Share};
@@ -64,10 +66,6 @@ const PROGRESS_GAP: Duration = Duration::from_millis(100);
 
 /// Shards that start ask where their consumers are no faster than this, all of a process together.
 const ASK_GAP: Duration = Duration::from_millis(20);
-
-/// How long a lease may last. What the database holds for longer is of a time when its clock was
-/// ahead, and is taken over: the statements say so, too.
-const LEASES: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_mins(10);
 
 /// Sends one stream to one target.
 pub struct Route {
@@ -108,6 +106,7 @@ pub struct RelayBuilder<DB: Storage> {
     streams: Vec<Stream>,
     routes: Vec<Route>,
     leaves: HashSet<String>,
+    feeds: HashSet<String>,
     options: RelayOptions,
 }
 
@@ -139,6 +138,7 @@ impl Relay {
             streams: Vec::new(),
             routes: Vec::new(),
             leaves: HashSet::new(),
+            feeds: HashSet::new(),
             options: RelayOptions::default(),
         }
     }
@@ -176,47 +176,22 @@ impl<DB: Storage> RelayBuilder<DB> {
         self
     }
 
-    /// Checks what [`RelayBuilder::start`] checks, that no stored route with messages which were
-    /// not sent is left out ([`RelayBuilder::leaves`]), and that each stream would be carried: that
-    /// no newer definition is in force, nor the stream closed and sent. Begins nothing and changes
-    /// nothing.
+    /// Says that the stream `name` is served to readers by [`RelayHandle::feed`].
     ///
-    /// # Errors
-    /// As [`RelayBuilder::start`].
-    pub async fn check(&self) -> Result<()> {
-        self.check_start().await?;
-        let pool = Own::service(&self.source, &self.pool, self.options.answer_within).now();
-        let stored = pool.limit(define::Stored::read(&pool)).await?;
-        define::check(&stored, &self.streams, &self.routes)?;
-        for (name, problem, left) in define::not_in_force(&stored, &self.streams) {
-            if !left {
-                return Err(Error::Definition { what: "stream", name, problem });
-            }
-        }
-        pool.limit(define::left_behind(&pool, &stored, &self.routes, &self.leaves)).await
-    }
-
-    async fn check_start(&self) -> Result<()> {
-        self.check_definitions()?;
-        let pool = Own::service(&self.source, &self.pool, self.options.answer_within).now();
-        pool.limit(DB::check_durable(&pool)).await?;
-        pool.limit(check_schema(&pool)).await?;
-        // Its own connections have settings that the service's have not, and look whether they hold.
-        let own = DB::relay_pool(&self.pool, 1, Arc::new(|_| ()));
-        let fit = pool.limit(async {
-            DB::head(&own).await?;
-            check_writes(&own).await
-        });
-        let fit = fit.await;
-        close(&own).await;
-        fit
+    /// Only [`RelayBuilder::check`] asks for it: a stream without a route that is not served reaches
+    /// nobody.
+    #[must_use]
+    pub fn feeds(mut self, name: impl Into<String>) -> Self {
+        self.feeds.insert(name.into());
+        self
     }
 
     /// Checks the definitions, the schema and the database's durability, and starts.
     ///
     /// # Errors
-    /// [`Error::Definition`], [`Error::NotMigrated`] and its kin, [`Error::NotDurable`], or
-    /// [`Error::Database`] when the database cannot be reached.
+    /// [`Error::Definition`](crate::Error::Definition), [`Error::NotMigrated`](crate::Error::NotMigrated)
+    /// and its kin, [`Error::NotDurable`](crate::Error::NotDurable), or
+    /// [`Error::Database`](crate::Error::Database) when the database cannot be reached.
     pub async fn start(self) -> Result<RelayHandle> {
         self.check_start().await?;
         let limit = self.options.answer_within;
@@ -268,6 +243,7 @@ impl<DB: Storage> RelayBuilder<DB> {
             board: Board::default(),
             uncarried: Mutex::default(),
             resting: Mutex::default(),
+            readings: Readings::default(),
             life: life.clone(),
         });
         let pool = shared.pool.now();
@@ -298,49 +274,6 @@ impl<DB: Storage> RelayBuilder<DB> {
         tasks.close();
         let (stop, status) = (shared.stop.clone(), shared as Arc<dyn Status>);
         Ok(RelayHandle { stop, tasks, status, feed })
-    }
-
-    fn check_definitions(&self) -> Result<()> {
-        let fail = |what, name: &str, problem: String| {
-            Err(Error::Definition { what, name: name.to_owned(), problem })
-        };
-        if let Err(error) = check_source(&self.source) {
-            return fail("relay", &self.source, error.to_string());
-        }
-        let mut streams = HashSet::new();
-        for stream in &self.streams {
-            stream.check()?;
-            if !streams.insert(stream.name()) {
-                return fail("stream", stream.name(), "it is declared twice".to_owned());
-            }
-        }
-        let mut routes = HashSet::new();
-        for route in &self.routes {
-            if let Err(error) = check_stream(&route.name) {
-                return fail("route", &route.name, error.to_string());
-            }
-            if !routes.insert(&route.name) {
-                return fail("route", &route.name, "it is defined twice".to_owned());
-            }
-            if !streams.contains(route.stream.as_str()) {
-                let problem = format!("its stream {:?} is not declared", route.stream);
-                return fail("route", &route.name, problem);
-            }
-        }
-        let RelayOptions { batch_messages, batch_bytes, window, seal_messages, lease, .. } =
-            self.options;
-        if [batch_messages as usize, batch_bytes, window, seal_messages as usize].contains(&0)
-            || !LEASES.contains(&lease)
-            || self.options.answer_within < *LEASES.start()
-            || self.options.publish_within < *LEASES.start()
-            || self.options.ask_every < *LEASES.start()
-        {
-            let problem = "batches, the window and seals hold at least 1, a lease lasts 100 ms to \
-                           10 min, the database and a publisher have at least 100 ms to answer, and \
-                           a consumer is asked where it is every 100 ms at the most";
-            return fail("relay", &self.source, problem.to_owned());
-        }
-        Ok(())
     }
 }
 
@@ -375,6 +308,7 @@ struct Shared<DB: Storage> {
     uncarried: Mutex<Vec<Uncarried>>,
     /// Routes that stand still for another's sake, as they were found last.
     resting: Mutex<Vec<String>>,
+    readings: Readings,
 }
 
 impl<DB: Storage> Shared<DB> {

@@ -1,7 +1,8 @@
 //! What an operator does with streams: close one, see what waits for another stream, and find
-//! messages that none carries.
+//! messages that none carries, and those that nobody reads.
 
 pub(crate) mod takeover;
+pub(crate) mod unread;
 
 use std::collections::BTreeMap;
 
@@ -12,6 +13,8 @@ use crate::{
     message::{Position, SET_ASIDE, key_hash, place},
     storage::{Begins, LogRow, NewShard, NewVersion, PageLimit, RouteRow, ShardKey, StreamVersion},
 };
+
+pub use unread::{Unread, unread};
 
 /// Messages of the log that are looked at together.
 const PAGE: PageLimit = PageLimit { rows: 1_000, bytes: 4 << 20 };

@@ -152,6 +152,21 @@ pub struct Reached {
     pub last: Link,
 }
 
+/// Outcome of a pull of one shard of a stream, as a subscriber tells its receiver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PullNote<'a> {
+    /// Where it pulls from: a URL, without secrets.
+    pub target: &'a str,
+    /// The source.
+    pub source: &'a str,
+    /// The stream.
+    pub stream: &'a str,
+    /// The shard.
+    pub shard: i32,
+    /// Why it failed, without secrets; none when it went well, or has ended.
+    pub error: Option<&'a str>,
+}
+
 /// What takes batches in: a consumer.
 #[async_trait]
 pub trait Receive: Send + Sync + 'static {
@@ -167,6 +182,12 @@ pub trait Receive: Send + Sync + 'static {
     /// # Errors
     /// [`ReceiveError::Storage`] when it cannot be told now.
     async fn reached(&self, origin: &Origin) -> Result<Option<Reached>, ReceiveError>;
+
+    /// Takes note that a pull went well or failed. A consumer tells of one that fails on and on in its
+    /// database, so that it is seen there and not only in the log of the process that pulls.
+    fn note_pull(&self, note: &PullNote<'_>) {
+        let _ = note;
+    }
 
     /// Applies messages of a producer that is not Syncline's, each id of `source` once.
     ///

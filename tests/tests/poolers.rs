@@ -59,7 +59,7 @@ async fn a_relay_behind_a_pooler_has_its_settings_or_is_refused() {
             sqlx::postgres::PgPoolOptions::new().connect_with(options.clone()).await.ok()
         })
         .await;
-        let relay = Relay::builder("/pooled", pool).stream(Stream::new("s").topic("*"));
+        let relay = Relay::builder("/pooled", pool).stream(Stream::new("s").topic("*")).feeds("s");
         let checked = relay.check().await;
         match (mode, checked) {
             ("session", Ok(())) => {}

@@ -35,6 +35,8 @@ pub(crate) enum Cause {
     Alarmed,
     /// Routes that wait for another stream to be sent
     Waits,
+    /// Streams that no route carries and nobody pulls
+    Unread,
     /// Held messages of a consumer that does not run
     Consumer,
     /// Open sagas that no running engine has

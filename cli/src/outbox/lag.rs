@@ -7,7 +7,7 @@ use sqlx::Pool;
 use syncline::{
     Storage,
     storage::{Delayed, Kept, RouteLag, ShardKey},
-    streams::{self, Uncarried},
+    streams::{self, Uncarried, Unread},
 };
 
 use crate::{
@@ -46,6 +46,7 @@ pub(crate) async fn run<DB: Storage>(
     let standby = DB::is_standby(pool).await?;
     let uncarried = streams::uncarried(pool, LOOK).await?;
     let waits = streams::waiting(pool).await?;
+    let unread = streams::unread(pool).await?;
     if output.is_json() {
         let routes: Vec<Value> = routes
             .iter()
@@ -80,6 +81,7 @@ pub(crate) async fn run<DB: Storage>(
             "trimmed": kept.trimmed, "bytes": kept.bytes, "held_back": held_back, "routes": routes,
             "standby": standby,
             "uncarried": uncarried,
+            "unread": unread.iter().map(reaches_nobody).collect::<Vec<_>>(),
         }))?;
     } else {
         output.line(format!(
@@ -112,6 +114,9 @@ pub(crate) async fn run<DB: Storage>(
         }
         for line in self::waiting(&waits) {
             output.line(line)?;
+        }
+        for unread in &unread {
+            output.line(text::escape(&unread.to_string()))?;
         }
         if routes.is_empty() {
             output.line("no route yet: a relay makes its routes when it starts")?;
@@ -149,6 +154,15 @@ pub(crate) async fn run<DB: Storage>(
     let worst = routes.iter().map(|route| route.behind).max().unwrap_or(0).saturating_add(unsealed);
     let late = args.max_behind.is_some_and(|max| worst > max);
     Ok(if late { Outcome::Failing } else { Outcome::Done })
+}
+
+/// A stream that nobody reads, as JSON.
+fn reaches_nobody(unread: &Unread) -> Value {
+    let Unread { stream, version, shards, first, read, quiet, .. } = unread;
+    json!({
+        "stream": stream, "version": version, "shards": shards, "first": first, "read": read,
+        "quiet_seconds": quiet.as_secs(),
+    })
 }
 
 /// What is kept, and what keeps it from being less.

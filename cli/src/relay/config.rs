@@ -44,6 +44,8 @@ pub(crate) struct Config {
 pub(super) struct Feed {
     pub(super) listen: SocketAddr,
     pub(super) readers: Vec<Reader>,
+    /// The streams that they read.
+    pub(super) streams: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -151,6 +153,7 @@ pub(super) struct Options {
     checkpoint_every_ms: Option<NonZeroU64>,
     progress_every_ms: Option<NonZeroU64>,
     ask_every_ms: Option<NonZeroU64>,
+    unread_after_ms: Option<NonZeroU64>,
     cache_bytes: Option<usize>,
     stop_ms: Option<NonZeroU64>,
     /// The longest time that a route gives its target.
@@ -167,6 +170,7 @@ impl Options {
             (&mut relay.checkpoint_every, self.checkpoint_every_ms),
             (&mut relay.progress_every, self.progress_every_ms),
             (&mut relay.ask_every, self.ask_every_ms),
+            (&mut relay.unread_after, self.unread_after_ms),
         ];
         for (time, given) in times {
             *time = given.map_or(*time, millis);
@@ -197,6 +201,11 @@ pub(super) struct Wrong {
 impl Wrong {
     fn at(&self, line: usize, problem: &str) -> Failure {
         Failure::usage(format!("{} line {line}: {problem}", self.path.display()))
+    }
+
+    /// A stream that the configuration declares would reach nobody.
+    pub(super) fn unreached(&self, stream: &str, problem: &str) -> Failure {
+        Failure::failing(self.say("stream", stream, problem).message())
     }
 
     /// What the library says is wrong with the definition `name`.
@@ -248,7 +257,7 @@ impl Config {
         let mut feed = None;
         if let Some(table) = file.feed {
             let FeedTable { listen, reader: tables } = table.into_inner();
-            let mut readers = Vec::new();
+            let (mut readers, mut read) = (Vec::new(), Vec::new());
             for table in tables {
                 let at = line(table.span().start);
                 let table = table.into_inner();
@@ -256,10 +265,11 @@ impl Config {
                     let problem = format!("reader: its stream {:?} is not declared", table.stream);
                     return Err(wrong.at(at, &problem));
                 }
-                let read = reader(directory, table);
-                readers.extend(read.map_err(|e| wrong.at(at, &format!("reader: {e}")))?);
+                read.push(table.stream.clone());
+                let known = reader(directory, table);
+                readers.extend(known.map_err(|e| wrong.at(at, &format!("reader: {e}")))?);
             }
-            feed = Some(Feed { listen, readers });
+            feed = Some(Feed { listen, readers, streams: read });
         }
         let Database { url, url_env, url_file } = file.database;
         let database_url = match (url, url_env, url_file) {

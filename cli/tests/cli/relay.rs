@@ -398,4 +398,14 @@ async fn check_looks_at_the_configuration_and_the_database_and_starts_nothing() 
     run.expect(2);
     let run = check(&good.replace("stream = 'orders'\nurl", "stream = 'other'\nurl")).expect(2);
     assert!(run.stderr.contains("\"other\" is not declared"), "{}", run.stderr);
+    // A stream without a route, and without a reader of the feed, reaches nobody.
+    let (stream, _) = good.split_once("[[route]]").expect("a route");
+    let run = check(stream).expect(8);
+    let said = ["relay.toml line 2", "\"orders\" reaches nobody"];
+    assert!(said.iter().all(|said| run.stderr.contains(said)), "{}", run.stderr);
+    let feed = format!("{stream}[feed]\nlisten = '127.0.0.1:0'\n");
+    check(&feed).expect(8);
+    std::fs::write(directory.path().join("token"), TOKEN).unwrap();
+    let reader = "[[feed.reader]]\nstream = 'orders'\ntopics = ['*']\ntoken_file = 'token'\n";
+    check(&format!("{feed}{reader}")).expect(0);
 }

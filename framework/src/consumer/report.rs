@@ -51,6 +51,7 @@ impl<DB: Storage> Tell<DB> for Teller<DB> {
         let others = pool.limit(processes::list(pool)).await?;
         let found = processes::differing(&others);
         let mut problems = self.differs(found.iter().filter(|two| self.is_in(two)));
+        problems.extend(self.consumer.pulls.problems());
         let standing = self.consumer.standing.all().into_iter().take(STANDING).map(|one| {
             format!(
                 "message {} at position {} (topic {}) meets an error that should pass, {} rounds: {}",

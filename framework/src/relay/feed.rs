@@ -198,6 +198,7 @@ impl<DB: Storage> Feed for LogFeed<DB> {
                 return Err(FeedError::Closed { next: request.version + 1 });
             }
         }
+        let mut served = self.shared.readings.serve(&request.stream, request.shard, request.after);
         let until = Instant::now() + request.wait;
         let mut head = self.shared.head.subscribe();
         let most = self.shared.options.page();
@@ -226,6 +227,7 @@ impl<DB: Storage> Feed for LogFeed<DB> {
         // Only this reader may be told, and only now.
         page.full &= continues.is_none();
         page.batch.continues = continues;
+        served.given(page.batch.messages.len());
         Ok(page)
     }
 }

@@ -50,8 +50,8 @@ impl RelayHandle {
 
     /// Problems of this process beside those in [`RelayHandle::status`]: sealing,
     /// renewing leases, saving checkpoints, moving delayed messages, trimming the log; routes that an
-    /// operator has paused or whose lease a dead process holds, as found within the last 15 seconds.
-    /// Empty when all is well.
+    /// operator has paused or whose lease a dead process holds, and streams that reach nobody, as found
+    /// within the last 15 seconds. Empty when all is well.
     pub fn problems(&self) -> Vec<String> {
         self.status.problems()
     }

@@ -40,6 +40,12 @@ pub struct RelayOptions {
     /// take a quarter; at least 100 ms), which it also does when it starts. So it learns that the
     /// consumer's database was restored from a backup, when it has nothing to send.
     pub ask_every: Duration,
+    /// How long a stream with messages, which no route carries, may go unread before it is named in the
+    /// log, in [`RelayHandle::problems`](super::RelayHandle::problems) and by
+    /// [`streams::unread`](fn@crate::streams::unread) (45 s). A reader that waits for news is reading, and so
+    /// is one that was given messages, for 100 ms each; one that comes now and then needs a longer time
+    /// than its pauses.
+    pub unread_after: Duration,
     /// How much of the log is kept in memory for other shards and routes that are at about the
     /// same place, in bytes (16 MiB).
     pub cache_bytes: usize,
@@ -62,6 +68,7 @@ impl Default for RelayOptions {
             checkpoint_every: Duration::from_millis(100),
             progress_every: Duration::from_secs(5),
             ask_every: Duration::from_secs(30),
+            unread_after: Duration::from_secs(45),
             cache_bytes: 16 << 20,
             retention: Retention::default(),
         }

@@ -11,8 +11,9 @@ use async_trait::async_trait;
 use super::{Route, RouteState, RouteStatus, Shared};
 use crate::{
     Result, Storage, Stream,
-    processes::{self, Defined, DefinedStream, Kind, Reporter, Tell, Told},
+    processes::{self, Defined, DefinedStream, Kind, Process, Reporter, Tell, Told},
     storage::{Current, ShardKey, StreamVersion},
+    streams::unread::{self, Unread},
 };
 
 /// The streams and routes of one relay.
@@ -22,6 +23,8 @@ pub(super) struct Declared<DB: Storage> {
     routes: Vec<String>,
     /// Texts that were logged and are still so.
     said: Mutex<BTreeSet<String>>,
+    /// Streams that nobody reads, as the log was told.
+    unread: Mutex<BTreeSet<String>>,
 }
 
 impl<DB: Storage> Declared<DB> {
@@ -31,7 +34,13 @@ impl<DB: Storage> Declared<DB> {
         routes: impl Iterator<Item = &'a Route>,
     ) -> Self {
         let routes = routes.map(|route| route.name.clone()).collect();
-        Self { shared: Arc::clone(shared), streams, routes, said: Mutex::default() }
+        Self {
+            shared: Arc::clone(shared),
+            streams,
+            routes,
+            said: Mutex::default(),
+            unread: Mutex::default(),
+        }
     }
 
     /// Reports until the relay has given everything back.
@@ -43,8 +52,12 @@ impl<DB: Storage> Declared<DB> {
     }
 
     /// Routes that wait for the lease of a process which has died.
-    async fn waiting(&self, pool: &Current<DB>, shards: &[RouteStatus]) -> Result<Vec<String>> {
-        let all = pool.limit(processes::list(pool)).await?;
+    async fn waiting(
+        &self,
+        pool: &Current<DB>,
+        all: &[Process],
+        shards: &[RouteStatus],
+    ) -> Result<Vec<String>> {
         let silent: Vec<_> = all.iter().filter(|process| !process.is_alive()).collect();
         let leases = match silent.is_empty() {
             true => Vec::new(),
@@ -81,6 +94,18 @@ impl<DB: Storage> Declared<DB> {
         }
         *said = found.iter().map(|text| known(text)).collect();
     }
+
+    /// Logs which streams reach nobody, once, and which do again.
+    fn say_unread(&self, found: &[Unread]) {
+        let mut said = self.unread.lock().unwrap_or_else(PoisonError::into_inner);
+        for unread in found.iter().filter(|unread| !said.contains(&unread.stream)) {
+            tracing::warn!(stream = unread.stream, "{unread}");
+        }
+        for stream in said.iter().filter(|said| !found.iter().any(|one| one.stream == **said)) {
+            tracing::info!(stream, "the stream is read again, or nothing of it waits any more");
+        }
+        *said = found.iter().map(|unread| unread.stream.clone()).collect();
+    }
 }
 
 #[async_trait]
@@ -88,16 +113,21 @@ impl<DB: Storage> Tell<DB> for Declared<DB> {
     async fn tell(&self, pool: &Current<DB>) -> Result<Told> {
         let stored = pool.limit(DB::streams(pool)).await?;
         let streams = self.streams.iter().map(|stream| defined(stream, &stored)).collect();
-        let defined = Defined { streams, routes: self.routes.clone(), ..Defined::default() };
-        let Shared { works, board, resting, .. } = &*self.shared;
+        let Shared { works, board, resting, readings, options, holder, .. } = &*self.shared;
+        let all = pool.limit(processes::list(pool)).await?;
+        let readings = readings.look(pool, *holder, &all, &stored, options.unread_after).await?;
+        let unread = unread::of(&readings);
+        let defined =
+            Defined { streams, routes: self.routes.clone(), readings, ..Defined::default() };
         let shards = board.all(works.standstill());
-        let waiting = self.waiting(pool, &shards).await?;
+        let waiting = self.waiting(pool, &all, &shards).await?;
         // That a route is paused is stored with it, and logged by who finds it.
         let mut found: Vec<String> = shards.iter().filter_map(paused).collect();
         found.dedup();
-        found.extend(waiting.iter().cloned());
+        found.extend(waiting.iter().cloned().chain(unread.iter().map(ToString::to_string)));
         *resting.lock().unwrap_or_else(PoisonError::into_inner) = found;
         self.say(&waiting);
+        self.say_unread(&unread);
         let ours = works.problems().into_iter().chain(shards.iter().filter_map(problem));
         Ok(Told { defined, problems: ours.chain(waiting).collect() })
     }

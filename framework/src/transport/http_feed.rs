@@ -72,6 +72,7 @@
 //! event of type `syncline.link` with nothing but its position, its id and the one before it.
 
 mod client;
+mod failure;
 mod server;
 mod subscriber;
 mod token;

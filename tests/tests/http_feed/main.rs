@@ -36,6 +36,7 @@ use tokio_util::sync::CancellationToken;
 
 mod slow;
 mod source;
+mod told;
 
 use self::{slow::*, source::*};
 

@@ -41,6 +41,11 @@ impl Stored {
     ) -> impl DoubleEndedIterator<Item = &'a StreamVersion> {
         self.versions.iter().filter(move |version| version.name == name)
     }
+
+    /// Whether a route carries a stream, whichever program declares it.
+    pub(crate) fn is_routed(&self, name: &str) -> bool {
+        self.rows.iter().any(|row| row.stream == name && !row.closed)
+    }
 }
 
 /// What is to be stored.

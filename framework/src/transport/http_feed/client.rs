@@ -3,12 +3,13 @@
 use std::{fmt, time::Duration};
 
 use axum::http::{HeaderValue, StatusCode, header};
-use chrono::Utc;
-use reqwest::{Client, Response, Url};
-use serde::Deserialize;
+use reqwest::{Client, Url};
 use uuid::Uuid;
 
-use super::{CLOSED, DIVERGED, FeedConfigError, FeedSubscriber, TRIMMED, Token};
+use super::{
+    FeedConfigError, FeedSubscriber, Token,
+    failure::{MAX_PROBLEM, refusal, unavailable},
+};
 use crate::{
     message::{
         BATCH_CONTENT_TYPE, Batch, Link, Origin, Position, TopicPattern, check_source,
@@ -16,12 +17,9 @@ use crate::{
     },
     transport::{
         Reached,
-        http::{TargetError, client, detail, media_type, read_body, retry_after},
+        http::{TargetError, client, media_type, read_body},
     },
 };
-
-/// No more of an answer that is no page is read than this.
-const MAX_PROBLEM: usize = 64 * 1024;
 
 /// Why a feed gave no page.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -267,7 +265,7 @@ impl Pull {
         let mut response = request.send().await.map_err(unanswered)?;
         if response.status() != StatusCode::OK {
             let body = read_body(&mut response, MAX_PROBLEM).await.map_err(failed)?;
-            return Err(refusal(&response, &body));
+            return Err(refusal(&response, &self.without_token(body)));
         }
         let headers = response.headers();
         let encoded = headers.get(header::CONTENT_ENCODING).is_some_and(|e| e != "identity");
@@ -284,6 +282,16 @@ impl Pull {
             Ok(Ok(batch)) => self.check(version, place, batch),
             Ok(Err(error)) => Err(PullError::Refused(format!("its page is broken: {error}"))),
             Err(error) => Err(unavailable(format!("reading the page failed: {error}"), None)),
+        }
+    }
+
+    /// An answer may say what it was asked with, and goes into logs and rows.
+    fn without_token(&self, body: Vec<u8>) -> Vec<u8> {
+        match String::from_utf8_lossy(&body) {
+            text if text.contains(self.token.as_str()) => {
+                text.replace(self.token.as_str(), "(the token)").into_bytes()
+            }
+            _ => body,
         }
     }
 
@@ -353,46 +361,5 @@ impl Pull {
 impl fmt::Debug for Pull {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pull").field("target", &self.target).finish_non_exhaustive()
-    }
-}
-
-fn unavailable(reason: String, retry_after: Option<Duration>) -> PullError {
-    PullError::Unavailable { reason, retry_after }
-}
-
-/// What an answer that is no page means.
-fn refusal(response: &Response, body: &[u8]) -> PullError {
-    #[derive(Deserialize)]
-    struct Problem {
-        r#type: String,
-        version: Option<String>,
-    }
-    let (status, headers) = (response.status(), response.headers());
-    let body = &body[..body.len().min(MAX_PROBLEM)];
-    let problem: Option<Problem> = match media_type(headers) == "application/problem+json" {
-        true => serde_json::from_slice(body).ok(),
-        false => None,
-    };
-    let (kind, next) = problem.map_or_else(Default::default, |p| (p.r#type, p.version));
-    let next = next.and_then(|next| next.parse().ok());
-    if let (409, CLOSED, Some(next)) = (status.as_u16(), kind.as_str(), next) {
-        return PullError::Closed { next };
-    }
-    let reason = |hint: &str| format!("it answered {status}{hint}{}", detail(headers, body));
-    match (status.as_u16(), kind.as_str()) {
-        (409, DIVERGED) => PullError::Diverged(reason("")),
-        (410, TRIMMED) => PullError::Trimmed(reason("")),
-        // Gateways' words for it; 524 is what Cloudflare says.
-        (408 | 504 | 524, _) => {
-            PullError::CutOff { reason: reason(""), retry_after: retry_after(headers, Utc::now()) }
-        }
-        (425 | 429 | 500..=599, _) => unavailable(reason(""), retry_after(headers, Utc::now())),
-        (300..=399, _) => PullError::Refused(reason(
-            "; redirects are not followed: give the subscriber the URL of the feed itself",
-        )),
-        (200..=299 | 404 | 405, _) => {
-            PullError::Refused(reason("; is this the URL of a Syncline feed?"))
-        }
-        _ => PullError::Refused(reason("")),
     }
 }

@@ -12,12 +12,12 @@ use serde::Serialize;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{FeedSubscriberBuilder, PullError, client::Pull};
+use super::{FeedSubscriberBuilder, PullError, client::Pull, failure::Failure};
 use crate::{
     backoff::Backoff,
     message::Batch,
     said::Said,
-    transport::{Ack, Outcome, Reached, Receive, ReceiveError, SubscribeError, Subscriber},
+    transport::{Ack, Outcome, PullNote, Reached, Receive, SubscribeError, Subscriber},
 };
 
 /// What a subscriber is doing.
@@ -164,55 +164,6 @@ enum Turn {
     Closed { next: i32 },
 }
 
-/// What went wrong in one turn.
-struct Failure {
-    state: fn(String) -> PullState,
-    error: String,
-    at_least: Duration,
-    /// It will not pass by itself: tried again with the longest pause.
-    lasting: bool,
-}
-
-impl Failure {
-    fn passing(error: String, at_least: Duration) -> Self {
-        let state = |error| PullState::Backoff { failures: 0, error };
-        Self { state, error, at_least, lasting: false }
-    }
-
-    fn lasting(state: fn(String) -> PullState, error: String) -> Self {
-        Self { state, error, at_least: Duration::ZERO, lasting: true }
-    }
-}
-
-impl From<PullError> for Failure {
-    fn from(error: PullError) -> Self {
-        let text = error.to_string();
-        match error {
-            PullError::Unavailable { retry_after, .. } | PullError::CutOff { retry_after, .. } => {
-                Self::passing(text, retry_after.unwrap_or_default())
-            }
-            PullError::Closed { .. } => Self::passing(text, Duration::ZERO),
-            PullError::Refused(_) | PullError::TooLarge { .. } => {
-                Self::lasting(|error| PullState::Refused { error }, text)
-            }
-            PullError::Diverged(_) => Self::lasting(|error| PullState::Diverged { error }, text),
-            PullError::Trimmed(_) => Self::lasting(|error| PullState::Trimmed { error }, text),
-        }
-    }
-}
-
-impl From<ReceiveError> for Failure {
-    fn from(error: ReceiveError) -> Self {
-        let text = error.to_string();
-        match error {
-            ReceiveError::Refused(_) => Self::lasting(|error| PullState::Refused { error }, text),
-            ReceiveError::Storage(_) | ReceiveError::Busy { .. } => {
-                Self::passing(text, Duration::ZERO)
-            }
-        }
-    }
-}
-
 #[async_trait]
 impl Subscriber for FeedSubscriber {
     async fn run(
@@ -233,6 +184,7 @@ impl Subscriber for FeedSubscriber {
                         said.clear();
                     }
                     backoff.succeeded();
+                    receiver.note_pull(&self.note(None));
                     self.tell(PullState::Pulling);
                 }
                 Err(failure) => {
@@ -240,11 +192,13 @@ impl Subscriber for FeedSubscriber {
                     // The consumer may be back in an older version: its database was restored,
                     // or it is to apply again.
                     (at.version, at.place) = (1, None);
+                    receiver.note_pull(&self.note(Some(&failure.error)));
                     let pause = self.failed(failure, &mut backoff, &mut said);
                     stop.run_until_cancelled(tokio::time::sleep(pause)).await;
                 }
             }
         }
+        receiver.note_pull(&self.note(None));
         self.tell(PullState::Stopped);
         Ok(())
     }
@@ -335,6 +289,12 @@ impl FeedSubscriber {
                 Err(Failure::passing(error, none))
             }
         }
+    }
+
+    /// That pulling works, or why it does not.
+    fn note<'a>(&'a self, error: Option<&'a str>) -> PullNote<'a> {
+        let Pull { target, source, stream, shard, .. } = &self.pull;
+        PullNote { target, source, stream, shard: *shard, error }
     }
 
     /// Tells of a failure; returns how long to wait.

@@ -6,7 +6,7 @@
 
 use std::{
     process::{Command, Stdio},
-    sync::{Arc, OnceLock},
+    sync::OnceLock,
     time::Duration,
 };
 
@@ -32,7 +32,11 @@ on_each!(
     rows_that_were_deleted,
     two_consumers_of_one_name,
     no_relay,
+    a_stream_that_nobody_reads,
+    a_pull_that_is_refused,
 );
+
+mod reaching;
 
 /// The log of this program; of all its tests when they share a process.
 fn log() -> &'static Logged {
@@ -140,20 +144,10 @@ async fn age<DB: Kit>(pool: &Pool<DB>, column: &str, seconds: u32) {
 }
 
 mod case {
-    use syncline::{
-        consumer::ConsumerBuilder,
-        relay::RouteState,
-        transport::{
-            Subscriber,
-            http_push::{Principal, PushListener, PushPublisher, PushReceiver, Secret},
-        },
-    };
-    use tokio_util::sync::CancellationToken;
+    use syncline::{consumer::ConsumerBuilder, relay::RouteState};
 
+    pub(super) use super::reaching::*;
     use super::*;
-
-    const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
-    const WRONG: &str = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gISIjJCUmJygp";
 
     /// A relay of the world to a consumer `c` of its target.
     async fn relay<DB: Kit>(
@@ -165,41 +159,10 @@ mod case {
         (start(&world.source, stream(), vec![route], |_| {}).await, consumer)
     }
 
-    fn secret(text: &str) -> Secret {
-        Secret::parse(text).expect("a secret")
-    }
-
-    fn state(relay: &syncline::RelayHandle) -> RouteState {
+    pub(super) fn state(relay: &syncline::RelayHandle) -> RouteState {
         let state = relay.status()[0].state.clone();
         println!("handle: {state:?}");
         state
-    }
-
-    pub(super) async fn a_wrong_secret<DB: Kit>(world: World<DB>) {
-        log();
-        let listener = PushListener::bind("127.0.0.1:0", |receive| {
-            let principal = Principal::new("/tests", "s", [secret(SECRET)]).expect("a principal");
-            PushReceiver::new(receive).principal(principal)
-        });
-        let listener = listener.await.expect("listens");
-        let url = format!("http://{}/", listener.local_addr());
-        let consumer = noting("c", world.target.clone()).build().expect("a consumer");
-        let stop = CancellationToken::new();
-        let serving = tokio::spawn(Box::new(listener).run(Arc::new(consumer), stop.clone()));
-        let publisher = PushPublisher::builder(&url).secret(secret(WRONG));
-        let route = Route::new("c", "s", publisher.build().expect("a publisher"));
-        let relay = start(&world.source, stream(), vec![route], |_| {}).await;
-        write(&world.source, 3).await;
-
-        let said = says(&world.source_url, "route list", &["c shard 0", "since", "401"]).await;
-        assert!(!said.contains(WRONG) && !said.contains(SECRET), "{said}");
-        warns(&world.source_url, "routes", &["c shard 0", "401"]).await;
-        fails_if(&world.source_url, "stopped,failing");
-        logs(&["batch was not delivered", "401"]).await;
-        assert!(format!("{:?}", state(&relay)).contains("401"), "{:?}", relay.status());
-        relay.stop().await;
-        stop.cancel();
-        serving.await.expect("no panic").expect("ends well");
     }
 
     pub(super) async fn a_trigger_that_makes_every_handler_fail<DB: Kit>(world: World<DB>) {
