@@ -12,6 +12,7 @@ mod handover;
 mod incarnation;
 mod invoke;
 mod patterns;
+mod refusal;
 mod repeat;
 mod report;
 mod retry;
@@ -48,6 +49,7 @@ pub use builder::{ConsumerBuilder, OnDead, OnGap, RetryPolicy};
 pub use compensation::REJECTED;
 pub use gaps::Gap;
 pub(crate) use invoke::text as panic_text;
+pub use refusal::Refused;
 pub use standing::Standing;
 pub use unseen::{ConsumerStatus, Unattended};
 
@@ -128,6 +130,7 @@ struct Inner<DB: Storage> {
     turns: Mutex<HashMap<Origin, Turn>>,
     gaps: Mutex<HashMap<Origin, Gap>>,
     standing: AllStanding,
+    refused: refusal::AllRefused,
     /// It has rejected a message since it was built.
     rejects: AtomicBool,
     unseen: Unseen,

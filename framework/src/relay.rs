@@ -42,7 +42,7 @@ use crate::{
     message::{Position, check_source, check_stream},
     pulse::Pulse,
     saga::source,
-    storage::{Own, SourceRole, check_schema, check_writes, close},
+    storage::{Own, SourceRole, check_schema, check_writable, close},
     streams::Uncarried,
     transport::Publisher,
 };
@@ -205,7 +205,7 @@ impl<DB: Storage> RelayBuilder<DB> {
         let own = DB::relay_pool(&self.pool, 1, Arc::new(|_| ()));
         let fit = pool.limit(async {
             DB::head(&own).await?;
-            check_writes(&own).await
+            check_writable(&own).await
         });
         let fit = fit.await;
         close(&own).await;

@@ -378,6 +378,7 @@ impl<DB: Storage> ConsumerBuilder<DB> {
             handed: Mutex::default(),
             gaps: Mutex::default(),
             standing: Default::default(),
+            refused: Default::default(),
             rejects: Default::default(),
             unseen: Default::default(),
             parked: Notify::new(),
