@@ -40,8 +40,9 @@ pub(super) async fn writes<DB: Storage>(pool: &Pool<DB>) -> Check {
     let Err(error) = check_writes(pool).await else {
         return Check::ok(NAME, "a test row is committed and removed");
     };
+    let standby = matches!(DB::is_standby(pool).await, Ok(true));
     let advice = match error.trouble() {
-        Trouble::ReadOnly if matches!(DB::is_standby(pool).await, Ok(true)) => {
+        Trouble::ReadOnly if standby => {
             let found = "this server is a standby: it takes no writes";
             return Check::failed(NAME, found, Some("connect to the primary"));
         }

@@ -113,7 +113,7 @@ fn begun<DB: Storage>(pool: &Pool<DB>) -> JoinHandle<Result<()>> {
 
 /// What the test has found, unless it takes too long.
 async fn answer<DB: Storage>(test: &mut JoinHandle<Result<()>>) -> Option<Result<()>> {
-    let failed = |error| Error::Database {
+    let failed = |error: tokio::task::JoinError| Error::Database {
         action: "try to write",
         source: sqlx::Error::Io(std::io::Error::other(error)),
     };
