@@ -158,7 +158,7 @@ async fn told<DB: Kit>(source: &Pool<DB>, target: &Pool<DB>, fence: impl AsyncFn
     let relay = start(source, stream, vec![route], |_| {}).await;
     write(source, 3).await;
     check(source, target, &["c"]).await;
-    assert_eq!(consumer.status().refused, []);
+    assert!(consumer.status().refused.is_empty());
     check_writes(target).await.expect("it takes writes");
 
     fence(true).await;
@@ -244,16 +244,27 @@ async fn a_consumer_says_that_its_database_is_read_only_on_mariadb() {
     refuses::<MySql>(&source, &server.database(None).await).await;
 }
 
+/// Sets whether a session may write.
+async fn query_only(connection: &mut SqliteConnection, on: bool) -> sqlx::Result<()> {
+    connection.execute(AssertSqlSafe(format!("PRAGMA query_only = {on}"))).await.map(drop)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_consumer_says_that_its_database_is_read_only_on_sqlite() {
     let ((_one, source), (_other, target)) = (sqlite_database(), sqlite_database());
     let source = Sqlite::connect(&source, 8).await.expect("connect");
     let read_only = Arc::new(AtomicBool::new(false));
-    let fenced = Arc::clone(&read_only);
-    let pool = SqlitePoolOptions::new().max_connections(4).before_acquire(move |connection, _| {
-        let query_only = format!("PRAGMA query_only = {}", fenced.load(Ordering::SeqCst));
-        Box::pin(async move { connection.execute(AssertSqlSafe(query_only)).await.map(|_| true) })
-    });
+    let (kept, made) = (Arc::clone(&read_only), Arc::clone(&read_only));
+    let pool = SqlitePoolOptions::new()
+        .max_connections(4)
+        .before_acquire(move |connection, _| {
+            let fenced = kept.load(Ordering::SeqCst);
+            Box::pin(async move { query_only(connection, fenced).await.map(|()| true) })
+        })
+        .after_connect(move |connection, _| {
+            let fenced = made.load(Ordering::SeqCst);
+            Box::pin(query_only(connection, fenced))
+        });
     let target = pool.connect(&target).await.expect("connect");
     told(&source, &target, async |on| read_only.store(on, Ordering::SeqCst)).await;
 }

@@ -74,8 +74,8 @@ struct State {
 
 struct Known {
     refused: Refused,
-    /// The first message that was refused.
-    first: Position,
+    /// The last message of the first batch that was refused: what comes before it may be known.
+    end: Position,
     at: Instant,
 }
 
@@ -91,7 +91,7 @@ impl AllRefused {
     fn note(
         &self,
         origin: &Origin,
-        first: Position,
+        end: Position,
         trouble: Option<Trouble>,
         error: String,
     ) -> bool {
@@ -106,10 +106,10 @@ impl AllRefused {
                 trouble,
                 error: String::new(),
             },
-            first,
+            end,
             at,
         });
-        known.first = known.first.min(first);
+        known.end = known.end.min(end);
         known.refused.tries = known.refused.tries.saturating_add(1);
         (known.refused.trouble, known.refused.error, known.at) = (trouble, error, at);
         new
@@ -118,7 +118,7 @@ impl AllRefused {
     /// Everything up to `reached` was taken in, here or by another process.
     pub(super) fn passed(&self, origin: &Origin, reached: Position) {
         let mut state = self.state();
-        if state.refused.get(origin).is_some_and(|known| known.first <= reached) {
+        if state.refused.get(origin).is_some_and(|known| known.end <= reached) {
             let Some(Known { refused, .. }) = state.refused.remove(origin) else { return };
             state.ended.insert(origin.clone(), Instant::now());
             if state.refused.is_empty() {
@@ -215,9 +215,9 @@ impl<DB: Storage> Inner<DB> {
     }
 
     fn refuses(&self, part: Part<'_>, trouble: Option<Trouble>, error: String) {
-        let first = part.messages.first().map_or(part.through, |first| first.position);
+        let end = part.messages.last().map_or(part.through, |last| last.position);
         let error = cap::text(&error);
-        if self.refused.note(part.origin, first, trouble, error.clone()) {
+        if self.refused.note(part.origin, end, trouble, error.clone()) {
             let origin = part.origin;
             tracing::warn!(
                 consumer = self.name,
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_stands_until_its_first_message_is_passed() {
+    fn a_refusal_stands_until_its_first_batch_is_passed() {
         let all = AllRefused::default();
         let note = |position, text: &str| {
             let trouble = Some(Trouble::ReadOnly);
