@@ -2,7 +2,6 @@
 
 use syncline::{Consumer, Verdict, handler_fn, storage::ProcessReport, transport::Receive};
 use syncline_tests::{
-    kit::Kit,
     letters::numbered,
     servers::{postgres_database, sqlite_database},
 };
@@ -81,7 +80,7 @@ mod case {
                 "UPDATE syncline_process SET seen_at = seen_at {earlier}, \
                  started_at = started_at {earlier}"
             );
-            DB::execute(&pool, &update).await.expect("it ages");
+            DB::run(&pool, &update).await;
         };
         ages(60).await;
         let (result, text) = silent();
