@@ -173,7 +173,7 @@ pub async fn hold_open(
 /// may ask: the answer to the latter holds for some seconds.
 ///
 /// # Errors
-/// What keeps it from working, as a 503.
+/// A 503 that says why it cannot.
 pub async fn ready<DB: syncline::Storage>(
     pool: &Pool<DB>,
     writes: &Writes<DB>,

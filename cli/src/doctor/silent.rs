@@ -35,7 +35,7 @@ pub(super) async fn check<DB: Storage>(pool: &Pool<DB>) -> Check {
     }
 }
 
-/// Those for which no other process of their kind and name has begun since.
+/// Silent processes for which no other one of their kind and name has begun since.
 fn silent<'a>(all: &'a [Process], leases: &'a [HeldLease]) -> impl Iterator<Item = &'a Process> {
     all.iter().filter(move |one| {
         let follows = |other: &&Process| {

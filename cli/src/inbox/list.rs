@@ -58,7 +58,7 @@ pub(crate) async fn run<DB: Storage>(
         spare("updated_at"),
     ];
     output.table(columns, rows)?;
-    // Who looks here for what is missing is to know that it is not.
+    // An operator who looks here for missing messages is to know that they are not.
     let all = processes::list(pool).await?;
     let consumers: BTreeSet<&str> = inboxes.iter().map(|inbox| inbox.consumer.as_str()).collect();
     for refusal in consumers.into_iter().flat_map(|consumer| refusing(&all, consumer)) {

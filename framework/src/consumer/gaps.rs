@@ -171,7 +171,7 @@ impl<DB: Storage> Inner<DB> {
         told.retain(|told| gaps.iter().any(|gap| gap.origin == *told));
         for Gap { origin, since, applied, missing, held } in gaps {
             let age = (Utc::now() - since).to_std().unwrap_or_default();
-            // What came here and was refused is not missing: the sender has it, and must not give it up.
+            // A message that was refused here is not missing: its sender has it, and must not give it up.
             if self.refused.lately(&origin, OPEN) {
                 told.remove(&origin);
                 continue;

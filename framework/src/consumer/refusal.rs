@@ -24,10 +24,10 @@ use crate::{
     transport::{Ack, Outcome, ReceiveError},
 };
 
-/// What a source is told to wait while an older version of the stream is applied.
+/// The time that a source is told to wait while an older version of the stream is applied.
 const SHORT_PAUSE_MS: u64 = 200;
 const OLDER: &str = "the stream waits: its version before this one is not at its end";
-/// What did not come again for so long goes to another process, or its sender is gone.
+/// A batch that did not come again for so long goes to another process, or its sender is gone.
 const FORGOTTEN: Duration = Duration::from_secs(15 * 60);
 
 /// Messages that came and that the consumer itself could not take in. They are not missing: the sender
@@ -143,7 +143,7 @@ impl AllRefused {
         all
     }
 
-    /// What of `origin` is refused; or of any other, where their one database takes nothing at all.
+    /// The refusal of `origin`; or of any other, where their one database takes nothing at all.
     pub(super) fn of(&self, origin: &Origin) -> Option<Refused> {
         let all = self.all();
         let own = all.iter().find(|refused| refused.origin == *origin);

@@ -75,7 +75,7 @@ impl<DB: Storage> Teller<DB> {
         *self.problems.lock().unwrap_or_else(PoisonError::into_inner) = problems;
     }
 
-    /// What this process knows by itself.
+    /// Problems that this process knows without the database.
     fn known(&self) -> Vec<String> {
         let refused = self.consumer.refused.all();
         let mut problems: Vec<String> =

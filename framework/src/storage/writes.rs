@@ -111,7 +111,7 @@ fn begun<DB: Storage>(pool: &Pool<DB>) -> JoinHandle<Result<()>> {
     tokio::spawn(async move { write(&pool).await })
 }
 
-/// What the test has found, unless it takes too long.
+/// The test's finding, unless it takes too long.
 async fn answer<DB: Storage>(test: &mut JoinHandle<Result<()>>) -> Option<Result<()>> {
     let failed = |error: tokio::task::JoinError| Error::Database {
         action: "try to write",

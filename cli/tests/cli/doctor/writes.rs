@@ -116,7 +116,7 @@ mod case {
         let (result, text) = gaps();
         assert!(result == "warning" && text.contains(refusal), "{text}");
         assert!(text.contains("skip nothing") && !text.contains("rewind"), "{text}");
-        // Who looks for what to skip is told, too.
+        // An operator who looks for something to skip is told, too.
         let list = syncline(url, "inbox list").expect(0).stdout;
         assert!(list.contains(refusal), "{list}");
     }
