@@ -182,7 +182,7 @@ impl<DB: Storage> Inner<DB> {
             }
             Stop::Transient(error) | Stop::Disturbed(Disturbed { error, .. }) => {
                 self.refuses(part, Some(error.trouble()), chain(&error));
-                // How far we are could not be asked either.
+                // The watermark could not be asked for either.
                 if is_exhausted(&error) {
                     return Err(ReceiveError::Storage(error));
                 }
