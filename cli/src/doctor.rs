@@ -2,6 +2,7 @@
 
 mod check;
 mod life;
+mod silent;
 
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ use crate::{
     standing,
 };
 pub(crate) use check::{Cause, Check, Clock};
+pub(crate) use life::refusing;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -83,6 +85,9 @@ pub(crate) async fn run<DB: Storage>(
     let visible =
         async { fit("row level security", DB::check_visible(pool).await, "hides nothing") };
     checks.push(clock.check("row level security", visible).await);
+    if usable {
+        checks.push(clock.check("writes", life::writes(pool)).await);
+    }
     if migrated {
         checks.push(clock.check("privileges", privileges(pool)).await);
         checks.push(clock.check("incarnation", incarnation(pool)).await);
@@ -115,6 +120,7 @@ pub(crate) async fn operating<DB: Storage>(pool: &Pool<DB>, clock: &Clock) -> Ve
         clock.check("log", sealable).await,
         clock.check("numbers", numbers).await,
         clock.check("processes", life::processes(pool)).await,
+        clock.check("silent processes", silent::check(pool)).await,
         clock.check("handlers", life::handlers(pool)).await,
         clock.check("routes", routes(pool)).await,
         clock.check("streams", carried(pool)).await,

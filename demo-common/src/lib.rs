@@ -21,5 +21,5 @@ pub use names::{display_key, email_key, id_form, is_visible, names_nobody};
 pub use openapi::{Limit, described};
 pub use password::{Hashed, Passwords, Turn};
 pub use problem::{Json, Problem, Segment, object, single};
-pub use service::{Database, connect, hold_open, limits, main, migrate, stop_soon};
+pub use service::{Database, connect, hold_open, limits, main, migrate, ready, stop_soon};
 pub use sync::{Intake, feed_of, push_to};

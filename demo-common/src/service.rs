@@ -5,6 +5,7 @@ use std::{
     future::Future,
     io::{IsTerminal, Write},
     process::ExitCode,
+    sync::LazyLock,
     time::Duration,
 };
 
@@ -23,8 +24,8 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 use syncline::{
-    logs::{self, Lines},
-    storage::{file::make_private, pool::release_within},
+    logs::{self, Lines, LogLimit},
+    storage::{Writes, file::make_private, pool::release_within},
     transport::http_push::{ServeOptions, serve_with},
 };
 use tokio_util::sync::CancellationToken;
@@ -166,6 +167,27 @@ pub async fn hold_open(
         () = late => tracing::warn!("requests did not end within {GRACE:?} and were cut off"),
     }
     Ok(())
+}
+
+/// Whether the service can do its work: its tables fit this program, and its database takes a write. Anybody
+/// may ask: the answer to the latter holds for some seconds.
+///
+/// # Errors
+/// A 503 that says why it cannot.
+pub async fn ready<DB: syncline::Storage>(
+    pool: &Pool<DB>,
+    writes: &Writes<DB>,
+) -> Result<&'static str, Problem> {
+    static FAILED: LazyLock<LogLimit> = LazyLock::new(LogLimit::default);
+    syncline::storage::check_schema(pool).await?;
+    writes.check().await.map_err(|error| {
+        if let Some(left_out) = FAILED.admit("not ready") {
+            tracing::warn!(%error, left_out, "the service cannot do its work: its database takes no writes");
+        }
+        let detail = format!("the database {}", error.trouble());
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(5)
+    })?;
+    Ok("ready")
 }
 
 /// Waits for `part` to stop, but not for long: a request to a silent peer may hang on. What was

@@ -1,12 +1,15 @@
 //! The HTTP API.
 
+use std::sync::Arc;
+
 use axum::{Router, extract::State, http::StatusCode};
 use demo_common::{
     Client, Fields, Guard, Json, Limit, Problem, Proxies, Rule, described, id_form, limits,
-    names_nobody,
+    names_nobody, ready,
 };
 use serde::{Deserialize, Serialize};
 use sqlx::Pool;
+use syncline::storage::Writes;
 use utoipa::{OpenApi, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -16,6 +19,8 @@ use crate::{account::Account, store::Store};
 pub struct App<DB: Store> {
     /// The database.
     pub pool: Pool<DB>,
+    /// Whether it takes writes.
+    pub writes: Arc<Writes<DB>>,
     /// Looks at passwords.
     pub guard: Guard,
     /// Proxies that say from where requests come.
@@ -24,8 +29,9 @@ pub struct App<DB: Store> {
 
 impl<DB: Store> Clone for App<DB> {
     fn clone(&self) -> Self {
-        let Self { pool, guard, proxies } = self;
-        Self { pool: pool.clone(), guard: guard.clone(), proxies: proxies.clone() }
+        let Self { pool, writes, guard, proxies } = self;
+        let (pool, writes) = (pool.clone(), Arc::clone(writes));
+        Self { pool, writes, guard: guard.clone(), proxies: proxies.clone() }
     }
 }
 
@@ -125,7 +131,5 @@ async fn healthz() -> &'static str {
 #[utoipa::path(get, path = "/readyz", responses(
     (status = 200, description = "it is ready", body = String)))]
 async fn readyz<DB: Store>(State(app): State<App<DB>>) -> Result<&'static str, Problem> {
-    syncline::storage::check_schema(&app.pool).await?;
-    syncline::storage::check_writes(&app.pool).await?;
-    Ok("ready")
+    ready(&app.pool, &app.writes).await
 }

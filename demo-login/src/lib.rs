@@ -13,6 +13,7 @@ use std::{net::SocketAddr, sync::Arc};
 use axum::Router;
 use demo_common::{Config, Database, Guard, Intake};
 use sqlx::Pool;
+use syncline::storage::Writes;
 use tokio_util::sync::CancellationToken;
 
 pub use api::{App, router};
@@ -49,7 +50,8 @@ where
     let feed = demo_common::feed_of(&config, &relay, STREAM, TOPICS, stop.clone())?;
     let intake = Intake::start(&config, PEER, SHARDS, Arc::new(consumer), &stop)?;
     let proxies = config.proxies();
-    let app = App { pool: pool.clone(), guard, proxies: proxies.clone() };
+    let writes = Arc::new(Writes::new(pool.clone()));
+    let app = App { pool: pool.clone(), writes, guard, proxies: proxies.clone() };
     let app = self::app(app, intake.router.clone(), feed);
     let listen = config.listen.unwrap_or(LISTEN);
     let result = demo_common::hold_open(listen, app, &proxies, stop.clone()).await;

@@ -5,17 +5,19 @@ mod owner;
 mod register;
 mod remove;
 
+use std::sync::Arc;
+
 use axum::{
     Router,
     extract::State,
     http::{HeaderMap, StatusCode},
 };
 use demo_common::{
-    Client, Fields, Guard, Json, Limit, Problem, Proxies, Rule, Segment, described, limits,
+    Client, Fields, Guard, Json, Limit, Problem, Proxies, Rule, Segment, described, limits, ready,
 };
 use serde::{Deserialize, Deserializer, Serialize};
 use sqlx::Pool;
-use syncline::{Message, begin, enqueue, saga::Sagas};
+use syncline::{Message, begin, enqueue, saga::Sagas, storage::Writes};
 use utoipa::{OpenApi, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -30,6 +32,8 @@ use owner::Owner;
 pub struct App<DB: Store> {
     /// The database.
     pub pool: Pool<DB>,
+    /// Whether it takes writes.
+    pub writes: Arc<Writes<DB>>,
     /// Looks at passwords.
     pub guard: Guard,
     /// Starts registrations.
@@ -40,9 +44,9 @@ pub struct App<DB: Store> {
 
 impl<DB: Store> Clone for App<DB> {
     fn clone(&self) -> Self {
-        let Self { pool, guard, sagas, proxies } = self;
-        let (pool, guard) = (pool.clone(), guard.clone());
-        Self { pool, guard, sagas: sagas.clone(), proxies: proxies.clone() }
+        let Self { pool, writes, guard, sagas, proxies } = self;
+        let (pool, writes, guard) = (pool.clone(), Arc::clone(writes), guard.clone());
+        Self { pool, writes, guard, sagas: sagas.clone(), proxies: proxies.clone() }
     }
 }
 
@@ -212,7 +216,5 @@ async fn healthz() -> &'static str {
 #[utoipa::path(get, path = "/readyz", responses(
     (status = 200, description = "it is ready", body = String)))]
 async fn readyz<DB: Store>(State(app): State<App<DB>>) -> Result<&'static str, Problem> {
-    syncline::storage::check_schema(&app.pool).await?;
-    syncline::storage::check_writes(&app.pool).await?;
-    Ok("ready")
+    ready(&app.pool, &app.writes).await
 }

@@ -12,6 +12,7 @@ use std::{net::SocketAddr, sync::Arc};
 use axum::Router;
 use demo_common::{Config, Database, Guard, Intake};
 use sqlx::Pool;
+use syncline::storage::Writes;
 use tokio_util::sync::CancellationToken;
 
 pub use api::{App, router};
@@ -50,7 +51,8 @@ where
     let intake = Intake::start(&config, PEER, SHARDS, Arc::new(consumer), &stop)?;
     let engine = sagas.run().await?;
     let proxies = config.proxies();
-    let app = App { pool: pool.clone(), guard, sagas, proxies: proxies.clone() };
+    let writes = Arc::new(Writes::new(pool.clone()));
+    let app = App { pool: pool.clone(), writes, guard, sagas, proxies: proxies.clone() };
     let app = self::app(app, intake.router.clone(), feed);
     let listen = config.listen.unwrap_or(LISTEN);
     let result = demo_common::hold_open(listen, app, &proxies, stop.clone()).await;

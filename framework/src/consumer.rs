@@ -13,6 +13,7 @@ mod incarnation;
 mod invoke;
 mod patterns;
 mod pulls;
+mod refusal;
 mod repeat;
 mod report;
 mod retry;
@@ -50,6 +51,7 @@ pub use builder::{ConsumerBuilder, OnDead, OnGap, RetryPolicy};
 pub use compensation::REJECTED;
 pub use gaps::Gap;
 pub(crate) use invoke::text as panic_text;
+pub use refusal::Refused;
 pub use standing::Standing;
 pub use unseen::{ConsumerStatus, Unattended};
 
@@ -131,6 +133,7 @@ struct Inner<DB: Storage> {
     gaps: Mutex<HashMap<Origin, Gap>>,
     standing: AllStanding,
     pulls: Pulls,
+    refused: refusal::AllRefused,
     /// It has rejected a message since it was built.
     rejects: AtomicBool,
     unseen: Unseen,

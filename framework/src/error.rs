@@ -1,8 +1,10 @@
 //! The crate's error: what was wrong, where, and what to do.
 
 mod class;
+mod trouble;
 
 pub(crate) use class::{Class, class_of_handler, is_read_only};
+pub use trouble::Trouble;
 
 use crate::message::MessageError;
 

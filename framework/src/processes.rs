@@ -29,6 +29,8 @@ pub(crate) const EVERY: Duration = Duration::from_secs(15);
 pub const SILENT: Duration = Duration::from_secs(45);
 /// Retention of the row of one that did not stop in order.
 const RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
+/// A consumer's problem begins with this where it itself refuses what comes.
+pub(crate) const REFUSES: &str = "this consumer itself refuses messages of";
 /// The longest name of a machine or a program, in bytes.
 const NAME: usize = 200;
 
@@ -173,6 +175,12 @@ impl Process {
     /// Whether it has told of itself lately ([`SILENT`]).
     pub fn is_alive(&self) -> bool {
         self.unseen <= SILENT
+    }
+
+    /// Problems of a consumer that itself refuses what comes, for its database takes no writes or it
+    /// pauses: messages behind that are not missing, and are not to be skipped.
+    pub fn refusals(&self) -> impl Iterator<Item = &str> {
+        self.problems.iter().map(String::as_str).filter(|problem| problem.starts_with(REFUSES))
     }
 
     fn read(row: ProcessRow) -> Option<Self> {

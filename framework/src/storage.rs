@@ -36,6 +36,7 @@ mod source;
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;
 mod watch;
+mod writes;
 
 use std::sync::Arc;
 
@@ -50,8 +51,8 @@ use crate::{
 
 pub use ahead::{Ahead, AheadRow, AheadStore};
 pub use barrier::{BarrierKey, BarrierRecord, BarrierRow, BarrierStep, BarrierStore};
-pub use begin::{begin, check_writes};
-pub(crate) use begin::{begin_as, begin_by_hand};
+pub use begin::begin;
+pub(crate) use begin::{begin_as, begin_by_hand, check_writable};
 pub(crate) use erasure::ERASED_DIGEST;
 pub use erasure::{BarrierAnswer, ErasureStore, HeldCopy, Whose};
 pub use held::{DueKey, Edited, HeldMessage, HeldReason, HeldStore, Holding, OverdueKeys};
@@ -84,6 +85,7 @@ pub use saga::{
 pub use saga_watch::{SagaSteps, SagaWatch, SourceRole};
 pub use source::{DelayStore, Delayed, DelayedMessage, IdempotencyStore, Known};
 pub(crate) use watch::watch;
+pub use writes::{Writes, check_writes};
 
 macro_rules! storage {
     ($($store:ident),* $(,)?) => {

@@ -26,7 +26,10 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::message::{Batch, ForeignMessage, Link, Origin, Position};
+use crate::{
+    error::Trouble,
+    message::{Batch, ForeignMessage, Link, Origin, Position},
+};
 
 pub use feed::{Feed, FeedError, FeedPage, FeedRequest, PageSize};
 
@@ -68,7 +71,23 @@ pub enum Outcome {
     Paused {
         /// In milliseconds.
         retry_after_ms: u64,
+        /// The consumer's database refuses it, and why; none when it pauses for another reason.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        trouble: Option<Trouble>,
     },
+}
+
+/// Why a consumer asks to be sent the batch later.
+pub(crate) fn paused(trouble: Option<Trouble>) -> String {
+    match trouble {
+        Some(trouble) => refused_by(trouble),
+        None => "the consumer pauses".to_owned(),
+    }
+}
+
+/// That a receiver's database refuses, as its peers are told.
+pub(crate) fn refused_by(trouble: Trouble) -> String {
+    format!("refused by the receiver: its database {trouble}")
 }
 
 /// Why a batch could not be handed over. Nothing is known of its effects.

@@ -101,7 +101,7 @@ async fn tried_again_and_bounded<DB: Kit>(pool: Pool<DB>, others: Pool<DB>, how:
 
     // While it loses every time, the source is told to wait; nothing is applied or parked.
     let ack = consumer.receive(batch.clone()).await.expect("an answer");
-    assert!(matches!(ack.outcome, Outcome::Paused { retry_after_ms } if retry_after_ms > 0));
+    assert!(matches!(ack.outcome, Outcome::Paused { retry_after_ms, .. } if retry_after_ms > 0));
     assert_eq!(ack.watermark, Position::START, "nothing is acknowledged");
     assert_eq!(calls.swap(0, Ordering::SeqCst), TRIES, "tries are bounded");
     assert_eq!(applied().await, [0; 0], "no half of the work is committed");
@@ -186,7 +186,7 @@ async fn a_busy_database_is_tried_again_and_bounded_on_sqlite() {
     let writer = begin(&others).await.expect("begin");
     let began = Instant::now();
     let ack = consumer.receive(batch.clone()).await.expect("an answer");
-    assert!(matches!(ack.outcome, Outcome::Paused { retry_after_ms } if retry_after_ms > 0));
+    assert!(matches!(ack.outcome, Outcome::Paused { retry_after_ms, .. } if retry_after_ms > 0));
     assert_eq!(ack.watermark, Position::START);
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     writer.rollback().await.expect("roll back");

@@ -10,7 +10,8 @@ use async_trait::async_trait;
 use sqlx::{MySql, Pool, Postgres, Sqlite, Transaction};
 use syncline::{
     Consumer, Envelope, Error, Handler, HandlerError, Message, RelayHandle, Result, Route, Stream,
-    Verdict, begin, enqueue, enqueue_all, message::Position, relay::RouteState,
+    Verdict, begin, enqueue, enqueue_all, error::Trouble, message::Position, relay::RouteState,
+    storage::check_writes,
 };
 use syncline_tests::{
     kit::{KEYS, Kit},
@@ -60,7 +61,7 @@ impl<DB: Kit> Handler<DB> for Greedy {
     }
 }
 
-async fn relay<DB: Kit>(source: &Pool<DB>, target: &Pool<DB>) -> RelayHandle {
+async fn relay<DB: Kit>(source: &Pool<DB>, target: &Pool<DB>) -> (RelayHandle, Consumer<DB>) {
     for pool in [source, target] {
         syncline::migrate(pool).await.expect("migrate");
         DB::prepare(pool).await.expect("prepare");
@@ -68,8 +69,8 @@ async fn relay<DB: Kit>(source: &Pool<DB>, target: &Pool<DB>) -> RelayHandle {
     let consumer = Consumer::builder("c", target.clone()).handler("counter.*", Greedy);
     let consumer = consumer.build().expect("a consumer");
     let stream = Stream::new("s").topic("counter.*").shards(2);
-    let route = Route::new("c", "s", Direct::to(consumer));
-    start(source, stream, vec![route], |_| {}).await
+    let route = Route::new("c", "s", Direct::to(consumer.clone()));
+    (start(source, stream, vec![route], |_| {}).await, consumer)
 }
 
 async fn idle_at_the_head<DB: Kit>(source: &Pool<DB>, relay: &RelayHandle) {
@@ -84,7 +85,7 @@ async fn idle_at_the_head<DB: Kit>(source: &Pool<DB>, relay: &RelayHandle) {
 }
 
 async fn full_at_the_source<DB: Kit>(disk: &SmallDisk, source: Pool<DB>, target: Pool<DB>) {
-    let relay = relay(&source, &target).await;
+    let (relay, _) = relay(&source, &target).await;
     for n in 0..20 {
         raise(&source, n, 0).await.expect("there is room");
     }
@@ -117,7 +118,7 @@ async fn full_at_the_source<DB: Kit>(disk: &SmallDisk, source: Pool<DB>, target:
 }
 
 async fn full_at_the_consumer<DB: Kit>(disk: &SmallDisk, source: Pool<DB>, target: Pool<DB>) {
-    let relay = relay(&source, &target).await;
+    let (relay, consumer) = relay(&source, &target).await;
     for n in 0..20 {
         raise(&source, n, 0).await.expect("there is room");
     }
@@ -145,6 +146,16 @@ async fn full_at_the_consumer<DB: Kit>(disk: &SmallDisk, source: Pool<DB>, targe
             }
         };
         println!("{}, round {round}, after {n}: {error}", DB::LABEL);
+        eventually("both sides know why", async || {
+            let refused = consumer.status().refused;
+            let told = relay.status().into_iter().any(|route| match route.state {
+                RouteState::Backoff { error, .. } => error.contains("no room left on its disk"),
+                _ => false,
+            });
+            let full = refused.iter().any(|one| one.trouble == Some(Trouble::DiskFull));
+            (full && told).then_some(())
+        })
+        .await;
         for n in 0..2 * KEYS {
             raise(&source, n, 0).await.expect("the source has room");
         }
@@ -160,10 +171,32 @@ async fn full_at_the_consumer<DB: Kit>(disk: &SmallDisk, source: Pool<DB>, targe
         assert!(held.is_empty(), "no message is blamed: {held:?}");
         disk.free();
         eventually("everything is applied", async || (applied().await == all).then_some(())).await;
+        let none = async || consumer.status().refused.is_empty().then_some(());
+        eventually("nothing is refused", none).await;
     }
     check(&source, &target, &["c"]).await;
     idle_at_the_head(&source, &relay).await;
     relay.stop().await;
+}
+
+/// The test write needs room each time.
+async fn full_for_a_test<DB: Kit>(disk: &SmallDisk, small: Pool<DB>) {
+    syncline::migrate(&small).await.expect("migrate");
+    check_writes(&small).await.expect("there is room");
+    disk.fill();
+    let mut tries = 0;
+    let error = loop {
+        tries += 1;
+        assert!(tries < 500, "the disk is full and everything can be written");
+        if let Err(error) = check_writes(&small).await {
+            break error;
+        }
+    };
+    assert_eq!(error.trouble(), Trouble::DiskFull, "{error}");
+    disk.free();
+    eventually("it takes writes", async || check_writes(&small).await.ok()).await;
+    let left = DB::processes(&small).await.expect("rows");
+    assert!(left.is_empty(), "{left:?}");
 }
 
 /// A database on a small disk, another one beside it, and what they need to be there.
@@ -203,6 +236,18 @@ async fn a_full_disk_at_the_source_leaves_no_half_on_mariadb() {
 async fn a_full_disk_at_the_source_leaves_no_half_on_sqlite() {
     let Some((disk, _dir, small, large)) = sqlite().await else { return };
     full_at_the_source(&disk, small, large).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_test_write_finds_a_full_disk_on_postgres() {
+    let Some((disk, _server, small, _)) = served::<Postgres>().await else { return };
+    full_for_a_test(&disk, small).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_test_write_finds_a_full_disk_on_sqlite() {
+    let Some((disk, _dir, small, _)) = sqlite().await else { return };
+    full_for_a_test(&disk, small).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

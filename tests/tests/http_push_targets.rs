@@ -254,7 +254,7 @@ async fn batches_that_are_too_large_travel_in_parts() {
         // A pause in the middle is the answer to the whole.
         target.receiver.set(Temper::Paused(5));
         let ack = publisher.publish(&batch).await.expect("an answer");
-        assert_eq!(ack.outcome, Outcome::Paused { retry_after_ms: 5 });
+        assert_eq!(ack.outcome, Outcome::Paused { retry_after_ms: 5, trouble: None });
     }
     let alone = SampleSource::new(SOURCE, STREAM).batch([Message::new(
         "t",

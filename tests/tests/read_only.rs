@@ -3,17 +3,23 @@
 
 mod demo;
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use demo::Pair;
-use sqlx::{AssertSqlSafe, Executor, MySql, Pool, Postgres};
-use syncline::{Error, Relay, Route, Stream, begin};
+use sqlx::{AssertSqlSafe, Executor, MySql, Pool, Postgres, Sqlite, sqlite::SqlitePoolOptions};
+use syncline::{Error, Relay, Route, Stream, begin, error::Trouble, storage::check_writes};
 use syncline_tests::{
     kit::Kit,
     own_server::OwnServer,
     relays::{Direct, check, eventually, noting, start, write},
-    servers::postgres_database,
+    servers::{mariadb_database, postgres_database, sqlite_database},
 };
 
 /// How many sessions the service has.
@@ -125,6 +131,70 @@ async fn goes_on<DB: Fenced>(url: &str) {
     background.stop().await;
 }
 
+/// A consumer whose own database takes no writes: nothing of what it refuses is missing.
+async fn refuses<DB: Fenced>(source: &str, target: &str) {
+    let (source, admin) = (DB::connect(source, 8).await, DB::connect(target, 1).await);
+    let (source, admin) = (source.expect("connect"), admin.expect("connect"));
+    let target = DB::connect(target, 8).await.expect("connect");
+    told(&source, &target, async |on| {
+        DB::fence(&admin, on).await;
+        if on {
+            DB::cut(&admin).await;
+        }
+    })
+    .await;
+}
+
+async fn told<DB: Kit>(source: &Pool<DB>, target: &Pool<DB>, fence: impl AsyncFn(bool)) {
+    for pool in [source, target] {
+        syncline::migrate(pool).await.expect("migrate");
+        DB::prepare(pool).await.expect("prepare");
+    }
+    let consumer =
+        noting("c", target.clone()).hold_early(100, 1 << 20).build().expect("a consumer");
+    let background = consumer.start().await.expect("it starts");
+    let stream = Stream::new("all").topic("counter.raised");
+    let route = Route::new("there", "all", Direct::to(consumer.clone()));
+    let relay = start(source, stream, vec![route], |_| {}).await;
+    write(source, 3).await;
+    check(source, target, &["c"]).await;
+    assert!(consumer.status().refused.is_empty());
+    check_writes(target).await.expect("it takes writes");
+
+    fence(true).await;
+    write(source, 3).await;
+    let refused = eventually("the consumer knows that it refuses", async || {
+        let refused = consumer.status().refused;
+        refused.into_iter().find(|one| one.trouble == Some(Trouble::ReadOnly) && one.tries > 1)
+    })
+    .await;
+    assert_eq!((refused.origin.stream.as_str(), refused.origin.shard), ("all", 0));
+    let error = check_writes(target).await.expect_err("it takes no writes");
+    assert!(matches!(error, Error::ReadOnly { .. }), "{error}");
+    let why = "refused by the receiver: its database is read-only";
+    eventually("the sender says why, and stores it", async || {
+        let lag = DB::route_lags(source).await.ok()?.pop()?;
+        lag.problem.filter(|problem| problem.text.contains(why))
+    })
+    .await;
+    // A report of problems comes every 15 seconds.
+    let problems = eventually("so does the consumer's handle", async || {
+        let problems = background.problems();
+        problems.iter().any(|one| one.contains("itself refuses")).then_some(problems)
+    })
+    .await;
+    assert!(!problems.iter().any(|one| one.contains("are missing")), "{problems:?}");
+
+    fence(false).await;
+    write(source, 3).await;
+    check(source, target, &["c"]).await;
+    eventually("nothing is refused", async || consumer.status().refused.is_empty().then_some(()))
+        .await;
+    eventually("it takes writes", async || check_writes(target).await.ok()).await;
+    relay.stop().await;
+    background.stop().await;
+}
+
 async fn says_so<DB: Fenced>(url: &str) {
     let pair = Pair::start_some([url, url], false).await;
     let admin = DB::connect(url, 1).await.expect("connect");
@@ -158,6 +228,45 @@ async fn what_was_read_only_is_written_to_again_on_postgres() {
 async fn what_was_read_only_is_written_to_again_on_mariadb() {
     let Some(server) = OwnServer::<MySql>::start().await else { return };
     goes_on::<MySql>(&server.database(None).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_says_that_its_database_is_read_only_on_postgres() {
+    let Some(source) = postgres_database().await else { return };
+    let Some(target) = postgres_database().await else { return };
+    refuses::<Postgres>(&source, &target).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_says_that_its_database_is_read_only_on_mariadb() {
+    let Some(source) = mariadb_database().await else { return };
+    let Some(server) = OwnServer::<MySql>::start().await else { return };
+    refuses::<MySql>(&source, &server.database(None).await).await;
+}
+
+/// Sets whether a session may write.
+async fn query_only(connection: &mut SqliteConnection, on: bool) -> sqlx::Result<()> {
+    connection.execute(AssertSqlSafe(format!("PRAGMA query_only = {on}"))).await.map(drop)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_says_that_its_database_is_read_only_on_sqlite() {
+    let ((_one, source), (_other, target)) = (sqlite_database(), sqlite_database());
+    let source = Sqlite::connect(&source, 8).await.expect("connect");
+    let read_only = Arc::new(AtomicBool::new(false));
+    let (kept, made) = (Arc::clone(&read_only), Arc::clone(&read_only));
+    let pool = SqlitePoolOptions::new()
+        .max_connections(4)
+        .before_acquire(move |connection, _| {
+            let fenced = kept.load(Ordering::SeqCst);
+            Box::pin(async move { query_only(connection, fenced).await.map(|()| true) })
+        })
+        .after_connect(move |connection, _| {
+            let fenced = made.load(Ordering::SeqCst);
+            Box::pin(query_only(connection, fenced))
+        });
+    let target = pool.connect(&target).await.expect("connect");
+    told(&source, &target, async |on| read_only.store(on, Ordering::SeqCst)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -19,6 +19,8 @@ pub(crate) enum Cause {
     Relay,
     /// A lease that a dead process has
     Leases,
+    /// Processes that have not written for a while and may live
+    Silent,
     /// Shards that have something to send and do not move, without a reason that is known
     Still,
     /// A relay has an older definition of a stream than the one in force

@@ -8,8 +8,9 @@ use std::{
 use sqlx::Pool;
 use syncline::{
     Error, Result, Storage,
+    error::Trouble,
     processes::{self, Kind, Process},
-    storage::{Ahead, HeldCount},
+    storage::{Ahead, HeldCount, check_writes},
 };
 
 use super::check::{Cause, Check};
@@ -31,6 +32,38 @@ pub(super) async fn locks<DB: Storage>(pool: &Pool<DB>) -> Check {
         }
         Err(error) => failed(NAME, &error),
     }
+}
+
+/// Whether the database takes a write.
+pub(super) async fn writes<DB: Storage>(pool: &Pool<DB>) -> Check {
+    const NAME: &str = "writes";
+    let Err(error) = check_writes(pool).await else {
+        return Check::ok(NAME, "a test row is committed and removed");
+    };
+    let standby = matches!(DB::is_standby(pool).await, Ok(true));
+    let advice = match error.trouble() {
+        Trouble::ReadOnly if standby => {
+            let found = "this server is a standby: it takes no writes";
+            return Check::failed(NAME, found, Some("connect to the primary"));
+        }
+        // Somebody writes, so the database does.
+        Trouble::Locked => {
+            let advice = "somebody holds a lock: see `blocking locks`";
+            return Check::warning(NAME, [Cause::Locks], error.to_string(), Some(advice));
+        }
+        Trouble::ReadOnly => {
+            "let it take writes again (default_transaction_read_only on PostgreSQL, read_only on \
+             MariaDB, the rights of SQLite's file); nothing is lost meanwhile, and nothing is to be skipped"
+        }
+        Trouble::DiskFull | Trouble::Quota => {
+            "make room; nothing is lost meanwhile, and nothing is to be skipped"
+        }
+        Trouble::Permission => {
+            "grant the write to this user; SQLite writes beside the file, too, in its directory"
+        }
+        _ => "services that share this database cannot write either; see its own log",
+    };
+    Check::failed(NAME, format!("the database {}: {error}", error.trouble()), Some(advice))
 }
 
 fn failed(name: &'static str, error: &Error) -> Check {
@@ -236,12 +269,33 @@ pub(super) async fn gaps<DB: Storage>(pool: &Pool<DB>) -> Check {
             text::time(early.since)
         )
     };
-    let lines: Vec<String> = early.iter().filter(|early| early.waiting > 0).map(line).collect();
-    match lines.is_empty() {
-        true => Check::ok(NAME, "nothing waits for a missing message"),
-        false => {
-            let advice = "`syncline route rewind` at the source sends what is missing again";
-            Check::warning(NAME, [Cause::Gaps], lines.join("; "), Some(advice))
-        }
+    let waiting: Vec<&Ahead> = early.iter().filter(|early| early.waiting > 0).collect();
+    let lines: Vec<String> = waiting.iter().map(|early| line(early)).collect();
+    if lines.is_empty() {
+        return Check::ok(NAME, "nothing waits for a missing message");
     }
+    let all = match processes::list(pool).await {
+        Ok(all) => all,
+        Err(error) => return failed(NAME, &error),
+    };
+    let causes: Vec<String> = waiting
+        .iter()
+        .map(|early| &early.consumer)
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .flat_map(|consumer| refusing(&all, consumer))
+        .collect();
+    let advice = match causes.is_empty() {
+        true => "`syncline route rewind` at the source sends what is missing again".to_owned(),
+        false => format!("skip nothing: {}", causes.join("; ")),
+    };
+    Check::warning(NAME, [Cause::Gaps], lines.join("; "), Some(&advice))
+}
+
+/// Why messages that `consumer` lacks are with their sender and not missing.
+pub(crate) fn refusing(all: &[Process], consumer: &str) -> Vec<String> {
+    let of = all.iter().filter(|one| one.kind == Kind::Consumer && one.name == consumer);
+    of.filter(|one| one.is_alive())
+        .flat_map(|one| one.refusals().map(move |refusal| format!("{one}: {refusal}")))
+        .collect()
 }

@@ -1,10 +1,13 @@
 //! `syncline inbox list`.
 
+use std::collections::BTreeSet;
+
 use sqlx::Pool;
-use syncline::{Storage, inboxes};
+use syncline::{Storage, inboxes, processes};
 
 use super::document;
 use crate::{
+    doctor::refusing,
     failure::{Failure, Outcome},
     layout::{cut, spare, whole},
     output::Output,
@@ -55,5 +58,11 @@ pub(crate) async fn run<DB: Storage>(
         spare("updated_at"),
     ];
     output.table(columns, rows)?;
+    // An operator who looks here for missing messages is to know that they are not.
+    let all = processes::list(pool).await?;
+    let consumers: BTreeSet<&str> = inboxes.iter().map(|inbox| inbox.consumer.as_str()).collect();
+    for refusal in consumers.into_iter().flat_map(|consumer| refusing(&all, consumer)) {
+        output.line(text::escape(&refusal))?;
+    }
     Ok(Outcome::Done)
 }

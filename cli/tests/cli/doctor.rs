@@ -1,6 +1,7 @@
 //! `syncline doctor` on databases on which nothing should run, and the commands that refuse them.
 
 mod servers;
+mod writes;
 
 use sqlx::{Connection, Executor, MySqlConnection, PgConnection, SqliteConnection};
 use syncline_tests::servers::{mariadb_database, postgres_database, sqlite_database};

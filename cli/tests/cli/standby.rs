@@ -17,6 +17,12 @@ fn lag_says_it(url: &str) {
     assert_eq!(syncline(url, "outbox lag --json").expect(0).json()["standby"], true);
     let doctor = syncline(url, "doctor").expect(8);
     assert!(doctor.stdout.contains("connect to the primary"), "{}", doctor.stdout);
+    let doctor = syncline(url, "doctor --json").expect(8).json();
+    let checks = doctor["checks"].as_array().expect("checks");
+    let writes = checks.iter().find(|check| check["check"] == "writes").expect("it is checked");
+    assert_eq!(writes["result"], "failed", "{writes}");
+    let found = writes["found"].as_str().expect("a text");
+    assert!(found.contains("this server is a standby"), "{writes}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

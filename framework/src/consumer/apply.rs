@@ -13,11 +13,10 @@ use sqlx::Transaction;
 use super::{
     Inner, Turn,
     builder::Order,
-    stop::{Disturbed, Failure, Stop, forget_index, shift_index},
+    stop::{Failure, Stop, forget_index, shift_index},
 };
 use crate::{
     Error, Result, Storage,
-    error::is_exhausted,
     inbox::{News, compare},
     message::{Batch, Envelope, HandOver, Link, Origin, Position},
     storage::{HeldReason, Holding, InboxRow, Lent, Mark},
@@ -31,10 +30,6 @@ pub(super) const EARLY: Duration = Duration::from_millis(500);
 pub(super) const LOOK: Duration = Duration::from_millis(25);
 /// What a source is told to wait when our database is away or too many keys fail.
 pub(super) const PAUSE_MS: u64 = 1_000;
-/// And while an older version of the stream is applied.
-const SHORT_PAUSE_MS: u64 = 200;
-const OLDER: &str = "the stream waits: its version before this one is not at its end";
-
 /// What is applied in one transaction: messages, and how far the log was looked at after them.
 #[derive(Clone, Copy)]
 pub(super) struct Part<'a> {
@@ -95,7 +90,10 @@ impl<DB: Storage> Inner<DB> {
             turn.set_handover(handover);
         }
         self.await_turn(&turn, &batch).await;
-        let applying = turn.begin(self.patience()).await?;
+        let applying = match turn.begin(self.patience()).await {
+            Ok(applying) => applying,
+            Err(busy) => return Err(self.is_busy(Part::of(&batch), busy)),
+        };
         let result = self.apply_batch(&batch).await;
         drop(applying);
         if let Ok(ack) = &result {
@@ -190,45 +188,6 @@ impl<DB: Storage> Inner<DB> {
             }
         }
         row.ok_or_else(|| Stop::Refused("the batch is empty".to_owned()))
-    }
-
-    /// Answers a source whose batch was not applied to its end.
-    pub(super) async fn stopped(&self, part: Part<'_>, stop: Stop) -> Result<Ack, ReceiveError> {
-        if let Stop::OtherStream(waits) = &stop {
-            tracing::warn!(consumer = self.name, stream = part.origin.stream, "{waits}");
-            return self.ends_own(part).await;
-        }
-        let (error, paused) = match stop {
-            Stop::Gap(row) => return Ok(row.ack(Outcome::Gap)),
-            Stop::Incarnation(row) => {
-                return Ok(row.ack(Outcome::Incarnation { follows: row.incarnation }));
-            }
-            Stop::Refused(reason) => return Err(ReceiveError::Refused(reason)),
-            Stop::Broken(error) => return Err(ReceiveError::Storage(error)),
-            Stop::Failed(_, failure) => return Err(ReceiveError::Refused(failure.to_string())),
-            // How far we are could not be asked either.
-            Stop::Transient(error) | Stop::Disturbed(Disturbed { error, .. })
-                if is_exhausted(&error) =>
-            {
-                return Err(ReceiveError::Storage(error));
-            }
-            Stop::Transient(error) | Stop::Disturbed(Disturbed { error, .. }) => {
-                (Some(error), "the database is away or busy")
-            }
-            Stop::TooManyParked => (None, "too many keys are parked: the stream pauses"),
-            Stop::TooManyHeld => (None, "too many messages are held: the stream pauses"),
-            Stop::OlderVersion | Stop::OtherStream(_) => (None, OLDER),
-        };
-        if paused == OLDER {
-            tracing::debug!(consumer = self.name, stream = part.origin.stream, "{paused}");
-        } else {
-            let error = error.as_ref().map(tracing::field::display);
-            tracing::warn!(consumer = self.name, stream = part.origin.stream, error, "{paused}");
-        }
-        let row = self.inbox(part.origin).await?;
-        let row = row.unwrap_or(self.first_row(part));
-        let retry_after_ms = if paused == OLDER { SHORT_PAUSE_MS } else { PAUSE_MS };
-        Ok(row.ack(Outcome::Paused { retry_after_ms }))
     }
 
     /// Applies one part in one transaction: the inbox row is locked, the handlers run, the

@@ -379,6 +379,7 @@ impl<DB: Storage> ConsumerBuilder<DB> {
             gaps: Mutex::default(),
             standing: Default::default(),
             pulls: Default::default(),
+            refused: Default::default(),
             rejects: Default::default(),
             unseen: Default::default(),
             parked: Notify::new(),

@@ -60,7 +60,10 @@ impl<DB: Storage> Inner<DB> {
             mode: Mode::Foreign,
         };
         match self.apply_split(all).await {
-            Ok(row) => Ok(row.ack(Outcome::Complete)),
+            Ok(row) => {
+                self.refused.passed(&origin, row.watermark);
+                Ok(row.ack(Outcome::Complete))
+            }
             Err(stop) => self.stopped(all, stop).await,
         }
     }

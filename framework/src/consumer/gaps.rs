@@ -82,7 +82,7 @@ impl<DB: Storage> Inner<DB> {
         let outcome = match (held, self.on_gap) {
             (Held::Kept(_), _) => Outcome::Complete,
             (Held::Follows, _) | (_, OnGap::AskAgain) => Outcome::Gap,
-            (_, OnGap::Stop) => Outcome::Paused { retry_after_ms: STOPPED_MS },
+            (_, OnGap::Stop) => Outcome::Paused { retry_after_ms: STOPPED_MS, trouble: None },
         };
         Ok(row.ack(outcome))
     }
@@ -101,7 +101,7 @@ impl<DB: Storage> Inner<DB> {
         self.note_gap(origin, ack.last, missing, u64::try_from(ahead).unwrap_or(0));
         self.gap.notify_one();
         let outcome = match ahead > self.max_held || self.on_gap == OnGap::Stop {
-            true => Outcome::Paused { retry_after_ms: STOPPED_MS },
+            true => Outcome::Paused { retry_after_ms: STOPPED_MS, trouble: None },
             false => Outcome::Complete,
         };
         Ok(Ack { outcome, ..ack })
@@ -150,6 +150,7 @@ impl<DB: Storage> Inner<DB> {
 
     /// After the watermark moved: is a gap closed?
     pub(super) fn passed(&self, origin: &Origin, ack: &Ack) {
+        self.refused.passed(origin, ack.watermark);
         let mut gaps = self.gaps.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(gap) = gaps.get(origin) else { return };
         if ack.last.position >= gap.missing.position {
@@ -170,6 +171,11 @@ impl<DB: Storage> Inner<DB> {
         told.retain(|told| gaps.iter().any(|gap| gap.origin == *told));
         for Gap { origin, since, applied, missing, held } in gaps {
             let age = (Utc::now() - since).to_std().unwrap_or_default();
+            // A message that was refused here is not missing: its sender has it, and must not give it up.
+            if self.refused.lately(&origin, OPEN) {
+                told.remove(&origin);
+                continue;
+            }
             if age >= OPEN && told.insert(origin.clone()) {
                 tracing::error!(
                     consumer = self.name, source = origin.source, stream = origin.stream,

@@ -162,7 +162,7 @@ impl<DB: Storage> Inner<DB> {
         if let Err(Stop::Broken(error)) = self.limited(self.apply(told, false)).await {
             return Err(ReceiveError::Storage(error));
         }
-        Ok(row.ack(Outcome::Paused { retry_after_ms: PAUSE_MS }))
+        Ok(row.ack(Outcome::Paused { retry_after_ms: PAUSE_MS, trouble: None }))
     }
 
     /// Whether this consumer wants nothing of what came up to `position`.

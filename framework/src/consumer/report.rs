@@ -48,28 +48,14 @@ pub(super) async fn run<DB: Storage>(
 impl<DB: Storage> Tell<DB> for Teller<DB> {
     async fn tell(&self, pool: &Current<DB>) -> Result<Told> {
         let defined = Defined { topics: self.consumer.topics(), ..Defined::default() };
-        let others = pool.limit(processes::list(pool)).await?;
+        // A database that answers nothing must not hide what is known without it.
+        let others = pool.limit(processes::list(pool)).await;
+        let others = others.inspect_err(|_| self.keep(self.known()))?;
         let found = processes::differing(&others);
-        let mut problems = self.differs(found.iter().filter(|two| self.is_in(two)));
-        problems.extend(self.consumer.pulls.problems());
-        let standing = self.consumer.standing.all().into_iter().take(STANDING).map(|one| {
-            format!(
-                "message {} at position {} (topic {}) meets an error that should pass, {} rounds: {}",
-                one.id, one.position, one.topic, one.rounds, one.error
-            )
-        });
-        problems.extend(standing);
-        problems.extend(self.consumer.known_gaps().into_iter().map(|gap| {
-            format!(
-                "messages of {} {} shard {} are missing, up to position {}: {} wait for them",
-                gap.origin.source,
-                gap.origin.stream,
-                gap.origin.shard,
-                gap.missing.position,
-                gap.held
-            )
-        }));
-        let counts = pool.limit(DB::held_counts(pool)).await?;
+        let mut problems = self.known();
+        problems.extend(self.differs(found.iter().filter(|two| self.is_in(two))));
+        let counts = pool.limit(DB::held_counts(pool)).await;
+        let counts = counts.inspect_err(|_| self.keep(problems.clone()))?;
         // The row need not say what the database has anyhow.
         let held = counts.into_iter().filter(|count| count.consumer == self.consumer.name);
         let held = held.map(|HeldCount { held, dead, since, .. }| {
@@ -79,13 +65,45 @@ impl<DB: Storage> Tell<DB> for Teller<DB> {
                  an operator: see `syncline held list`"
             )
         });
-        *self.problems.lock().unwrap_or_else(PoisonError::into_inner) =
-            problems.iter().cloned().chain(held).collect();
+        self.keep(problems.iter().cloned().chain(held).collect());
         Ok(Told { defined, problems })
     }
 }
 
 impl<DB: Storage> Teller<DB> {
+    fn keep(&self, problems: Vec<String>) {
+        *self.problems.lock().unwrap_or_else(PoisonError::into_inner) = problems;
+    }
+
+    /// Problems that this process knows without the database.
+    fn known(&self) -> Vec<String> {
+        let refused = self.consumer.refused.all();
+        let mut problems: Vec<String> =
+            refused.iter().take(STANDING).map(ToString::to_string).collect();
+        problems.extend(self.consumer.pulls.problems());
+        let standing = self.consumer.standing.all().into_iter().take(STANDING).map(|one| {
+            format!(
+                "message {} at position {} (topic {}) meets an error that should pass, {} rounds: {}",
+                one.id, one.position, one.topic, one.rounds, one.error
+            )
+        });
+        problems.extend(standing);
+        // Messages behind those that are refused here are not missing.
+        let gaps = self.consumer.known_gaps().into_iter();
+        let gaps = gaps.filter(|gap| self.consumer.refused.of(&gap.origin).is_none());
+        problems.extend(gaps.map(|gap| {
+            format!(
+                "messages of {} {} shard {} are missing, up to position {}: {} wait for them",
+                gap.origin.source,
+                gap.origin.stream,
+                gap.origin.shard,
+                gap.missing.position,
+                gap.held
+            )
+        }));
+        problems
+    }
+
     fn is_in(&self, two: &Differing) -> bool {
         two.ids.0 == self.id || two.ids.1 == self.id
     }

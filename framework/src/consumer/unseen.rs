@@ -13,7 +13,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use tokio::time::{Instant, sleep};
 
-use super::{Consumer, Gap, Inner, REJECTED, Standing};
+use super::{Consumer, Gap, Inner, REJECTED, Refused, Standing};
 use crate::{
     Result, Storage,
     message::SAGA_REPLY,
@@ -44,6 +44,9 @@ pub struct ConsumerStatus {
     pub gaps: Vec<Gap>,
     /// As [`Consumer::standing`] has them.
     pub standing: Vec<Standing>,
+    /// Messages that came and that the consumer itself refuses, for its database takes no writes or it
+    /// pauses; the first one refused comes first. Gaps behind them close with them: skip nothing.
+    pub refused: Vec<Refused>,
 }
 
 /// Messages that are held and that nobody takes up again.
@@ -126,6 +129,7 @@ impl<DB: Storage> Consumer<DB> {
             uncarried,
             gaps: self.gaps(),
             standing: self.standing(),
+            refused: self.0.refused.all(),
         }
     }
 }

@@ -7,7 +7,7 @@ use super::{RelayBuilder, RelayOptions, define};
 use crate::{
     Error, Result, Storage,
     message::{check_source, check_stream},
-    storage::{Own, check_schema, check_writes, close},
+    storage::{Own, check_schema, check_writable, close},
 };
 
 /// How long a lease may last. What the database holds for longer is of a time when its clock was
@@ -58,7 +58,7 @@ impl<DB: Storage> RelayBuilder<DB> {
         let own = DB::relay_pool(&self.pool, 1, Arc::new(|_| ()));
         let fit = pool.limit(async {
             DB::head(&own).await?;
-            check_writes(&own).await
+            check_writable(&own).await
         });
         let fit = fit.await;
         close(&own).await;

@@ -38,20 +38,9 @@ pub async fn begin<DB: Base>(pool: &Pool<DB>) -> Result<Transaction<'static, DB>
     finished(writing(pool.clone())).await
 }
 
-/// Whether the database takes writes now, for a service's readiness: a standby, or one that was set to
-/// read only, answers all the same. It waits as a writer does, and changes nothing.
-///
-/// # Errors
-/// [`Error::ReadOnly`], [`Error::Database`].
-///
-/// ```
-/// # #[cfg(feature = "sqlite")]
-/// # async fn ready(pool: sqlx::SqlitePool) -> syncline::Result<()> {
-/// syncline::storage::check_schema(&pool).await?;
-/// syncline::storage::check_writes(&pool).await
-/// # }
-/// ```
-pub async fn check_writes<DB: Base>(pool: &Pool<DB>) -> Result<()> {
+/// Whether a new session may write: a standby, or a database that was set to read only, answers all the
+/// same. It changes nothing, so that a full disk passes.
+pub(crate) async fn check_writable<DB: Base>(pool: &Pool<DB>) -> Result<()> {
     let action = "try to write";
     let mut tx = begin(pool).await?;
     match DB::write_nothing(&mut tx).await {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use sqlx::Pool;
+use sqlx::{Pool, Transaction};
 use uuid::Uuid;
 
 use super::{LeaseStore, SagaSummary};
@@ -95,6 +95,12 @@ pub trait ProcessStore: LeaseStore {
 
     /// Removes a process's row; does nothing when it is gone.
     async fn remove_process(pool: &Pool<Self>, id: Uuid) -> Result<()>;
+
+    /// As [`ProcessStore::report_process`], within a transaction.
+    async fn report_within(tx: &mut Transaction<'_, Self>, of: ProcessReport<'_>) -> Result<()>;
+
+    /// As [`ProcessStore::remove_process`], within a transaction.
+    async fn remove_within(tx: &mut Transaction<'_, Self>, id: Uuid) -> Result<()>;
 
     /// Removes rows that were not written for longer than `age`, and those of the future; returns
     /// how many.

@@ -234,7 +234,8 @@ pub(super) use held::held_store;
 pub(super) use incarnation::{TERMS, incarnation_store};
 pub(super) use operation::{OperationColumns, operation_row, operation_store};
 pub(super) use process::{
-    CountColumns, LeaseColumns, ProcessColumns, held_count, held_lease, process_row, process_store,
+    CountColumns, LeaseColumns, ProcessColumns, held_count, held_lease, process_report,
+    process_row, process_store,
 };
 #[cfg(any(feature = "mysql", feature = "sqlite"))]
 pub(super) use pulse::beat_apart;

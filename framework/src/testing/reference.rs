@@ -155,7 +155,11 @@ impl Receive for ReferenceReceiver {
             Temper::Panicking => panic!("a receiver that panics"),
             Temper::Paused(retry_after_ms) => {
                 let (watermark, last) = self.reached(&batch.origin);
-                Ok(Ack { watermark, last, outcome: Outcome::Paused { retry_after_ms } })
+                Ok(Ack {
+                    watermark,
+                    last,
+                    outcome: Outcome::Paused { retry_after_ms, trouble: None },
+                })
             }
         }
     }

@@ -190,7 +190,8 @@ pub async fn passes_every_outcome_on<P: Publisher, S: Subscriber>(
     assert_eq!(link.publish(&third).await, gap);
     for retry_after_ms in [0, 1, 1_500, u64::from(u32::MAX)] {
         link.receiver.set(Temper::Paused(retry_after_ms));
-        let paused = Ack { outcome: Outcome::Paused { retry_after_ms }, ..complete(&first) };
+        let paused =
+            Ack { outcome: Outcome::Paused { retry_after_ms, trouble: None }, ..complete(&first) };
         assert_eq!(link.publish(&lost).await, paused);
     }
     link.receiver.set(Temper::Willing);

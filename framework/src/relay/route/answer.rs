@@ -14,7 +14,7 @@ use crate::{
     Result, Storage,
     message::{Link, Position},
     storage::Checkpoint,
-    transport::{Ack, Outcome, PublishError},
+    transport::{Ack, Outcome, PublishError, paused},
 };
 
 impl<DB: Storage> Run<'_, DB> {
@@ -111,12 +111,12 @@ impl<DB: Storage> Run<'_, DB> {
                 self.window.drain().await;
                 (self.acked, self.read) = (checkpoint, checkpoint);
                 match ack.outcome {
-                    Outcome::Paused { retry_after_ms } => {
+                    Outcome::Paused { retry_after_ms, trouble } => {
                         if checkpoint.cursor.position <= after {
                             self.reopen_older().await?;
                         }
                         let pause = Duration::from_millis(retry_after_ms);
-                        self.back_off("the consumer pauses".to_owned(), pause).await;
+                        self.back_off(paused(trouble), pause).await;
                     }
                     // The first answer to a gap is to send again at once, from there.
                     _ if progress => {}

@@ -44,6 +44,22 @@ pub(in crate::storage) fn held_count(row: CountColumns) -> HeldCount {
     HeldCount { consumer, held, dead, unknown, since: from_millis(since) }
 }
 
+/// The statement that writes a process's row.
+macro_rules! process_report {
+    ($dir:literal, $of:ident) => {
+        sqlx::query(sql!($dir, "process_report"))
+            .bind($of.id)
+            .bind($of.kind)
+            .bind($of.name)
+            .bind($of.host)
+            .bind($of.pid)
+            .bind($of.program)
+            .bind($of.defined)
+            .bind($of.problems)
+    };
+}
+pub(in crate::storage) use process_report;
+
 /// Implements the table of processes for `$db` over `storage/$dir/sql`.
 macro_rules! process_store {
     ($db:ty, $dir:literal) => {
@@ -53,28 +69,28 @@ macro_rules! process_store {
                 pool: &Pool<Self>,
                 of: $crate::storage::ProcessReport<'_>,
             ) -> Result<()> {
-                sqlx::query(sql!($dir, "process_report"))
-                    .bind(of.id)
-                    .bind(of.kind)
-                    .bind(of.name)
-                    .bind(of.host)
-                    .bind(of.pid)
-                    .bind(of.program)
-                    .bind(of.defined)
-                    .bind(of.problems)
-                    .execute(pool)
-                    .await
-                    .map_err(Error::database("report a process"))?;
-                Ok(())
+                let report = $crate::storage::shared::process_report!($dir, of).execute(pool).await;
+                report.map(drop).map_err(Error::database("report a process"))
             }
 
             async fn remove_process(pool: &Pool<Self>, id: Uuid) -> Result<()> {
-                sqlx::query(sql!($dir, "process_leave"))
-                    .bind(id)
-                    .execute(pool)
-                    .await
-                    .map_err(Error::database("remove a process"))?;
-                Ok(())
+                let leave = sqlx::query(sql!($dir, "process_leave")).bind(id).execute(pool).await;
+                leave.map(drop).map_err(Error::database("remove a process"))
+            }
+
+            async fn report_within(
+                tx: &mut Transaction<'_, Self>,
+                of: $crate::storage::ProcessReport<'_>,
+            ) -> Result<()> {
+                let report =
+                    $crate::storage::shared::process_report!($dir, of).execute(&mut **tx).await;
+                report.map(drop).map_err(Error::database("write a row"))
+            }
+
+            async fn remove_within(tx: &mut Transaction<'_, Self>, id: Uuid) -> Result<()> {
+                let leave = sqlx::query(sql!($dir, "process_leave")).bind(id);
+                let leave = leave.execute(&mut **tx).await;
+                leave.map(drop).map_err(Error::database("remove a row"))
             }
 
             async fn forget_processes(pool: &Pool<Self>, age: Duration) -> Result<u64> {

@@ -17,7 +17,7 @@ use crate::{
     backoff::Backoff,
     message::Batch,
     said::Said,
-    transport::{Ack, Outcome, PullNote, Reached, Receive, SubscribeError, Subscriber},
+    transport::{Ack, Outcome, PullNote, Reached, Receive, SubscribeError, Subscriber, paused},
 };
 
 /// What a subscriber is doing.
@@ -270,9 +270,9 @@ impl FeedSubscriber {
         *place = Some(reached);
         let none = Duration::ZERO;
         match outcome {
-            Outcome::Paused { retry_after_ms } => {
+            Outcome::Paused { retry_after_ms, trouble } => {
                 let pause = Duration::from_millis(retry_after_ms);
-                Err(Failure::passing("the consumer pauses".to_owned(), pause))
+                Err(Failure::passing(paused(trouble), pause))
             }
             _ if moved => Ok(Turn::Done),
             Outcome::Complete if nothing && !early => Ok(Turn::Done),

@@ -78,7 +78,10 @@ fn acknowledgement(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Opti
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::{Link, Position};
+    use crate::{
+        error::Trouble,
+        message::{Link, Position},
+    };
 
     fn ask(status: u16, kind: &str, body: &[u8]) -> Answer {
         let status = StatusCode::from_u16(status).expect("a status");
@@ -93,7 +96,7 @@ mod tests {
 
     #[test]
     fn an_acknowledgement_needs_the_status_the_type_and_the_content() {
-        let paused = Outcome::Paused { retry_after_ms: 5 };
+        let paused = Outcome::Paused { retry_after_ms: 5, trouble: Some(Trouble::DiskFull) };
         for (outcome, status) in [(Outcome::Complete, 200), (Outcome::Gap, 409), (paused, 503)] {
             let body = serde_json::to_vec(&ack(outcome)).expect("JSON");
             let json = "application/json; charset=utf-8";

@@ -26,6 +26,7 @@ use crate::{
     transport::{
         Ack, Receive, ReceiveError,
         http::{Problem, Refused, media_type, peer},
+        refused_by,
     },
 };
 
@@ -334,8 +335,11 @@ impl Shared {
             }
             Ok(Ok(Err(error))) => {
                 tracing::error!(%error, "the consumer could not take a batch in");
-                let detail = "the consumer's database did not answer as it should (its log says \
-                              more); nothing is acknowledged";
+                let why = match &error {
+                    ReceiveError::Storage(error) => refused_by(error.trouble()),
+                    _ => "the consumer failed".to_owned(),
+                };
+                let detail = format!("{why} (its log says more); nothing is acknowledged");
                 Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(1))
             }
             Ok(Err(_)) => Err(failed("the consumer")),

@@ -25,7 +25,7 @@ fn acknowledge(ack: Ack) -> Response {
     match ack.outcome {
         Outcome::Complete => body.into_response(),
         Outcome::Gap | Outcome::Incarnation { .. } => (StatusCode::CONFLICT, body).into_response(),
-        Outcome::Paused { retry_after_ms } => {
+        Outcome::Paused { retry_after_ms, .. } => {
             let seconds = retry_after_ms.div_ceil(1000).max(1).to_string();
             let later = [(header::RETRY_AFTER, seconds)];
             (StatusCode::SERVICE_UNAVAILABLE, later, body).into_response()
