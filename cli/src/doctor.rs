@@ -33,7 +33,7 @@ pub(crate) struct Args {
     fail_if: Vec<Cause>,
 }
 
-/// Exits with 4 when the tables cannot be used, with 1 when another check failed.
+/// Exits with 4 when the tables cannot be used, with 8 when another check failed.
 pub(crate) async fn run<DB: Storage>(
     args: &Args,
     time: Duration,
@@ -134,9 +134,14 @@ pub(crate) async fn operating<DB: Storage>(
 ) -> Vec<Check> {
     let (mut checks, mut holders) = (pin!(all(pool, clock)), None);
     let mut asked = pin!(async {
-        sleep(clock.soon()).await;
-        let found = timeout(clock.soon(), DB::blocking(pool, Duration::ZERO)).await;
-        found.ok().and_then(Result::ok).unwrap_or_default()
+        loop {
+            sleep(clock.soon()).await;
+            let found = timeout(clock.soon(), DB::blocking(pool, Duration::ZERO)).await;
+            match found {
+                Ok(Ok(found)) if !found.is_empty() => break found,
+                _ => {}
+            }
+        }
     });
     let checks = loop {
         tokio::select! {
@@ -146,9 +151,7 @@ pub(crate) async fn operating<DB: Storage>(
         }
     };
     let waited = checks.iter().any(|check| !check.known);
-    if let Some(holders) = holders.filter(|found| waited && !found.is_empty())
-        && locks.level == Level::Ok
-    {
+    if let Some(holders) = holders.filter(|_| waited && locks.level == Level::Ok) {
         *locks = life::blocked(&holders);
     }
     checks

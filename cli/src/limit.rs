@@ -62,7 +62,7 @@ impl Limits {
 
     /// The time that is left.
     pub(crate) fn left(&self) -> Duration {
-        self.whole.unwrap_or(LONG).saturating_sub(self.began.elapsed())
+        self.whole.map_or(LONG, |whole| whole.saturating_sub(self.began.elapsed()))
     }
 }
 
@@ -87,18 +87,18 @@ pub(crate) async fn within<DB: Storage>(
     let Some(limit) = limits.whole else { return work.await };
     let (most, mut found) = (limit - reserve(limit), Vec::new());
     if let Some(done) = in_time(most.min(SOON), began, work.as_mut()).await {
-        return explained(done, pool, found).await;
+        return explained(done, pool, found, limits.left()).await;
     }
     if most > SOON {
         found = tokio::select! {
-            done = &mut work => return explained(done, pool, found).await,
-            found = blockers(pool, ASKING) => found,
+            done = &mut work => return explained(done, pool, found, limits.left()).await,
+            found = blockers(pool, ASKING.min(most - SOON)) => found,
         };
         if !json && !found.is_empty() {
             drop(writeln!(std::io::stderr(), "waiting: {}", found.join("; ")));
         }
         if let Some(done) = in_time(most, began, work.as_mut()).await {
-            return explained(done, pool, found).await;
+            return explained(done, pool, found, limits.left()).await;
         }
     }
     // It is asked while the work waits: after that nothing shows on MariaDB who it waits for.
@@ -149,10 +149,11 @@ async fn explained<DB: Storage>(
     done: Result<Outcome, Failure>,
     pool: &Pool<DB>,
     found: Vec<String>,
+    left: Duration,
 ) -> Result<Outcome, Failure> {
     match done {
         Err(failure) if failure.is_unreachable() => {
-            let asked = blockers(pool, ASKING).await;
+            let asked = blockers(pool, ASKING.min(left)).await;
             let found = if asked.is_empty() { found } else { asked };
             Err(if found.is_empty() { failure } else { failure.with(&found.join("; ")) })
         }

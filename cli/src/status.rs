@@ -45,7 +45,7 @@ pub(crate) async fn run<DB: Storage>(
         checks.extend(found.0);
         there = found.1;
     }
-    checks.push(locks);
+    checks.insert(0, locks);
     checks.sort_by(Check::by_weight);
     let wrong = checks.iter().take_while(|check| check.level != Level::Ok).count();
     let ok = wrong == 0;
@@ -117,8 +117,10 @@ fn page(
     output.line("")?;
     let There { head, routes, processes, leases } = there;
     let head = head.map_or(UNKNOWN.to_owned(), |head| format!("up to position {head}"));
-    let routes = routes.map_or(UNKNOWN.to_owned(), |routes| routes.to_string());
-    output.line(format!("log: {head}; shards of routes: {routes}"))?;
+    let routes = routes.map_or(format!("shards of routes: {UNKNOWN}"), |shards| {
+        format!("{shards} shards of routes")
+    });
+    output.line(format!("log: {head}; {routes}"))?;
     match processes.as_deref() {
         None => output.line(format!("processes: {UNKNOWN}"))?,
         Some([]) => output.line("processes: none has told of itself for a day")?,
