@@ -79,7 +79,8 @@ pub(crate) async fn run<DB: Storage>(
         }
         Some(Err(error)) => {
             let advice = about_files(&error).map(|(advice, _)| advice);
-            Check { advice: advice.map(str::to_owned), ..Check::error("schema", &error) }
+            let check = Check::error("schema", &error);
+            Check { advice: advice.map(str::to_owned).or(check.advice), ..check }
         }
         None => Check::unanswered("schema"),
     };
@@ -121,7 +122,7 @@ pub(crate) async fn locks<DB: Storage>(pool: &Pool<DB>, clock: &Clock) -> Check 
 }
 
 /// Whether what tells if the tables can be used got no answer.
-pub(crate) fn is_silent<T>(schema: Option<&syncline::Result<T>>) -> bool {
+fn is_silent<T>(schema: Option<&syncline::Result<T>>) -> bool {
     schema.is_none_or(|schema| schema.as_ref().is_err_and(Error::is_transient))
 }
 
