@@ -28,13 +28,16 @@ pub(crate) async fn run<DB: Storage>(
     let clock = Clock::start(time);
     let (mut locks, fits) = tokio::join!(locks(pool, &clock), clock.limit(to_look(pool, output)));
     let silent = match fits {
-        Some(Err(failure)) if !failure.is_unreachable() => return Err(failure),
-        Some(Ok(())) => false,
-        _ => true,
+        Some(Ok(())) => None,
+        Some(Err(failure)) => Some(failure),
+        None => Some(Failure::unreachable(format!("{name} has not answered in time"))),
     };
-    if silent && locks.level == Level::Ok {
-        return Err(Failure::unreachable(format!("{name} has not answered in time")));
-    }
+    let silent = match silent {
+        Some(failure) if !failure.is_unreachable() || locks.level == Level::Ok => {
+            return Err(failure);
+        }
+        silent => silent.is_some(),
+    };
     let (mut checks, mut there) = (Vec::new(), There::default());
     if silent {
         checks.push(Check::unanswered("schema"));
