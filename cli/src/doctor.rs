@@ -4,7 +4,7 @@ mod check;
 mod life;
 mod silent;
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use serde_json::{Value, json};
 use sqlx::Pool;
@@ -14,6 +14,7 @@ use syncline::{
     storage::{Level, check_schema},
     streams,
 };
+use tokio::time::{sleep, timeout};
 
 use crate::{
     database::about_files,
@@ -34,7 +35,7 @@ pub(crate) struct Args {
     fail_if: Vec<Cause>,
 }
 
-/// Exits with 4 when the tables cannot be used, with 1 when another check failed.
+/// Exits with 4 when the tables cannot be used, with 8 when another check failed.
 pub(crate) async fn run<DB: Storage>(
     args: &Args,
     time: Duration,
@@ -54,47 +55,65 @@ pub(crate) async fn run<DB: Storage>(
         write(&checks, name, false, output)?;
         return Ok(Outcome::Failing);
     }
-    // It reads no table of ours, and says why the checks after it may get no answer.
-    checks.push(locks(pool, &clock).await);
-    match clock.limit(DB::findings(pool)).await {
-        Some(Ok(findings)) => checks.extend(findings.into_iter().map(Check::from)),
-        Some(Err(error)) => checks.push(Check::failed("server", error.to_string(), None)),
-        None => checks.push(Check::unanswered("server")),
-    }
-    checks.push(durability);
+    // None of these needs another's answer.
     let encoding = async { fit("encoding", DB::check_encoding(pool).await, "text is UTF-8") };
-    checks.push(clock.check("encoding", encoding).await);
-    let schema = clock.limit(check_schema(pool)).await;
+    // Hidden history looks as if there were none.
+    let visible =
+        async { fit("row level security", DB::check_visible(pool).await, "hides nothing") };
+    let (mut locks, findings, encoding, schema, visible) = tokio::join!(
+        locks(pool, &clock),
+        clock.limit(DB::findings(pool)),
+        clock.check("encoding", encoding),
+        clock.limit(check_schema(pool)),
+        clock.check("row level security", visible)
+    );
     let usable = matches!(schema, Some(Ok(())));
-    let migrated = !matches!(schema, None | Some(Err(Error::NotMigrated)));
+    // The history may be locked, and all else well.
+    let silent = is_silent(schema.as_ref());
+    let locked = silent && locks.level == Level::Warning;
+    let migrated = locked || !silent && !matches!(schema, Some(Err(Error::NotMigrated)));
     // Whether things move can be read of newer tables, too.
-    let readable = usable || matches!(schema, Some(Err(Error::SchemaNewer { .. })));
-    let silent = schema.is_none();
-    checks.push(match schema {
+    let readable = usable || locked || matches!(schema, Some(Err(Error::SchemaNewer { .. })));
+    let schema = match schema {
         Some(Ok(())) => {
             let newest = DB::MIGRATIONS.last().map_or(0, |m| m.version);
             Check::ok("schema", format!("version {newest}"))
         }
         Some(Err(error)) => {
             let advice = about_files(&error).map(|(advice, _)| advice);
-            Check::failed("schema", error.to_string(), advice)
+            let check = Check::error("schema", &error);
+            Check { advice: advice.map(str::to_owned).or(check.advice), ..check }
         }
         None => Check::unanswered("schema"),
-    });
-    // Hidden history looks as if there were none.
-    let visible =
-        async { fit("row level security", DB::check_visible(pool).await, "hides nothing") };
-    checks.push(clock.check("row level security", visible).await);
-    if usable {
-        checks.push(clock.check("writes", life::writes(pool)).await);
-    }
+    };
+    let mut rest = Vec::new();
     if migrated {
-        checks.push(clock.check("privileges", privileges(pool)).await);
-        checks.push(clock.check("incarnation", incarnation(pool)).await);
+        let tested = async {
+            match usable {
+                true => Some(clock.check("writes", life::writes(pool)).await),
+                false => None,
+            }
+        };
+        let (writes, privileges, incarnation) = tokio::join!(
+            tested,
+            clock.check("privileges", privileges(pool)),
+            clock.check("incarnation", incarnation(pool))
+        );
+        rest.extend(writes);
+        rest.extend([privileges, incarnation]);
     }
     if readable {
-        checks.extend(operating(pool, &clock).await);
+        rest.extend(operating(pool, &clock, &mut locks).await);
     }
+    // It reads no table of ours, and says why others may get no answer.
+    checks.push(locks);
+    match findings {
+        Some(Ok(findings)) => checks.extend(findings.into_iter().map(Check::from)),
+        Some(Err(error)) => checks.push(Check::error("server", &error)),
+        None => checks.push(Check::unanswered("server")),
+    }
+    checks.extend([durability, encoding, schema, visible]);
+    checks.extend(rest);
     for check in &mut checks {
         check.fail_if(&args.fail_if);
     }
@@ -112,33 +131,78 @@ pub(crate) async fn locks<DB: Storage>(pool: &Pool<DB>, clock: &Clock) -> Check 
     clock.check("blocking locks", life::locks(pool)).await
 }
 
-/// Whether things move, on tables that can be used; `syncline status` tells the same.
-pub(crate) async fn operating<DB: Storage>(pool: &Pool<DB>, clock: &Clock) -> Vec<Check> {
+/// Whether what tells if the tables can be used got no answer.
+fn is_silent<T>(schema: Option<&syncline::Result<T>>) -> bool {
+    schema.is_none_or(|schema| schema.as_ref().is_err_and(Error::is_transient))
+}
+
+/// Whether things move, on tables that can be used; `syncline status` tells the same. Where checks wait
+/// for a lock, `locks` tells who has it.
+pub(crate) async fn operating<DB: Storage>(
+    pool: &Pool<DB>,
+    clock: &Clock,
+    locks: &mut Check,
+) -> Vec<Check> {
+    let (mut checks, mut holders) = (pin!(all(pool, clock)), None);
+    let mut asked = pin!(async {
+        loop {
+            sleep(clock.soon()).await;
+            let found = timeout(clock.soon(), DB::blocking(pool, Duration::ZERO)).await;
+            match found {
+                Ok(Ok(found)) if !found.is_empty() => break found,
+                _ => {}
+            }
+        }
+    });
+    let checks = loop {
+        tokio::select! {
+            biased;
+            checks = &mut checks => break checks,
+            found = &mut asked, if holders.is_none() => holders = Some(found),
+        }
+    };
+    let waited = checks.iter().any(|check| !check.known);
+    if let Some(holders) = holders.filter(|_| waited && locks.level == Level::Ok) {
+        *locks = life::blocked(&holders);
+    }
+    checks
+}
+
+async fn all<DB: Storage>(pool: &Pool<DB>, clock: &Clock) -> Vec<Check> {
     let sealable = async { fit("log", DB::check_sealable(pool).await, "it can be sealed") };
     let numbers = async { fit("numbers", DB::check_numbers(pool).await, "enough are left") };
-    vec![
-        clock.check("log", sealable).await,
-        clock.check("numbers", numbers).await,
-        clock.check("processes", life::processes(pool)).await,
-        clock.check("silent processes", silent::check(pool)).await,
-        clock.check("handlers", life::handlers(pool)).await,
-        clock.check("routes", routes(pool)).await,
-        clock.check("streams", carried(pool)).await,
-        clock.check("unread", unread(pool)).await,
-        clock.check("dead letters", life::dead(pool)).await,
-        clock.check("held messages", life::held(pool)).await,
-        clock.check("gaps", life::gaps(pool)).await,
-        clock.check("consumers", consumers(pool)).await,
-        clock.check("sagas", sagas(pool)).await,
-        clock.check("rows set aside", set_aside(pool)).await,
-        clock.check("retention", retention(pool)).await,
-    ]
+    let (one, other) = tokio::join!(
+        async {
+            <[Check; 8]>::from(tokio::join!(
+                clock.check("log", sealable),
+                clock.check("numbers", numbers),
+                clock.check("processes", life::processes(pool)),
+                clock.check("silent processes", silent::check(pool)),
+                clock.check("handlers", life::handlers(pool)),
+                clock.check("routes", routes(pool)),
+                clock.check("streams", carried(pool)),
+                clock.check("unread", unread(pool))
+            ))
+        },
+        async {
+            <[Check; 7]>::from(tokio::join!(
+                clock.check("dead letters", life::dead(pool)),
+                clock.check("held messages", life::held(pool)),
+                clock.check("gaps", life::gaps(pool)),
+                clock.check("consumers", consumers(pool)),
+                clock.check("sagas", sagas(pool)),
+                clock.check("rows set aside", set_aside(pool)),
+                clock.check("retention", retention(pool))
+            ))
+        }
+    );
+    one.into_iter().chain(other).collect()
 }
 
 async fn incarnation<DB: Storage>(pool: &Pool<DB>) -> Check {
     match DB::incarnation(pool).await {
         Ok(incarnation) => Check::ok("incarnation", incarnation.to_string()),
-        Err(error) => Check::failed("incarnation", error.to_string(), None),
+        Err(error) => Check::error("incarnation", &error),
     }
 }
 
@@ -148,7 +212,7 @@ fn fit(name: &'static str, checked: syncline::Result<()>, good: &str) -> Check {
         Err(Error::Unfit { setting, found, remedy }) => {
             Check::failed(name, format!("{setting} is {found}"), Some(remedy))
         }
-        Err(error) => Check::failed(name, error.to_string(), None),
+        Err(error) => Check::error(name, &error),
     }
 }
 
@@ -163,7 +227,7 @@ async fn durability<DB: Storage>(pool: &Pool<DB>) -> (Check, bool) {
             let check = Check::failed(NAME, format!("{setting} is {found}"), Some(remedy));
             (check, setting == "the connection")
         }
-        Err(error) => (Check::failed(NAME, error.to_string(), None), false),
+        Err(error) => (Check::error(NAME, &error), false),
     }
 }
 
@@ -172,7 +236,7 @@ async fn retention<DB: Storage>(pool: &Pool<DB>) -> Check {
     let (kept, lags) = match (DB::kept(pool, LONG).await, DB::route_lags(pool).await) {
         (Ok(kept), Ok(lags)) => (kept, lags),
         (Err(error), _) | (_, Err(error)) => {
-            return Check::failed("retention", error.to_string(), None);
+            return Check::error("retention", &error);
         }
     };
     let found = size(&kept).join("; ");
@@ -193,7 +257,7 @@ async fn routes<DB: Storage>(pool: &Pool<DB>) -> Check {
     const NAME: &str = "routes";
     let lags = match DB::route_lags(pool).await {
         Ok(lags) => lags,
-        Err(error) => return Check::failed(NAME, error.to_string(), None),
+        Err(error) => return Check::error(NAME, &error),
     };
     let standing = match streams::waiting(pool).await {
         Ok(waits) => standing::of(pool, &lags, &waits).await,
@@ -201,7 +265,7 @@ async fn routes<DB: Storage>(pool: &Pool<DB>) -> Check {
     };
     let standing = match standing {
         Ok(standing) => standing,
-        Err(error) => return Check::failed(NAME, error.to_string(), None),
+        Err(error) => return Check::error(NAME, &error),
     };
     let mut causes = check::causes(&lags);
     causes.extend(standing.iter().filter(|one| one.still).map(|_| Cause::Still));
@@ -225,7 +289,7 @@ async fn set_aside<DB: Storage>(pool: &Pool<DB>) -> Check {
     let rows = match DB::all_set_aside(pool, SHOWN).await {
         Ok(rows) if rows.is_empty() => return Check::ok(NAME, "none"),
         Ok(rows) => rows,
-        Err(error) => return Check::failed(NAME, error.to_string(), None),
+        Err(error) => return Check::error(NAME, &error),
     };
     let rows = rows.iter().map(|row| {
         format!("position {} (seq {} of syncline_outbox): {}", row.position, row.seq, row.problem)
@@ -243,7 +307,7 @@ async fn carried<DB: Storage>(pool: &Pool<DB>) -> Check {
     let (uncarried, waits) = match found {
         (Ok(uncarried), Ok(waits)) => (uncarried, waits),
         (Err(error), _) | (_, Err(error)) => {
-            return Check::failed(NAME, error.to_string(), None);
+            return Check::error(NAME, &error);
         }
     };
     let mut causes = Vec::new();
@@ -272,7 +336,7 @@ async fn unread<DB: Storage>(pool: &Pool<DB>) -> Check {
             let advice = "`syncline process list --json` has the readings of each shard";
             Check::warning(NAME, [Cause::Unread], found.join("; "), Some(advice))
         }
-        Err(error) => Check::failed(NAME, error.to_string(), None),
+        Err(error) => Check::error(NAME, &error),
     }
 }
 
@@ -282,7 +346,7 @@ async fn consumers<DB: Storage>(pool: &Pool<DB>) -> Check {
     match unattended(pool).await {
         Ok(waits) if waits.is_empty() => Check::ok(NAME, "no parked key waits for one in vain"),
         Ok(waits) => Check::warning(NAME, [Cause::Consumer], waits.join("; "), Some(START_IT)),
-        Err(error) => Check::failed(NAME, error.to_string(), None),
+        Err(error) => Check::error(NAME, &error),
     }
 }
 
@@ -296,7 +360,7 @@ async fn sagas<DB: Storage>(pool: &Pool<DB>) -> Check {
     };
     let (stuck, overdue, failing) = match found.await {
         Ok(found) => found,
-        Err(error) => return Check::failed("sagas", error.to_string(), None),
+        Err(error) => return Check::error("sagas", &error),
     };
     let counts = [(stuck, Cause::Stuck), (overdue, Cause::Overdue), (failing, Cause::FailingSagas)];
     match counts.iter().any(|(count, _)| *count > 0) {
@@ -318,7 +382,7 @@ async fn privileges<DB: Storage>(pool: &Pool<DB>) -> Check {
             format!("missing: {}", missing.join(", ")),
             Some("grant them to the connected role"),
         ),
-        Err(error) => Check::failed("privileges", error.to_string(), None),
+        Err(error) => Check::error("privileges", &error),
     }
 }
 

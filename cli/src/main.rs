@@ -44,8 +44,9 @@ use sqlx::Pool;
 use syncline::{Storage, logs::Lines, processes::Kind};
 use tracing_subscriber::EnvFilter;
 
-use database::{Database, Missing};
+use database::{Database, Missing, Sessions};
 use failure::{Failure, Outcome};
+use limit::Limits;
 use output::Output;
 use relay::config::Config;
 
@@ -195,32 +196,39 @@ async fn run(cli: &Cli, output: &mut Output) -> Result<Outcome, Failure> {
     };
     let config = cli.command.config().map(Config::read).transpose()?;
     let url = config.as_ref().and_then(|config| config.database_url.as_deref());
-    match Database::connect(url.or(cli.database_url.as_deref()), missing).await? {
-        Database::MySql(pool, name) => command(cli, config, &pool, &name, output).await,
-        Database::Postgres(pool, name) => command(cli, config, &pool, &name, output).await,
-        Database::Sqlite(pool, name) => command(cli, config, &pool, &name, output).await,
-    }
-}
-
-async fn command<DB: Storage>(
-    cli: &Cli,
-    config: Option<Config>,
-    pool: &Pool<DB>,
-    name: &str,
-    output: &mut Output,
-) -> Result<Outcome, Failure> {
     let limit = match config.is_some() {
         // A relay goes on until it is stopped, and its own work has limits.
         true => None,
         false => cli.timeout.map(Duration::from_secs).or(cli.command.limit()),
     };
-    let time = limit::telling(limit);
-    let work = work(&cli.command, time, config, pool, name, output);
-    let outcome = limit::within(limit, cli.json, pool, work).await;
-    // A connection that was given up while it waited would be waited for, too.
-    if !outcome.as_ref().is_err_and(Failure::is_unreachable) {
-        database::close(pool).await;
+    let checks = matches!(cli.command, Command::Status | Command::Doctor(_));
+    let run = Running { limits: Limits::start(limit, checks), sessions: Sessions::default() };
+    let url = url.or(cli.database_url.as_deref());
+    match Database::connect(url, missing, &run.limits, &run.sessions).await? {
+        Database::MySql(pool, name) => command(cli, config, &run, &pool, &name, output).await,
+        Database::Postgres(pool, name) => command(cli, config, &run, &pool, &name, output).await,
+        Database::Sqlite(pool, name) => command(cli, config, &run, &pool, &name, output).await,
     }
+}
+
+/// What one run of the program may take, and has at the database.
+struct Running {
+    limits: Limits,
+    sessions: Sessions,
+}
+
+async fn command<DB: Storage>(
+    cli: &Cli,
+    config: Option<Config>,
+    run: &Running,
+    pool: &Pool<DB>,
+    name: &str,
+    output: &mut Output,
+) -> Result<Outcome, Failure> {
+    let Running { limits, sessions } = run;
+    let work = work(&cli.command, limits.telling(), config, pool, name, output);
+    let outcome = limit::within(limits, cli.json, pool, work).await;
+    database::leave(pool, sessions, limits.left()).await;
     outcome
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use sqlx::Pool;
 use syncline::{Storage, processes, storage::Level};
 
@@ -15,7 +15,10 @@ use crate::{
     text,
 };
 
-/// Exits with 1 when something is wrong.
+/// In place of what the database did not tell in time.
+const UNKNOWN: &str = "not known: no answer in time";
+
+/// Exits with 8 when something is wrong.
 pub(crate) async fn run<DB: Storage>(
     time: Duration,
     pool: &Pool<DB>,
@@ -23,26 +26,44 @@ pub(crate) async fn run<DB: Storage>(
     output: &mut Output,
 ) -> Result<Outcome, Failure> {
     let clock = Clock::start(time);
-    let mut checks = vec![locks(pool, &clock).await];
-    let silent = || Failure::unreachable(format!("{name} has not answered in time"));
-    match clock.limit(to_look(pool, output)).await {
-        Some(fits) => fits?,
-        // The lock's holder may be known all the same.
-        None if checks[0].level == Level::Ok => return Err(silent()),
-        None => checks.push(Check::unanswered("schema")),
+    let (mut locks, fits) = tokio::join!(locks(pool, &clock), clock.limit(to_look(pool, output)));
+    let silent = match fits {
+        Some(Ok(())) => None,
+        Some(Err(failure)) => Some(failure),
+        None => Some(Failure::unreachable(format!("{name} has not answered in time"))),
+    };
+    let silent = match silent {
+        Some(failure) if !failure.is_unreachable() || locks.level == Level::Ok => {
+            return Err(failure);
+        }
+        silent => silent.is_some(),
+    };
+    let (mut checks, mut there) = (Vec::new(), There::default());
+    if silent {
+        checks.push(Check::unanswered("schema"));
     }
-    if checks.len() == 1 {
-        checks.extend(operating(pool, &clock).await);
+    // Where the lock's holder is known, the history may be locked, and all else be well.
+    if !silent || locks.level == Level::Warning {
+        let found = tokio::join!(operating(pool, &clock, &mut locks), self::there(pool, &clock));
+        checks.extend(found.0);
+        there = found.1;
     }
+    checks.insert(0, locks);
     checks.sort_by(Check::by_weight);
     let wrong = checks.iter().take_while(|check| check.level != Level::Ok).count();
-    let there = clock.limit(there(pool)).await.and_then(Result::ok).unwrap_or_default();
     let ok = wrong == 0;
     if output.is_json() {
         let (problems, fine) = (documents(&checks[..wrong]), documents(&checks[wrong..]));
         let There { head, routes, processes, leases } = &there;
-        let processes: Vec<_> =
-            processes.iter().map(|one| process::document(one, leases)).collect();
+        let document = |one| {
+            let mut document = process::document(one, leases.as_deref().unwrap_or_default());
+            if leases.is_none() {
+                document["leases"] = Value::Null;
+            }
+            document
+        };
+        let processes: Option<Vec<_>> =
+            processes.as_ref().map(|all| all.iter().map(document).collect());
         output.json(&json!({
             "database": name, "ok": ok, "problems": problems, "fine": fine, "head": head,
             "shards": routes, "processes": processes,
@@ -53,19 +74,32 @@ pub(crate) async fn run<DB: Storage>(
     Ok(if ok { Outcome::Done } else { Outcome::Failing })
 }
 
-/// The lower half of the page.
+/// The lower half of the page; none of what got no answer.
 #[derive(Default)]
 struct There {
-    head: i64,
-    routes: usize,
-    processes: Vec<processes::Process>,
-    leases: Vec<syncline::storage::HeldLease>,
+    head: Option<i64>,
+    routes: Option<usize>,
+    processes: Option<Vec<processes::Process>>,
+    leases: Option<Vec<syncline::storage::HeldLease>>,
 }
 
-async fn there<DB: Storage>(pool: &Pool<DB>) -> syncline::Result<There> {
-    let (head, routes) = (DB::head(pool).await?.0, DB::route_lags(pool).await?.len());
-    let (processes, leases) = (processes::list(pool).await?, processes::leases(pool).await?);
-    Ok(There { head, routes, processes, leases })
+async fn there<DB: Storage>(pool: &Pool<DB>, clock: &Clock) -> There {
+    let (head, routes, processes, leases) = tokio::join!(
+        clock.limit(DB::head(pool)),
+        clock.limit(DB::route_lags(pool)),
+        clock.limit(processes::list(pool)),
+        clock.limit(processes::leases(pool))
+    );
+    There {
+        head: read(head).map(|head| head.0),
+        routes: read(routes).map(|routes| routes.len()),
+        processes: read(processes),
+        leases: read(leases),
+    }
+}
+
+fn read<T>(answer: Option<syncline::Result<T>>) -> Option<T> {
+    answer.and_then(Result::ok)
 }
 
 fn page(
@@ -85,14 +119,24 @@ fn page(
     }
     output.line("")?;
     let There { head, routes, processes, leases } = there;
-    output.line(format!("log: up to position {head}; {routes} shards of routes"))?;
-    if processes.is_empty() {
-        output.line("processes: none has told of itself for a day")?;
+    let head = head.map_or(UNKNOWN.to_owned(), |head| format!("up to position {head}"));
+    let routes = routes.map_or(format!("shards of routes: {UNKNOWN}"), |shards| {
+        format!("{shards} shards of routes")
+    });
+    output.line(format!("log: {head}; {routes}"))?;
+    match processes.as_deref() {
+        None => output.line(format!("processes: {UNKNOWN}"))?,
+        Some([]) => output.line("processes: none has told of itself for a day")?,
+        Some(_) => {}
     }
-    for process in processes {
+    for process in processes.iter().flatten() {
         let (state, seen) = (state(process), process.unseen.as_secs());
-        let holds = held_by(process, leases).join(", ");
-        let holds = if holds.is_empty() { holds } else { format!(", holds {holds}") };
+        let holds = leases.as_ref().map(|leases| held_by(process, leases).join(", "));
+        let holds = match holds {
+            None => format!(", holds: {UNKNOWN}"),
+            Some(holds) if holds.is_empty() => holds,
+            Some(holds) => format!(", holds {holds}"),
+        };
         output.line(text::escape(&format!("{process}: {state}, seen {seen} s ago{holds}")))?;
     }
     let fine: Vec<&str> = checks[wrong..].iter().map(|check| check.name).collect();

@@ -3,10 +3,21 @@
 use std::{cmp::Ordering, time::Duration};
 
 use clap::ValueEnum;
-use syncline::storage::{Finding, Level, RouteLag};
-use tokio::time::{Instant, timeout};
+use syncline::{
+    Error,
+    storage::{Finding, Level, RouteLag},
+};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout, timeout_at},
+};
 
 use crate::{standing::shard, text};
+
+/// Checks that are made side by side.
+const AT_ONCE: usize = 4;
+/// To an answer that has not come.
+const LOCKED: &str = "it may wait for a lock (see `blocking locks`), be overloaded or frozen";
 
 /// Reasons why something does not move, the worst first; `doctor --fail-if` names them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -76,12 +87,14 @@ pub(crate) struct Check {
     pub(crate) advice: Option<String>,
     /// Causes of a warning, in order, each once.
     pub(crate) causes: Vec<Cause>,
+    /// Whether the database has answered.
+    pub(crate) known: bool,
 }
 
 impl Check {
     pub(crate) fn ok(name: &'static str, found: impl Into<String>) -> Self {
         let (found, causes) = (found.into(), Vec::new());
-        Self { name, level: Level::Ok, found, advice: None, causes }
+        Self { name, level: Level::Ok, found, advice: None, causes, known: true }
     }
 
     pub(crate) fn warning(
@@ -94,7 +107,7 @@ impl Check {
         causes.sort_unstable();
         causes.dedup();
         let (found, advice) = (found.into(), advice.map(str::to_owned));
-        Self { name, level: Level::Warning, found, advice, causes }
+        Self { name, level: Level::Warning, found, advice, causes, known: true }
     }
 
     pub(crate) fn failed(
@@ -103,13 +116,25 @@ impl Check {
         advice: Option<&str>,
     ) -> Self {
         let (found, advice) = (found.into(), advice.map(str::to_owned));
-        Self { name, level: Level::Failure, found, advice, causes: Vec::new() }
+        Self { name, level: Level::Failure, found, advice, causes: Vec::new(), known: true }
     }
 
     /// The database gave no answer in time.
     pub(crate) fn unanswered(name: &'static str) -> Self {
-        let advice = "it may wait for a lock (see `blocking locks`), be overloaded or frozen";
-        Self::failed(name, "the database has not answered in time", Some(advice))
+        Self::unknown(name, "the database has not answered in time")
+    }
+
+    /// `error` is why it is not known: what passes by itself is no finding about the database.
+    pub(crate) fn error(name: &'static str, error: &Error) -> Self {
+        match error.is_transient() && !error.is_read_only() {
+            true => Self::unknown(name, &error.to_string()),
+            false => Self::failed(name, error.to_string(), None),
+        }
+    }
+
+    fn unknown(name: &'static str, why: &str) -> Self {
+        let check = Self::failed(name, format!("not known: {why}"), Some(LOCKED));
+        Self { known: false, ..check }
     }
 
     pub(crate) fn word(&self) -> &'static str {
@@ -150,7 +175,8 @@ impl Check {
 impl From<Finding> for Check {
     fn from(finding: Finding) -> Self {
         let Finding { check: name, level, found, advice } = finding;
-        Self { name, level, found, advice: advice.map(str::to_owned), causes: Vec::new() }
+        let advice = advice.map(str::to_owned);
+        Self { name, level, found, advice, causes: Vec::new(), known: true }
     }
 }
 
@@ -158,18 +184,28 @@ impl From<Finding> for Check {
 pub(crate) struct Clock {
     each: Duration,
     until: Instant,
+    places: Semaphore,
 }
 
 impl Clock {
-    /// All that it limits has `time`, each the half of it.
+    /// All that it limits has `time`, each the half of it; some are made side by side.
     pub(crate) fn start(time: Duration) -> Self {
-        Self { each: time / 2, until: Instant::now() + time }
+        let until = Instant::now() + time;
+        Self { each: time / 2, until, places: Semaphore::new(AT_ONCE) }
     }
 
     /// Waits for `work` as long as there is time; none when it is up.
     pub(crate) async fn limit<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        let left = self.until.saturating_duration_since(Instant::now());
-        timeout(left.min(self.each), work).await.ok()
+        let work = async {
+            let _place = self.places.acquire().await.ok()?;
+            timeout(self.each, work).await.ok()
+        };
+        timeout_at(self.until, work).await.ok().flatten()
+    }
+
+    /// A time after which a check that still runs most likely waits for a lock.
+    pub(crate) fn soon(&self) -> Duration {
+        self.each / 6
     }
 
     pub(crate) async fn check(
@@ -259,7 +295,8 @@ mod tests {
     async fn a_check_that_gets_no_answer_fails_and_all_together_have_a_limit() {
         let (short, hour) = (Duration::from_millis(5), Duration::from_secs(3_600));
         for (each, all) in [(short, hour), (hour, short)] {
-            let clock = Clock { each, until: Instant::now() + all };
+            let places = Semaphore::new(1);
+            let clock = Clock { each, until: Instant::now() + all, places };
             for _ in 0..3 {
                 let check = clock.check("log", std::future::pending()).await;
                 assert_eq!((check.level, check.name), (Level::Failure, "log"));

@@ -7,10 +7,10 @@ use std::{
 
 use sqlx::Pool;
 use syncline::{
-    Error, Result, Storage,
+    Result, Storage,
     error::Trouble,
     processes::{self, Kind, Process},
-    storage::{Ahead, HeldCount, check_writes},
+    storage::{Ahead, Blocking, HeldCount, check_writes},
 };
 
 use super::check::{Cause, Check};
@@ -19,19 +19,14 @@ use crate::text;
 /// A lock that is had for a moment is none of anybody's business.
 const LONG: Duration = Duration::from_secs(5);
 
-/// Sessions that keep others waiting.
-pub(super) async fn locks<DB: Storage>(pool: &Pool<DB>) -> Check {
-    const NAME: &str = "blocking locks";
-    match DB::blocking(pool, LONG).await {
-        Ok(found) if found.is_empty() => Check::ok(NAME, "none"),
-        Ok(found) => {
-            let found: Vec<String> = found.iter().map(ToString::to_string).collect();
-            let advice = "who waits stands still: let it commit, or end that session \
-                          (`pg_terminate_backend(pid)` on PostgreSQL, `KILL` on MariaDB)";
-            Check::warning(NAME, [Cause::Locks], found.join("; "), Some(advice))
-        }
-        Err(error) => failed(NAME, &error),
-    }
+const LOCKS: &str = "blocking locks";
+
+/// `holders` keep others waiting.
+pub(super) fn blocked(holders: &[Blocking]) -> Check {
+    let holders: Vec<String> = holders.iter().map(ToString::to_string).collect();
+    let advice = "who waits stands still: let it commit, or end that session \
+                  (`pg_terminate_backend(pid)` on PostgreSQL, `KILL` on MariaDB)";
+    Check::warning(LOCKS, [Cause::Locks], holders.join("; "), Some(advice))
 }
 
 /// Whether the database takes a write.
@@ -66,8 +61,13 @@ pub(super) async fn writes<DB: Storage>(pool: &Pool<DB>) -> Check {
     Check::failed(NAME, format!("the database {}: {error}", error.trouble()), Some(advice))
 }
 
-fn failed(name: &'static str, error: &Error) -> Check {
-    Check::failed(name, error.to_string(), None)
+/// Sessions that keep others waiting.
+pub(super) async fn locks<DB: Storage>(pool: &Pool<DB>) -> Check {
+    match DB::blocking(pool, LONG).await {
+        Ok(found) if found.is_empty() => Check::ok(LOCKS, "none"),
+        Ok(found) => blocked(&found),
+        Err(error) => Check::error(LOCKS, &error),
+    }
 }
 
 /// Whether somebody runs for all that waits, and what those who run do not get on with.
@@ -79,7 +79,7 @@ pub(super) async fn processes<DB: Storage>(pool: &Pool<DB>) -> Check {
             let (causes, lines): (Vec<_>, Vec<_>) = found.into_iter().unzip();
             Check::warning(NAME, causes, lines.join("; "), Some("see `syncline process list`"))
         }
-        Err(error) => failed(NAME, &error),
+        Err(error) => Check::error(NAME, &error),
     }
 }
 
@@ -188,7 +188,7 @@ pub(super) async fn handlers<DB: Storage>(pool: &Pool<DB>) -> Check {
     const NAME: &str = "handlers";
     let all = match processes::list(pool).await {
         Ok(all) => all,
-        Err(error) => return failed(NAME, &error),
+        Err(error) => return Check::error(NAME, &error),
     };
     let found = processes::differing(&all);
     let texts = |lasting: bool| {
@@ -230,7 +230,7 @@ async fn counted<DB: Storage>(
 ) -> Check {
     let counts = match DB::held_counts(pool).await {
         Ok(counts) => counts,
-        Err(error) => return failed(name, &error),
+        Err(error) => return Check::error(name, &error),
     };
     let line = |count: &HeldCount| {
         let number = of(count);
@@ -255,7 +255,7 @@ pub(super) async fn gaps<DB: Storage>(pool: &Pool<DB>) -> Check {
     const NAME: &str = "gaps";
     let early = match DB::ahead(pool, None).await {
         Ok(early) => early,
-        Err(error) => return failed(NAME, &error),
+        Err(error) => return Check::error(NAME, &error),
     };
     let line = |early: &Ahead| {
         format!(

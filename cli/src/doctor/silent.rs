@@ -22,7 +22,7 @@ pub(super) async fn check<DB: Storage>(pool: &Pool<DB>) -> Check {
     };
     let (all, leases) = match asked.await {
         Ok(asked) => asked,
-        Err(error) => return Check::failed(NAME, error.to_string(), None),
+        Err(error) => return Check::error(NAME, &error),
     };
     let lines: Vec<String> = silent(&all, &leases).map(line).collect();
     match lines.is_empty() {

@@ -7,6 +7,7 @@ mod dead;
 mod doctor;
 mod failures;
 mod inbox;
+mod locked;
 mod migrate;
 mod operations;
 mod outbox;

@@ -155,4 +155,34 @@ pub trait Inspect: Base {
 
     /// The server's version and settings, judged.
     async fn findings(pool: &Pool<Self>) -> Result<Vec<Finding>>;
+
+    /// Limits the session on `connection` for a command: each statement at the server, and the wait for a
+    /// lock. Shorter limits of the session's stay. Nothing is done where a connection is made with such
+    /// limits (PostgreSQL), or the session ends with it (SQLite).
+    ///
+    /// # Errors
+    /// Those of the driver, as a pool's `after_connect` passes them on.
+    async fn limit_session(
+        _connection: &mut Self::Connection,
+        _statement: Option<Duration>,
+        _lock: Option<Duration>,
+    ) -> sqlx::Result<()> {
+        Ok(())
+    }
+
+    /// A name of the session on `connection`, by which [`Inspect::end_sessions`] finds it; none where
+    /// a session ends with its connection.
+    async fn session_name(_connection: &mut Self::Connection) -> Result<Option<String>> {
+        Ok(None)
+    }
+
+    /// Ends the sessions `named` that still run or wait for something: a server goes on with what its
+    /// client has given up. Others of the same names (on PostgreSQL: of the same `application_name`) end,
+    /// too; that of the caller does not.
+    ///
+    /// # Errors
+    /// [`Error::Database`](crate::Error::Database)
+    async fn end_sessions(_pool: &Pool<Self>, _named: &[String]) -> Result<()> {
+        Ok(())
+    }
 }

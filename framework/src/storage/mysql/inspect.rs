@@ -129,6 +129,22 @@ impl Inspect for MySql {
         Ok(missing)
     }
 
+    async fn limit_session(
+        connection: &mut MySqlConnection,
+        statement: Option<Duration>,
+        lock: Option<Duration>,
+    ) -> sqlx::Result<()> {
+        session::limit(connection, statement, lock).await
+    }
+
+    async fn session_name(connection: &mut MySqlConnection) -> Result<Option<String>> {
+        session::name(connection).await.map(Some)
+    }
+
+    async fn end_sessions(pool: &MySqlPool, named: &[String]) -> Result<()> {
+        session::end(pool, named).await
+    }
+
     async fn findings(pool: &MySqlPool) -> Result<Vec<Finding>> {
         let settings = Settings::read(pool).await?;
         let packet = settings.get("max_allowed_packet");

@@ -1,8 +1,13 @@
-//! What a session must be like, whoever has set it.
+//! What a session must be like, whoever has set it; and those of commands.
 
-use sqlx::MySqlPool;
+use std::time::Duration;
 
-use crate::{Error, Result};
+use sqlx::{AssertSqlSafe, Executor, MySqlConnection, MySqlPool};
+
+use crate::{Error, Result, error::mysql_number};
+
+/// ER_NO_SUCH_THREAD: it has ended meanwhile.
+const GONE: u16 = 1094;
 
 const ALIKE: &str = "texts would be lost or changed: leave the pool's `charset` and `collation` as \
                      they are, or set the names to utf8mb4 after connecting";
@@ -59,4 +64,48 @@ pub(super) async fn check_database(pool: &MySqlPool) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// As `Inspect::limit_session`: the connection may die while it holds what others need, or waits for it.
+pub(super) async fn limit(
+    connection: &mut MySqlConnection,
+    statement: Option<Duration>,
+    lock: Option<Duration>,
+) -> sqlx::Result<()> {
+    connection.execute(include_str!("sql/command_session.sql")).await?;
+    let Some(statement) = statement else { return Ok(()) };
+    // Whole seconds here, and so rather too long.
+    let lock = lock.unwrap_or(statement).as_secs_f64().ceil();
+    let limited = include_str!("sql/command_limits.sql")
+        .replace("syncline_lock", &lock.to_string())
+        .replace("syncline_seconds", &statement.as_secs_f64().to_string())
+        .replace("syncline_millis", &statement.as_millis().to_string());
+    connection.execute(sqlx::raw_sql(AssertSqlSafe(limited))).await.map(drop)
+}
+
+/// Its number and where its client is: a server that was started anew gives numbers again.
+pub(super) async fn name(connection: &mut MySqlConnection) -> Result<String> {
+    sqlx::query_scalar(include_str!("sql/session_name.sql"))
+        .fetch_one(connection)
+        .await
+        .map_err(Error::database("read the session's name"))
+}
+
+/// Ends those that are `named` and run or wait for something.
+pub(super) async fn end(pool: &MySqlPool, named: &[String]) -> Result<()> {
+    let failed = "end sessions";
+    let running: Vec<(i64, String)> = sqlx::query_as(include_str!("sql/running_sessions.sql"))
+        .fetch_all(pool)
+        .await
+        .map_err(Error::database(failed))?;
+    for (id, _) in running.iter().filter(|(_, name)| named.contains(name)) {
+        let kill = include_str!("sql/end_session.sql").replace("syncline_session", &id.to_string());
+        match pool.execute(sqlx::raw_sql(AssertSqlSafe(kill))).await {
+            Err(error) if mysql_number(&error) != Some(GONE) => {
+                return Err(Error::database(failed)(error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }

@@ -140,6 +140,22 @@ impl Inspect for Postgres {
         }
         Ok(findings)
     }
+
+    async fn session_name(connection: &mut PgConnection) -> Result<Option<String>> {
+        sqlx::query_scalar(include_str!("sql/session_name.sql"))
+            .fetch_one(connection)
+            .await
+            .map_err(Error::database("read the session's name"))
+    }
+
+    async fn end_sessions(pool: &PgPool, named: &[String]) -> Result<()> {
+        sqlx::query(include_str!("sql/end_sessions.sql"))
+            .bind(named)
+            .execute(pool)
+            .await
+            .map(drop)
+            .map_err(Error::database("end sessions"))
+    }
 }
 
 fn partitions(owner: bool) -> Finding {

@@ -8,5 +8,5 @@ SET SESSION autocommit = 1, SESSION completion_type = 'NO_CHAIN';
 SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED;
 SET NAMES utf8mb4;
 SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', SESSION time_zone = '+00:00',
-    SESSION sql_safe_updates = 0, SESSION innodb_lock_wait_timeout = 5
+    SESSION sql_safe_updates = 0, SESSION innodb_lock_wait_timeout = 5, SESSION lock_wait_timeout = 5
     /*M! , SESSION idle_transaction_timeout = 4, SESSION check_constraint_checks = OFF */ /*!80000 , SESSION wait_timeout = 60 */

@@ -1,0 +1,1 @@
+KILL syncline_session

@@ -1,0 +1,1 @@
+SELECT nullif(current_setting('application_name'), '')
