@@ -119,9 +119,10 @@ async fn why_not<DB: Storage>(pool: &Pool<DB>, id: i64) -> Result<Undone, Failur
              drop {id}` gives it up"
         ),
         _ => format!(
-            "message {id} is not dead: it has failed {attempts} times and is tried again by itself; \
+            "message {id} is not dead: it has failed {} and is tried again by itself; \
              `syncline held retry {key:?}` has it tried now, `syncline dead edit {id}` changes it, \
-             `syncline dead drop {id} --failing` gives it up"
+             `syncline dead drop {id} --failing` gives it up",
+            text::count(*attempts, "time")
         ),
     };
     Ok(Undone { id, held: true, why })

@@ -1,6 +1,5 @@
 //! Why routes do not move, for people and programs.
 
-use chrono::Utc;
 use serde_json::{Value, json};
 use sqlx::Pool;
 use syncline::{
@@ -88,7 +87,9 @@ fn failing(route: &RouteLag) -> Option<String> {
     let (at, ago) = (text::time(*since), text::ago(Some(*since)));
     let tried = match (tries, next_try) {
         (0, _) | (_, None) => String::new(),
-        (tries, Some(next)) => format!(", {tries} tries failed, next try {}", text::until(*next)),
+        (tries, Some(next)) => {
+            format!(", {} failed, next try {}", text::count(*tries, "try"), text::until(*next))
+        }
     };
     let pause = route.pause.as_ref().map_or(String::new(), |pause| format!("; {pause}"));
     Some(format!("{kind} since {at} ({ago}{tried}): {text}{pause}"))
@@ -101,7 +102,9 @@ fn paused(route: &RouteLag) -> Option<String> {
 
 /// Of a shard that has something to send and does not move: who has it.
 fn still(route: &RouteLag, leases: &[HeldLease]) -> Option<String> {
-    let still = (Utc::now() - route.updated_at).num_seconds();
+    // While there was nothing to send it stood still for no reason.
+    let since = route.oldest.map_or(route.updated_at, |oldest| oldest.max(route.updated_at));
+    let still = (text::now() - since).num_seconds();
     if route.behind == 0 || still < STILL {
         return None;
     }
@@ -110,11 +113,11 @@ fn still(route: &RouteLag, leases: &[HeldLease]) -> Option<String> {
     Some(match held {
         None => format!(
             "it has not moved for {still} s, and no relay has its lease: start the program that \
-             declares the route, or close its stream (`syncline stream close {}`)",
+             declares stream {} and the route; what it has not sent waits in the log until then",
             route.stream
         ),
         Some(HeldLease { holder, left, .. }) => {
-            let until = Utc::now() + *left;
+            let until = text::now() + *left;
             format!(
                 "it has not moved for {still} s; relay process {holder} has its lease until {} ({}): \
                  one that lives renews it, and another takes over from one that died",
@@ -141,7 +144,7 @@ pub(crate) fn shard(route: &RouteLag) -> String {
 mod tests {
     use std::time::Duration;
 
-    use chrono::TimeDelta;
+    use chrono::{TimeDelta, Utc};
     use syncline::{message::Position, storage::RoutePause};
     use uuid::Uuid;
 

@@ -77,15 +77,18 @@ fn page(
 ) -> Result<(), Failure> {
     match wrong {
         0 => output.line(format!("{name}: all is well"))?,
-        1 => output.line(format!("{name}: 1 thing is wrong"))?,
-        _ => output.line(format!("{name}: {wrong} things are wrong"))?,
+        _ => {
+            let is = text::verb(wrong, "is", "are");
+            output.line(format!("{name}: {} {is} wrong", text::count(wrong, "thing")))?;
+        }
     }
     for check in &checks[..wrong] {
         output.line(text::escape(&format!("{} {}: {}", check.word(), check.name, check.text())))?;
     }
     output.line("")?;
     let There { head, routes, processes, leases } = there;
-    output.line(format!("log: up to position {head}; {routes} shards of routes"))?;
+    output
+        .line(format!("log: up to position {head}; {} of routes", text::count(*routes, "shard")))?;
     if processes.is_empty() {
         output.line("processes: none has told of itself for a day")?;
     }

@@ -47,7 +47,7 @@ pub(crate) async fn run<DB: Storage>(
     }
     root.push(match args.data {
         true => format!("input: {}", shown.input),
-        false => format!("input: {} bytes; --data shows it", shown.input.len()),
+        false => format!("input: {}; --data shows it", text::count(shown.input.len(), "byte")),
     });
     for line in root {
         output.line(text::escape(&line))?;
@@ -113,8 +113,7 @@ fn standing(saga: &SagaSummary) -> String {
 fn step_line(name: &str, step: &StepState, data: bool) -> String {
     let mut line = format!("{name}: {}", word(step.phase));
     if step.attempts > 0 {
-        let plural = if step.attempts == 1 { "" } else { "s" };
-        line.push_str(&format!(", {} attempt{plural}", step.attempts));
+        line.push_str(&format!(", {}", text::count(step.attempts, "attempt")));
     }
     if let Some(error) = &step.error {
         line.push_str(&format!(": {error}"));
