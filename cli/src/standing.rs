@@ -103,8 +103,11 @@ fn paused(route: &RouteLag) -> Option<String> {
 /// Of a shard that has something to send and does not move: who has it.
 fn still(route: &RouteLag, leases: &[HeldLease]) -> Option<String> {
     // While there was nothing to send it stood still for no reason.
-    let since = route.oldest.map_or(route.updated_at, |oldest| oldest.max(route.updated_at));
-    let still = (text::now() - since).num_seconds();
+    let now = text::now();
+    // The time of a message is its writer's.
+    let oldest = route.oldest.filter(|oldest| *oldest <= now);
+    let since = oldest.map_or(route.updated_at, |oldest| oldest.max(route.updated_at));
+    let still = (now - since).num_seconds();
     if route.behind == 0 || still < STILL {
         return None;
     }
@@ -193,6 +196,13 @@ mod tests {
         for shard in [moved, rests] {
             assert!(lines(&[shard], &[], none).is_empty());
         }
+        // There was nothing to send until a moment ago, or until 50 seconds ago; or a clock is ahead.
+        let idle = |age| RouteLag { oldest: Some(Utc::now() - TimeDelta::seconds(age)), ..route() };
+        assert!(lines(&[idle(5)], &[], none).is_empty());
+        let told = lines(&[idle(50)], &[], none).remove(0);
+        assert!(told.contains("moved for 50 s") || told.contains("moved for 51 s"), "{told}");
+        let ahead = lines(&[idle(-600)], &[], none).remove(0);
+        assert!(ahead.contains("moved for 90 s") || ahead.contains("moved for 91 s"), "{ahead}");
         let next = RouteLag { version: 2, ..route() };
         assert_eq!(lines(&[route(), next], &[], none).len(), 1);
         let waits = [(ShardKey::new("login", 1, 0), "for another".to_owned())];
@@ -209,6 +219,10 @@ mod tests {
             tries: 9,
             next_try: Some(next),
         };
+        let once =
+            RouteLag { problem: Some(RouteProblem { tries: 1, ..problem.clone() }), ..route() };
+        let told = lines(&[once], &[], &[]).remove(0);
+        assert!(told.contains(", 1 try failed, next try in"), "{told}");
         let failing = RouteLag { problem: Some(problem), ..route() };
         let told = lines(&[failing], &[], &[]).remove(0);
         let words = ["backoff since", "9 tries failed, next try in", "nobody\\nis there"];

@@ -138,10 +138,26 @@ async fn look<DB: Storage>(pool: &Pool<DB>) -> Result<(Lines, String)> {
             ));
         }
     }
-    let engines: BTreeSet<&str> =
-        of(Kind::Engine).flat_map(|one| &one.defined.sagas).map(String::as_str).collect();
+    let relays: BTreeSet<&str> = of(Kind::Relay).map(|one| one.name.as_str()).collect();
     for (saga, version, instances) in DB::saga_versions(pool).await? {
-        if !engines.contains(format!("{saga}/{version}").as_str()) {
+        let owner = format!("{saga}/{version}");
+        let has = |one: &&Process| one.defined.sagas.contains(&owner);
+        let engines: Vec<&str> =
+            of(Kind::Engine).filter(has).map(|one| one.name.as_str()).collect();
+        if !engines.is_empty() {
+            // What a relay sends is answered to its own source.
+            if !relays.is_empty() && engines.iter().all(|source| !relays.contains(source)) {
+                found.push((
+                    Cause::Engine,
+                    format!(
+                        "no engine that has {saga}@{version} runs here as {}, the source of the relay: start \
+                         the service that does (`Sagas::run`); what runs as {} gets no answers",
+                        relays.iter().copied().collect::<Vec<_>>().join(" or "),
+                        engines.join(" and ")
+                    ),
+                ));
+            }
+        } else {
             found.push((
                 Cause::Engine,
                 format!(

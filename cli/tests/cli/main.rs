@@ -8,6 +8,7 @@ mod doctor;
 mod failures;
 mod inbox;
 mod migrate;
+mod missing;
 mod operations;
 mod outbox;
 mod python;
@@ -17,6 +18,7 @@ mod saga;
 mod standby;
 mod status;
 mod stream;
+mod trace;
 
 use std::process::{Command, Output, Stdio};
 

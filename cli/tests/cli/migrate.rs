@@ -205,7 +205,7 @@ mod case {
         syncline(url, "migrate up").expect(0);
         Recipient::broken(DB::open(url).await).receive(&["bad"]).await;
         let refused = syncline(url, "migrate down --to 0").expect(1);
-        assert!(refused.stderr.contains("would lose 1 messages"), "{}", refused.stderr);
+        assert!(refused.stderr.contains("would lose 1 message,"), "{}", refused.stderr);
         syncline(url, "migrate status").expect(0);
         syncline(url, "migrate down --to 0 --force --yes").expect(0);
     }

@@ -63,7 +63,7 @@ pub(super) async fn trim_says_what_goes<DB: Open>(url: &str) {
     let went = syncline(url, "outbox trim --keep-hours 0 --yes --json").expect(0).json();
     assert_eq!((&went["trimmed"], &went["slowest"]), (&json!(5), &json!(5)), "{went}");
     let lag = syncline(url, "outbox lag").expect(0).stdout;
-    assert!(lag.contains("kept: after position 5, 1 messages"), "{lag}");
+    assert!(lag.contains("kept: after position 5, 1 message,"), "{lag}");
     assert!(syncline(url, "outbox tail -n 5").expect(0).stdout.lines().count() == 1);
     syncline(url, "outbox tail --from 3").expect(1);
     let refused = syncline(url, "route rewind login --to 3").expect(1);
