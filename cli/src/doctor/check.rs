@@ -203,14 +203,15 @@ pub(super) fn alarmed(routes: &[RouteLag]) -> Vec<String> {
         let (name, shard, behind) = (&route.route, shard(route), route.behind);
         if route.lost {
             lines.push(format!(
-                "{name} shard {shard} is lost: retention goes on without it, {} behind",
+                "{name} shard {shard} is lost: retention goes on without it, {} behind; start the \
+                 relay that declares it: what is kept is sent",
                 text::count(behind, "message")
             ));
         } else if let Some(since) = route.alarm_at {
             let since = text::time(since);
             lines.push(format!(
                 "{name} shard {shard} stands still, or is too far behind, since {since}: it is \
-                 {} behind, and will be lost",
+                 {} behind, and will be lost; start the relay that declares it, or mend its target",
                 text::count(behind, "message")
             ));
         }
