@@ -54,7 +54,13 @@ mod case {
     }
 
     /// Tells of a process that runs.
-    async fn runs<DB: Open>(pool: &Pool<DB>, id: u128, kind: &str, name: &str, defined: &Value) {
+    async fn runs<DB: Open>(
+        pool: &Pool<DB>,
+        id: u128,
+        kind: &'static str,
+        name: &str,
+        defined: &Value,
+    ) {
         let defined = defined.to_string();
         let report = ProcessReport {
             id: Uuid::from_u128(id),
