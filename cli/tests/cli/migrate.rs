@@ -219,7 +219,7 @@ mod case {
         begun.await.unwrap().end(&pool, Ok(1)).await.unwrap();
         let asked = syncline(url, "migrate down --to 15").expect(5);
         for part in
-            ["18 operations goes", "table syncline_operation (1 rows)", "syncline_saga.trouble"]
+            ["18 operations goes", "table syncline_operation (1 row)", "syncline_saga.trouble"]
         {
             assert!(asked.stdout.contains(part), "{part:?}: {}", asked.stdout);
         }
