@@ -4,11 +4,13 @@
 //! terminal is asked; a script says `--yes`. Without either nothing is changed, with an exit code of its own.
 
 use std::{
+    env, fs,
     io::{self, BufRead, IsTerminal, Write},
     sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
 };
 
+use clap::builder::NonEmptyStringValueParser;
 use sqlx::Pool;
 use syncline::{Storage, operations};
 
@@ -79,9 +81,32 @@ pub(crate) struct Who {
     /// Why it is done
     #[arg(long, value_name = "REASON", default_value = "no reason was given")]
     pub(crate) why: String,
-    /// The operator's name; $USER unless given
-    #[arg(long, env = "USER", value_name = "NAME", default_value = "somebody")]
+    /// The operator's name; the user of the operating system and the machine unless given
+    #[arg(long, value_name = "NAME", default_value_t = operator(), hide_default_value = true,
+        value_parser = NonEmptyStringValueParser::new())]
     pub(crate) by: String,
+}
+
+/// The user who runs this program, and on which machine.
+pub(crate) fn operator() -> String {
+    let named = ["USER", "LOGNAME", "USERNAME"].into_iter().filter_map(|name| env::var(name).ok());
+    let mut named = named.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
+    let user = named.next().or_else(account).unwrap_or_else(|| "somebody".to_owned());
+    format!("{user}@{}", syncline::processes::host())
+}
+
+/// The name of the account that this process belongs to, where files tell; else its number.
+fn account() -> Option<String> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let ids = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    let id = ids.split_whitespace().next()?;
+    let accounts = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let of = |line: &str| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)? == id).then(|| name.to_owned())
+    };
+    Some(accounts.lines().find_map(of).unwrap_or_else(|| format!("uid {id}")))
 }
 
 impl Who {

@@ -114,14 +114,15 @@ async fn why_not<DB: Storage>(pool: &Pool<DB>, id: i64) -> Result<Undone, Failur
              which `syncline held list` shows"
         ),
         "unknown" => format!(
-            "message {id} is not dead: no process of {consumer} knows its topic or schema version, and \
-             one that does takes it; `syncline held retry {key:?}` has it looked at now, `syncline dead \
-             drop {id}` gives it up"
+            "message {id} is not dead: no process of {consumer} knows its topic or schema version: start \
+             one that does, and it is applied; `syncline held retry {key:?}` has it looked at now. Only if \
+             nobody needs it: `syncline dead drop {id}` gives it up for good"
         ),
         _ => format!(
-            "message {id} is not dead: it has failed {attempts} times and is tried again by itself; \
+            "message {id} is not dead: it has failed {} and is tried again by itself; \
              `syncline held retry {key:?}` has it tried now, `syncline dead edit {id}` changes it, \
-             `syncline dead drop {id} --failing` gives it up"
+             `syncline dead drop {id} --failing` gives it up",
+            text::count(*attempts, "time")
         ),
     };
     Ok(Undone { id, held: true, why })

@@ -23,7 +23,8 @@ use crate::{
     layout::{self, cut, whole},
     outbox::lag::{LONG, LOOK, lost, size, waiting},
     output::Output,
-    standing,
+    schema::tell_time,
+    standing, text,
 };
 pub(crate) use check::{Cause, Check, Clock};
 pub(crate) use life::refusing;
@@ -143,6 +144,7 @@ pub(crate) async fn operating<DB: Storage>(
     clock: &Clock,
     locks: &mut Check,
 ) -> Vec<Check> {
+    clock.limit(tell_time(pool)).await;
     let (mut checks, mut holders) = (pin!(all(pool, clock)), None);
     let mut asked = pin!(async {
         loop {
@@ -272,9 +274,10 @@ async fn routes<DB: Storage>(pool: &Pool<DB>) -> Check {
     let mut found: Vec<String> = standing.into_iter().map(|one| one.line).collect();
     found.extend(check::alarmed(&lags));
     match causes.is_empty() {
-        true => {
-            Check::ok(NAME, format!("{} shards, no reason known why one would wait", lags.len()))
-        }
+        true => Check::ok(
+            NAME,
+            format!("{}, no reason known why one would wait", text::count(lags.len(), "shard")),
+        ),
         false => {
             let advice = "what these shards carry waits: `syncline route list`";
             Check::warning(NAME, causes, found.join("; "), Some(advice))
@@ -311,15 +314,18 @@ async fn carried<DB: Storage>(pool: &Pool<DB>) -> Check {
         }
     };
     let mut causes = Vec::new();
+    let (now, before): (Vec<_>, Vec<_>) =
+        uncarried.into_iter().partition(|topic| topic.carried_after.is_none());
     causes.extend((!waits.is_empty()).then_some(Cause::Waits));
-    causes.extend((!uncarried.is_empty()).then_some(Cause::Uncarried));
+    causes.extend((!now.is_empty()).then_some(Cause::Uncarried));
     let mut found = waiting(&waits);
-    found.extend(lost(&uncarried));
-    if found.is_empty() {
-        let found = format!("every topic of the log's last {LOOK} messages is carried");
-        return Check::ok(NAME, found);
+    found.extend(lost(&now).chain(lost(&before)));
+    if causes.is_empty() {
+        let carried = format!("every topic of the log's last {LOOK} messages is carried");
+        found.insert(0, carried);
+        return Check::ok(NAME, found.join("; "));
     }
-    let advice = (!uncarried.is_empty()).then_some(
+    let advice = (!now.is_empty()).then_some(
         "let a stream carry the topic: what stands in the log by then is not sent, unless the \
          stream is new",
     );
@@ -368,7 +374,7 @@ async fn sagas<DB: Storage>(pool: &Pool<DB>) -> Check {
         true => Check::warning(
             "sagas",
             counts.into_iter().filter(|(count, _)| *count > 0).map(|(_, cause)| cause),
-            format!("{stuck} stuck, {overdue} overdue, {failing} failing steps"),
+            format!("{stuck} stuck, {overdue} overdue, {}", text::count(failing, "failing step")),
             Some("see `syncline saga list --stuck`, `--overdue` and `--failing`"),
         ),
     }

@@ -14,6 +14,7 @@ use crate::{
     failure::{Failure, Outcome},
     output::Output,
     saga::Who,
+    text,
 };
 
 #[derive(clap::Args)]
@@ -90,20 +91,20 @@ fn show(erased: &Erased, done: bool, output: &mut Output) -> Result<(), Failure>
     }
     let Erased { messages, delayed, held, ahead, answers, sagas, open, .. } = erased;
     let what = [
-        (*messages, "messages of the log, which travel as bare links"),
-        (*delayed, "delayed messages"),
-        (*held, "held messages and dead letters, which are gone"),
-        (*ahead, "messages that wait for earlier ones"),
-        (*answers, "answers to other services' sagas"),
-        (sagas.len() as u64, "instances of sagas"),
+        (*messages, "message", " of the log, from now on a bare link"),
+        (*delayed, "delayed message", ""),
+        (*held, "held message", " (dead letters among them), gone"),
+        (*ahead, "early message", ", held for want of the one before"),
+        (*answers, "answer", " to other services' sagas"),
+        (sagas.len() as u64, "instance", " of sagas"),
     ];
     output.line(match (erased.is_nothing(), done) {
         (true, _) => "nothing is there to erase",
         (_, true) => "erased:",
         (_, false) => "would be erased:",
     })?;
-    for (count, what) in what.into_iter().filter(|(count, _)| *count > 0) {
-        output.line(format!("  {count} {what}"))?;
+    for (count, noun, rest) in what.into_iter().filter(|(count, ..)| *count > 0) {
+        output.line(format!("  {}{rest}", text::count(count, noun)))?;
     }
     for id in open {
         output.line(format!(

@@ -66,7 +66,9 @@ pub(crate) async fn unattended<DB: Storage>(
 ) -> Result<Vec<String>, syncline::Error> {
     let says = |OverdueKeys { consumer, keys, since }| {
         format!(
-            "{consumer}: {keys} parked keys were to be tried since {} ({}), and nobody has",
+            "{consumer}: {} {} to be tried since {} ({}), and nobody has",
+            text::count(keys, "parked key"),
+            text::verb(keys, "was", "were"),
             text::time(since),
             text::ago(Some(since))
         )
@@ -144,13 +146,14 @@ async fn list<DB: Storage>(
     }
     for early in early {
         output.line(text::escape(&format!(
-            "{}: {} messages of {} {} (shard {}) wait since {} for what is missing after position \
-             {}; the first is {}",
+            "{}: {} of {} {} (shard {}) {} since {} for what is missing after position {}; the first \
+             is {}",
             early.consumer,
-            early.waiting,
+            text::count(early.waiting, "message"),
             early.origin.source,
             early.origin.stream,
             early.origin.shard,
+            text::verb(early.waiting, "waits", "wait"),
             text::time(early.since),
             early.row.last.position,
             early.first,

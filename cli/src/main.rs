@@ -7,6 +7,7 @@
 mod ask;
 mod database;
 mod dead;
+mod delivery;
 mod doctor;
 mod erase;
 mod failure;

@@ -8,7 +8,7 @@ mod list;
 mod resolve;
 mod show;
 
-use clap::Subcommand;
+use clap::{Subcommand, builder::NonEmptyStringValueParser};
 use serde_json::json;
 use sqlx::Pool;
 use syncline::{
@@ -52,8 +52,9 @@ pub(crate) enum Command {
 /// Who does something, and why: both stand in the instance's log.
 #[derive(clap::Args)]
 pub(crate) struct Who {
-    /// Who does it
-    #[arg(long, env = "USER", value_name = "NAME")]
+    /// Who does it; the user of the operating system and the machine unless given
+    #[arg(long, value_name = "NAME", default_value_t = ask::operator(), hide_default_value = true,
+        value_parser = NonEmptyStringValueParser::new())]
     by: String,
     /// Why
     #[arg(long, value_name = "REASON")]

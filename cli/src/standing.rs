@@ -1,6 +1,5 @@
 //! Why routes do not move, for people and programs.
 
-use chrono::Utc;
 use serde_json::{Value, json};
 use sqlx::Pool;
 use syncline::{
@@ -88,7 +87,9 @@ fn failing(route: &RouteLag) -> Option<String> {
     let (at, ago) = (text::time(*since), text::ago(Some(*since)));
     let tried = match (tries, next_try) {
         (0, _) | (_, None) => String::new(),
-        (tries, Some(next)) => format!(", {tries} tries failed, next try {}", text::until(*next)),
+        (tries, Some(next)) => {
+            format!(", {} failed, next try {}", text::count(*tries, "try"), text::until(*next))
+        }
     };
     let pause = route.pause.as_ref().map_or(String::new(), |pause| format!("; {pause}"));
     Some(format!("{kind} since {at} ({ago}{tried}): {text}{pause}"))
@@ -101,7 +102,12 @@ fn paused(route: &RouteLag) -> Option<String> {
 
 /// Of a shard that has something to send and does not move: who has it.
 fn still(route: &RouteLag, leases: &[HeldLease]) -> Option<String> {
-    let still = (Utc::now() - route.updated_at).num_seconds();
+    // While there was nothing to send it stood still for no reason.
+    let now = text::now();
+    // The time of a message is its writer's.
+    let oldest = route.oldest.filter(|oldest| *oldest <= now);
+    let since = oldest.map_or(route.updated_at, |oldest| oldest.max(route.updated_at));
+    let still = (now - since).num_seconds();
     if route.behind == 0 || still < STILL {
         return None;
     }
@@ -110,11 +116,11 @@ fn still(route: &RouteLag, leases: &[HeldLease]) -> Option<String> {
     Some(match held {
         None => format!(
             "it has not moved for {still} s, and no relay has its lease: start the program that \
-             declares the route, or close its stream (`syncline stream close {}`)",
+             declares stream {} and the route; what it has not sent waits in the log until then",
             route.stream
         ),
         Some(HeldLease { holder, left, .. }) => {
-            let until = Utc::now() + *left;
+            let until = text::now() + *left;
             format!(
                 "it has not moved for {still} s; relay process {holder} has its lease until {} ({}): \
                  one that lives renews it, and another takes over from one that died",
@@ -141,7 +147,7 @@ pub(crate) fn shard(route: &RouteLag) -> String {
 mod tests {
     use std::time::Duration;
 
-    use chrono::TimeDelta;
+    use chrono::{TimeDelta, Utc};
     use syncline::{message::Position, storage::RoutePause};
     use uuid::Uuid;
 
@@ -190,6 +196,13 @@ mod tests {
         for shard in [moved, rests] {
             assert!(lines(&[shard], &[], none).is_empty());
         }
+        // There was nothing to send until a moment ago, or until 50 seconds ago; or a clock is ahead.
+        let idle = |age| RouteLag { oldest: Some(Utc::now() - TimeDelta::seconds(age)), ..route() };
+        assert!(lines(&[idle(5)], &[], none).is_empty());
+        let told = lines(&[idle(50)], &[], none).remove(0);
+        assert!(told.contains("moved for 50 s") || told.contains("moved for 51 s"), "{told}");
+        let ahead = lines(&[idle(-600)], &[], none).remove(0);
+        assert!(ahead.contains("moved for 90 s") || ahead.contains("moved for 91 s"), "{ahead}");
         let next = RouteLag { version: 2, ..route() };
         assert_eq!(lines(&[route(), next], &[], none).len(), 1);
         let waits = [(ShardKey::new("login", 1, 0), "for another".to_owned())];
@@ -206,6 +219,10 @@ mod tests {
             tries: 9,
             next_try: Some(next),
         };
+        let once =
+            RouteLag { problem: Some(RouteProblem { tries: 1, ..problem.clone() }), ..route() };
+        let told = lines(&[once], &[], &[]).remove(0);
+        assert!(told.contains(", 1 try failed, next try in"), "{told}");
         let failing = RouteLag { problem: Some(problem), ..route() };
         let told = lines(&[failing], &[], &[]).remove(0);
         let words = ["backoff since", "9 tries failed, next try in", "nobody\\nis there"];

@@ -111,8 +111,10 @@ fn page(
 ) -> Result<(), Failure> {
     match wrong {
         0 => output.line(format!("{name}: all is well"))?,
-        1 => output.line(format!("{name}: 1 thing is wrong"))?,
-        _ => output.line(format!("{name}: {wrong} things are wrong"))?,
+        _ => {
+            let is = text::verb(wrong, "is", "are");
+            output.line(format!("{name}: {} {is} wrong", text::count(wrong, "thing")))?;
+        }
     }
     for check in &checks[..wrong] {
         output.line(text::escape(&format!("{} {}: {}", check.word(), check.name, check.text())))?;
@@ -121,7 +123,7 @@ fn page(
     let There { head, routes, processes, leases } = there;
     let head = head.map_or(UNKNOWN.to_owned(), |head| format!("up to position {head}"));
     let routes = routes.map_or(format!("shards of routes: {UNKNOWN}"), |shards| {
-        format!("{shards} shards of routes")
+        format!("{} of routes", text::count(shards, "shard"))
     });
     output.line(format!("log: {head}; {routes}"))?;
     match processes.as_deref() {

@@ -1,11 +1,13 @@
 //! What comes from a database, made harmless and short for a terminal.
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde::Serialize;
 use serde_json::Value;
 use unicode_width::UnicodeWidthChar;
 
-pub(crate) use syncline::logs::escape;
+pub(crate) use syncline::logs::{count, escape, verb};
 use syncline::logs::{is_hidden, push};
 
 /// The start of `text`, escaped, in at most `columns` columns.
@@ -59,7 +61,7 @@ pub(crate) fn payload(data: &[u8]) -> String {
     match std::str::from_utf8(data) {
         Ok(text) => text.to_owned(),
         Err(_) => {
-            let mut text = format!("<{} bytes>", data.len());
+            let mut text = format!("<{}>", count(data.len(), "byte"));
             for byte in data.iter().take(32) {
                 text.push_str(&format!(" {byte:02x}"));
             }
@@ -78,10 +80,23 @@ pub(crate) fn at(at: impl Into<Option<DateTime<Utc>>>) -> Value {
     at.into().map_or(Value::Null, |at| Value::String(time(at)))
 }
 
+/// How many milliseconds the database's clock is ahead of this machine's.
+static AHEAD: AtomicI64 = AtomicI64::new(0);
+
+/// Takes the database's clock, which tells `now`, for the one that times are held against.
+pub(crate) fn set_clock(now: DateTime<Utc>) {
+    AHEAD.store((now - Utc::now()).num_milliseconds(), Ordering::Relaxed);
+}
+
+/// The time by the database's clock, once it was asked.
+pub(crate) fn now() -> DateTime<Utc> {
+    Utc::now() + TimeDelta::milliseconds(AHEAD.load(Ordering::Relaxed))
+}
+
 /// How long ago, roughly.
 pub(crate) fn ago(at: Option<DateTime<Utc>>) -> String {
     let Some(at) = at else { return "-".to_owned() };
-    match (Utc::now() - at).num_seconds() {
+    match (now() - at).num_seconds() {
         ..=0 => "now".to_owned(),
         s @ 1..=119 => format!("{s} s ago"),
         s @ 120..=7_199 => format!("{} min ago", s / 60),
@@ -92,7 +107,7 @@ pub(crate) fn ago(at: Option<DateTime<Utc>>) -> String {
 
 /// The time until then, roughly.
 pub(crate) fn until(at: DateTime<Utc>) -> String {
-    match (at - Utc::now()).num_seconds() {
+    match (at - now()).num_seconds() {
         ..=0 => "now".to_owned(),
         s @ 1..=7_199 => format!("in {s} s"),
         s => format!("in {} h", s / 3_600),

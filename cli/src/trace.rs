@@ -1,5 +1,6 @@
 //! `syncline trace`: everything that this database knows about one key.
 
+mod taken;
 mod waiting;
 
 use std::{
@@ -13,11 +14,13 @@ use syncline::{
     Storage,
     message::{Position, decode_envelope},
     saga::operate,
-    storage::{HeldMessage, LogRow, PageLimit, SagaLock, SagaSummary},
+    storage::{HeldMessage, LogRow, PageLimit, SagaLock, SagaSummary, UnsealedRow},
 };
+use uuid::Uuid;
 
 use crate::{
-    dead::{state, summary},
+    dead::summary,
+    delivery::{Delivery, in_words, unsealed},
     failure::{Failure, Outcome},
     layout::{cut, spare, text as whole_text, whole},
     output::{Output, cut_off},
@@ -34,7 +37,8 @@ const SAGAS: u32 = 10_000;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The ordering key of messages; the key with which sagas were started; an entity that they lock
+    /// The ordering key of messages; the key with which sagas were started, or the id of one; an entity
+    /// that they lock
     key: String,
     /// Look through the log from this position on, instead of all that is kept of it
     #[arg(long, value_name = "POSITION", value_parser = clap::value_parser!(i64).range(1..))]
@@ -45,6 +49,20 @@ pub(crate) struct Args {
     number: u32,
 }
 
+impl Args {
+    /// The instance of a saga that is meant, also by the key of one of its commands.
+    fn saga(&self) -> Option<Uuid> {
+        self.key.split('/').next().and_then(|id| Uuid::try_parse(id).ok())
+    }
+
+    /// Whether messages of `key` are meant; a saga's are its commands and their answers.
+    fn is_of(&self, key: &str) -> bool {
+        let command =
+            || key.strip_prefix(self.key.as_str()).is_some_and(|rest| rest.starts_with('/'));
+        key == self.key || (Uuid::try_parse(&self.key).is_ok() && command())
+    }
+}
+
 /// Everything that was found, and how far was looked.
 #[derive(Default)]
 struct Found {
@@ -53,6 +71,9 @@ struct Found {
     /// The log was looked through after the first, up to the second.
     looked: (Position, Position),
     head: Position,
+    /// Messages without a position, and whether there are more than were looked through.
+    unsealed: (Vec<UnsealedRow>, bool),
+    delivery: Option<Delivery>,
     held: Vec<HeldMessage>,
     /// The last held message that was looked at, where there was no time for all.
     held_to: Option<i64>,
@@ -74,7 +95,13 @@ pub(crate) async fn run<DB: Storage>(
     let began = Instant::now();
     to_look(pool, output).await?;
     let mut found = Found { head: DB::head(pool).await?, ..Found::default() };
+    let wanted = |key: &str| args.is_of(key);
     found.sagas = DB::sagas_of_key(pool, &args.key, (SAGAS + 1).into()).await?;
+    if let Some(id) = args.saga() {
+        found.sagas.extend(DB::saga(pool, id).await?);
+    }
+    found.unsealed = unsealed(pool, wanted).await?;
+    found.delivery = Some(Delivery::read(pool).await?);
     found.locks = operate::locks(pool, SAGAS + 1).await?;
     found.more =
         (cut_off(&mut found.sagas, SAGAS as usize), cut_off(&mut found.locks, SAGAS as usize));
@@ -84,6 +111,7 @@ pub(crate) async fn run<DB: Storage>(
     log(&mut found, args, began + time, pool).await?;
     let Found { messages, held, waiting, sagas, locks, .. } = &found;
     let nothing = *messages == 0
+        && found.unsealed.0.is_empty()
         && held.is_empty()
         && waiting.is_empty()
         && sagas.is_empty()
@@ -105,8 +133,18 @@ pub(crate) async fn run<DB: Storage>(
             "the time was up at held message {id}: `syncline held list --after {id}` has the rest"
         ))?;
     }
+    if found.unsealed.1 {
+        output.note("there are more messages without a position than were looked through")?;
+    }
     found.waiting.notes(output)?;
     Ok(if nothing { Outcome::NotFound } else { Outcome::Done })
+}
+
+impl Found {
+    /// State of a message of the log, in words.
+    fn state(&self, row: &LogRow) -> String {
+        self.delivery.as_ref().map_or_else(String::new, |delivery| delivery.of(row, &self.held))
+    }
 }
 
 async fn held<DB: Storage>(
@@ -155,7 +193,10 @@ async fn log<DB: Storage>(
         let Some(last) = rows.last() else { break };
         at = last.cursor;
         found.looked.1 = at.position;
-        for row in rows.into_iter().filter(|row| row.message.key.as_ref() == Some(&args.key)) {
+        for row in rows
+            .into_iter()
+            .filter(|row| row.message.key.as_deref().is_some_and(|key| args.is_of(key)))
+        {
             found.messages += 1;
             found.log.push_back(row);
             if found.log.len() > args.number as usize {
@@ -172,8 +213,11 @@ fn documents(found: &Found, key: &str, output: &mut Output) -> Result<(), Failur
         json!({
             "position": row.cursor.position, "id": message.id, "topic": message.topic,
             "occurred_at": text::at(message.time), "bytes": message.data.len(),
+            "state": found.state(row),
+            "routes": found.delivery.as_ref().map(|delivery| delivery.routes(row)),
         })
     });
+    let unsealed = found.unsealed.0.iter().map(|row| json!({"id": row.id, "topic": row.topic}));
     let sagas = found.sagas.iter().map(|saga| {
         json!({
             "id": saga.id, "saga": saga.saga, "version": saga.version, "status": saga.status,
@@ -195,6 +239,8 @@ fn documents(found: &Found, key: &str, output: &mut Output) -> Result<(), Failur
             "items": found.held.iter().map(summary).collect::<Vec<_>>(),
             "more": found.held_to.is_some(),
         },
+        "unsealed": {"items": unsealed.collect::<Vec<_>>(), "more": found.unsealed.1},
+        "taken_in": {"items": taken::documents(found.delivery.as_ref()), "more": false},
         "delayed": delayed,
         "early": early,
         "sagas": {"items": sagas.collect::<Vec<_>>(), "more": more_sagas},
@@ -206,13 +252,15 @@ fn page(found: &Found, key: &str, nothing: bool, output: &mut Output) -> Result<
     let Found { log, messages, looked: (after, to), held, waiting, sagas, locks, .. } = found;
     let shown = text::escape(key);
     if nothing {
-        return output.line(format!(
+        output.line(format!(
             "nothing is known of key {shown}: not in the log after position {after} up to {to}, not \
              among what is held, delayed or early, and no saga has it"
-        ));
+        ))?;
+        return taken::page(found.delivery.as_ref(), output);
     }
     output.line(format!(
-        "log: {messages} messages of key {shown} after position {after}, up to {to}"
+        "log: {} of key {shown} after position {after}, up to {to}",
+        text::count(*messages, "message")
     ))?;
     if !log.is_empty() {
         let rows = log.iter().map(|row| {
@@ -221,10 +269,25 @@ fn page(found: &Found, key: &str, nothing: bool, output: &mut Output) -> Result<
                 text::time(row.message.time),
                 row.message.topic.clone(),
                 row.message.id.to_string(),
+                found.state(row),
             ]
         });
-        let columns = [whole("position"), spare("occurred_at"), cut("topic"), whole("id")];
+        let columns = [
+            whole("position"),
+            spare("occurred_at"),
+            cut("topic"),
+            whole("id"),
+            whole_text("state"),
+        ];
         output.table(columns, rows)?;
+    }
+    if !found.unsealed.0.is_empty() {
+        output.line("")?;
+        output.line(
+            "committed, without a position: a running relay gives it, and sends them then:",
+        )?;
+        let rows = found.unsealed.0.iter().map(|row| [row.topic.clone(), row.id.to_string()]);
+        output.table([cut("topic"), whole("id")], rows)?;
     }
     if !held.is_empty() {
         output.line("")?;
@@ -232,8 +295,7 @@ fn page(found: &Found, key: &str, nothing: bool, output: &mut Output) -> Result<
         let rows = held.iter().map(|held| {
             [
                 held.id.to_string(),
-                state(held).to_owned(),
-                held.consumer.clone(),
+                in_words(held),
                 held.source.clone(),
                 held.topic.clone(),
                 held.position.to_string(),
@@ -244,8 +306,7 @@ fn page(found: &Found, key: &str, nothing: bool, output: &mut Output) -> Result<
         });
         let columns = [
             whole("id"),
-            whole("state"),
-            cut("consumer"),
+            cut("state"),
             cut("source"),
             cut("topic"),
             whole("position"),
@@ -256,9 +317,10 @@ fn page(found: &Found, key: &str, nothing: bool, output: &mut Output) -> Result<
         output.table(columns, rows)?;
     }
     waiting.page(output)?;
+    taken::page(found.delivery.as_ref(), output)?;
     if !sagas.is_empty() {
         output.line("")?;
-        output.line("sagas that were started with it:")?;
+        output.line("sagas of it, which `syncline saga show ID` shows step by step:")?;
         let rows = sagas.iter().map(|saga| {
             [
                 saga.id.to_string(),

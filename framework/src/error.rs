@@ -115,7 +115,8 @@ pub enum Error {
     },
     /// Taking a migration back would lose messages or sagas; nothing was changed.
     #[error(
-        "taking back migration {version} ({name}) would lose {count} messages that are unsent or held, or sagas that are not over: let the relay, the consumers and the sagas finish, settle what is dead or stuck, or force it"
+        "taking back migration {version} ({name}) would lose {}, unsent or held, or sagas that are not over: let the relay, the consumers and the sagas finish, settle what is dead or stuck, or force it",
+        crate::logs::count(*count, "message")
     )]
     WouldLose {
         /// Which migration.

@@ -7,6 +7,7 @@ use sqlx::{Pool, Transaction};
 
 use crate::{
     Error, Result, Storage,
+    logs::{count, verb},
     message::{Link, Origin, Position},
     storage::{Inbox, InboxRow, begin_by_hand},
 };
@@ -129,11 +130,13 @@ async fn moved_back<DB: Storage>(
         return refuse(
             again,
             format!(
-                "{held} messages of {} after position {to} are held: let them be applied, or \
-             settle them with `syncline dead`",
+                "{} of {} after position {to} {} held: let it be applied (`syncline held list`), or \
+                 settle dead letters with `syncline dead`",
+                count(held, "message"),
                 shard.map_or("the stream".to_owned(), |shard| format!(
                     "shard {shard} of the stream"
-                ))
+                )),
+                verb(held, "is", "are")
             ),
         );
     }
@@ -142,11 +145,12 @@ async fn moved_back<DB: Storage>(
         return refuse(
             again,
             format!(
-                "{steps} steps of sagas of {source} are recorded here, and a command that was applied \
-                 is not applied again: it would get the recorded answer, as with `syncline saga \
+                "{} of sagas of {source} {} recorded here, and a command that was applied is not applied again: it would get the recorded answer, as with `syncline saga \
                  resend ID STEP` at the saga's service, and the effect that it had, if that is gone, \
                  must be made by hand or by a new saga; to have all else applied again, say so \
-                 (`--except-commands`)"
+                 (`--except-commands`)",
+                count(steps, "step"),
+                verb(steps, "is", "are")
             ),
         );
     }

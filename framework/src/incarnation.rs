@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::{
     Error, Result, Storage,
+    logs::count,
     message::Position,
     storage::{Former, Term, UnsealedRow, begin_by_hand, check_schema},
 };
@@ -230,10 +231,9 @@ impl Rebase {
         if self.unsealed.is_none() && preview.unsealed > 0 {
             let first = preview.first_unsealed.iter().map(ToString::to_string);
             return self.refuse(format!(
-                "{} committed messages have no position, and may have been sent after the backup \
-                 was taken ({}): have them sent, perhaps for a second time (`--unsealed send`), or \
+                "{} without a position may have been sent after the backup was taken ({}): have them sent, perhaps for a second time (`--unsealed send`), or \
                  removed (`--unsealed discard`)",
-                preview.unsealed,
+                count(preview.unsealed, "committed message"),
                 first.collect::<Vec<_>>().join("; ")
             ));
         }

@@ -1,9 +1,12 @@
 //! What a log or a terminal may be given: texts of others made harmless, and lines that a stranger
-//! can bring about only a few times a minute.
+//! can bring about only a few times a minute. Numbers of things stand as people write them.
 
 mod limit;
 
-use std::io::{self, Write};
+use std::{
+    fmt::Display,
+    io::{self, Write},
+};
 
 pub use limit::LogLimit;
 
@@ -52,6 +55,36 @@ pub(crate) fn cut(text: &str, most: usize) -> String {
     let mut escaped = String::new();
     text.chars().take(most).for_each(|character| push(&mut escaped, character));
     escaped
+}
+
+/// A number of things, as it is written: the noun's last word stands in the singular for one, and in the
+/// plural for none or several.
+///
+/// ```
+/// use syncline::logs::count;
+/// assert_eq!([count(1, "message"), count(0, "message")], ["1 message", "0 messages"]);
+/// assert_eq!([count(2, "try"), count(2, "parked key")], ["2 tries", "2 parked keys"]);
+/// ```
+pub fn count<N: Display + PartialEq + From<u8>>(number: N, noun: &str) -> String {
+    let mut chars = noun.chars().rev();
+    match (chars.next(), chars.next()) {
+        _ if number == N::from(1) => format!("{number} {noun}"),
+        (Some('y'), Some(before)) if !"aeiou".contains(before) => {
+            format!("{number} {}ies", noun.strip_suffix('y').unwrap_or(noun))
+        }
+        (Some('s' | 'x'), _) | (Some('h'), Some('c' | 's')) => format!("{number} {noun}es"),
+        _ => format!("{number} {noun}s"),
+    }
+}
+
+/// The form of a verb that goes with `number` things.
+///
+/// ```
+/// use syncline::logs::verb;
+/// assert_eq!([verb(1, "is", "are"), verb(0, "is", "are")], ["is", "are"]);
+/// ```
+pub fn verb<'a, N: PartialEq + From<u8>>(number: N, one: &'a str, several: &'a str) -> &'a str {
+    if number == N::from(1) { one } else { several }
 }
 
 /// A writer for a log: each write is one event, which becomes one line, whatever it quotes.

@@ -257,8 +257,12 @@ fn program() -> &'static str {
     })
 }
 
-/// The name of this machine, as far as the system tells it.
-fn host() -> &'static str {
+/// The name of this machine, as far as the system tells it; `unknown` where it does not.
+///
+/// ```
+/// assert!(!syncline::processes::host().is_empty());
+/// ```
+pub fn host() -> &'static str {
     static HOST: OnceLock<String> = OnceLock::new();
     HOST.get_or_init(|| {
         let files = ["/proc/sys/kernel/hostname", "/etc/hostname"].into_iter();

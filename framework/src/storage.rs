@@ -69,7 +69,7 @@ pub use migrate::{
 };
 pub use operation::{NewOperation, OperationRow, OperationStore};
 pub(crate) use own::{Cause, Current, Own, close, user_code};
-pub use process::{HeldCount, HeldLease, ProcessReport, ProcessRow, ProcessStore};
+pub use process::{HeldCount, HeldLease, ProcessReport, ProcessRow, ProcessStore, Unhandled};
 pub use pulse::{Awaited, Beat, Beating, Found, PulseStore};
 pub use reapply::{Inbox, ReapplyStore};
 pub use retention::{Aged, Anchor, Kept, Patience, RetentionStore, SetAside, Swept};

@@ -1,6 +1,7 @@
 //! What an operator does with streams: close one, see what waits for another stream, and find
 //! messages that none carries, and those that nobody reads.
 
+mod carriers;
 pub(crate) mod takeover;
 pub(crate) mod unread;
 
@@ -15,6 +16,8 @@ use crate::{
 };
 
 pub use unread::{Unread, unread};
+
+pub use carriers::{Carrier, Carriers};
 
 /// Messages of the log that are looked at together.
 const PAGE: PageLimit = PageLimit { rows: 1_000, bytes: 4 << 20 };
@@ -159,6 +162,9 @@ pub struct Uncarried {
     pub first: Position,
     /// The last of them.
     pub last: Position,
+    /// The position after which a stream carries the topic by now, which makes these messages history:
+    /// they were sent to nobody, and no more are added. None while no stream in force carries it.
+    pub carried_after: Option<Position>,
 }
 
 /// Looks through the last `most` messages of the log for those that no stream carries, by topic.
@@ -215,13 +221,26 @@ pub(crate) async fn uncarried_after<DB: Storage>(
             if carried || topic == SET_ASIDE {
                 continue;
             }
-            let (topic, first, last) = (topic.clone(), position, position);
-            let known =
-                found.entry(topic.clone()).or_insert(Uncarried { topic, messages: 0, first, last });
-            (known.messages, known.last) = (known.messages + 1, last);
+            let known = found.entry(topic.clone()).or_insert_with(|| Uncarried {
+                topic: topic.clone(),
+                messages: 0,
+                first: position,
+                last: position,
+                carried_after: carried_after(&versions, topic),
+            });
+            (known.messages, known.last) = (known.messages + 1, position);
         }
     }
     Ok(found.into_values().collect())
+}
+
+/// The position after which a version in force carries `topic`; the first one's, of several.
+pub(crate) fn carried_after(versions: &[StreamVersion], topic: &str) -> Option<Position> {
+    let carries = |version: &&StreamVersion| {
+        takeover::until(versions, version).is_none()
+            && takeover::patterns(version).iter().any(|pattern| pattern.matches(topic))
+    };
+    versions.iter().filter(carries).map(|version| version.after).min()
 }
 
 /// How many messages of a shard stand after `at`, up to `end`, as far as the first pages tell.

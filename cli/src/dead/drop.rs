@@ -57,7 +57,7 @@ pub(crate) async fn run<DB: Storage>(
             return super::report(output, "dropped", &[], &stays, None);
         }
         show(&goes, &stays, output)?;
-        let act = format!("drop {} messages for good", goes.len());
+        let act = format!("drop {} for good", text::count(goes.len(), "message"));
         if !args.consent.obtain(output, &act)? {
             return Ok(Outcome::Done);
         }

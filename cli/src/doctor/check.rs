@@ -58,6 +58,8 @@ pub(crate) enum Cause {
     Handlers,
     /// Dead letters
     Dead,
+    /// Messages that are held because no handler of their consumer takes their topic
+    Unhandled,
     /// Messages that are held and not dead
     Held,
     /// Messages that wait for a missing one
@@ -241,14 +243,16 @@ pub(super) fn alarmed(routes: &[RouteLag]) -> Vec<String> {
         let (name, shard, behind) = (&route.route, shard(route), route.behind);
         if route.lost {
             lines.push(format!(
-                "{name} shard {shard} is lost: retention goes on without it, {behind} messages \
-                 behind"
+                "{name} shard {shard} is lost: retention goes on without it, {} behind; start the \
+                 relay that declares it: what is kept is sent",
+                text::count(behind, "message")
             ));
         } else if let Some(since) = route.alarm_at {
             let since = text::time(since);
             lines.push(format!(
                 "{name} shard {shard} stands still, or is too far behind, since {since}: it is \
-                 {behind} messages behind, and will be lost"
+                 {} behind, and will be lost; start the relay that declares it, or mend its target",
+                text::count(behind, "message")
             ));
         }
     }

@@ -10,7 +10,7 @@ use syncline::{
     Result, Storage,
     error::Trouble,
     processes::{self, Kind, Process},
-    storage::{Ahead, Blocking, HeldCount, check_writes},
+    storage::{Ahead, Blocking, HeldCount, Unhandled, check_writes},
 };
 
 use super::check::{Cause, Check};
@@ -18,6 +18,9 @@ use crate::text;
 
 /// A lock that is had for a moment is none of anybody's business.
 const LONG: Duration = Duration::from_secs(5);
+
+/// The most topics without a handler that are named.
+const TOPICS: i64 = 10;
 
 const LOCKS: &str = "blocking locks";
 
@@ -90,18 +93,42 @@ async fn look<DB: Storage>(pool: &Pool<DB>) -> Result<(Lines, String)> {
     let alive: Vec<&Process> = all.iter().filter(|process| process.is_alive()).collect();
     let of = |kind: Kind| alive.iter().copied().filter(move |process| process.kind == kind);
     let mut found = Lines::new();
+    let lags = DB::route_lags(pool).await?;
     if of(Kind::Relay).next().is_none() {
-        let behind: i64 = DB::route_lags(pool).await?.iter().map(|lag| lag.behind).sum();
+        let behind: i64 = lags.iter().map(|lag| lag.behind).sum();
         let unsealed = DB::unsealed(pool).await?;
         if behind + unsealed > 0 {
             found.push((
                 Cause::Relay,
                 format!(
-                    "no relay runs here: {unsealed} committed messages have no position, and routes \
-                     are {behind} behind in all; start the service's relay"
+                    "no relay runs here: start the service's relay (`Relay::start`, or `syncline relay`); \
+                     {} {} no position, and routes are {behind} behind in all",
+                    text::count(unsealed, "committed message"),
+                    text::verb(unsealed, "has", "have")
                 ),
             ));
         }
+    } else {
+        // A relay of other routes says nothing of these.
+        let declared: BTreeSet<&str> =
+            of(Kind::Relay).flat_map(|one| &one.defined.routes).map(String::as_str).collect();
+        let mut behind: BTreeMap<&str, i64> = BTreeMap::new();
+        for lag in lags.iter().filter(|lag| lag.behind > 0 && !lag.paused) {
+            let most = behind.entry(lag.route.as_str()).or_default();
+            *most = lag.behind.max(*most);
+        }
+        behind.retain(|route, _| !declared.contains(route));
+        found.extend(behind.into_iter().map(|(route, behind)| {
+            (
+                Cause::Relay,
+                format!(
+                    "no relay that declares route {route} runs here: start the program that does; \
+                     {} after its checkpoint {} for it",
+                    text::count(behind, "message"),
+                    text::verb(behind, "waits", "wait")
+                ),
+            )
+        }));
     }
     for relay in of(Kind::Relay) {
         for stream in relay.defined.streams.iter().filter(|stream| stream.is_outdated()) {
@@ -136,22 +163,41 @@ async fn look<DB: Storage>(pool: &Pool<DB>) -> Result<(Lines, String)> {
             found.push((
                 Cause::Consumer,
                 format!(
-                    "{messages} messages wait at the consumer {consumer}, which is not running here: \
-                     nothing of it is tried again; start its service, which must call \
-                     `Consumer::start`"
+                    "no process of the consumer {consumer} runs here: start its service, which must call \
+                     `Consumer::start`; {} {} at it, and none is tried again",
+                    text::count(messages, "message"),
+                    text::verb(messages, "waits", "wait")
                 ),
             ));
         }
     }
-    let engines: BTreeSet<&str> =
-        of(Kind::Engine).flat_map(|one| &one.defined.sagas).map(String::as_str).collect();
+    let relays: BTreeSet<&str> = of(Kind::Relay).map(|one| one.name.as_str()).collect();
     for (saga, version, instances) in DB::saga_versions(pool).await? {
-        if !engines.contains(format!("{saga}/{version}").as_str()) {
+        let owner = format!("{saga}/{version}");
+        let has = |one: &&Process| one.defined.sagas.contains(&owner);
+        let engines: Vec<&str> =
+            of(Kind::Engine).filter(has).map(|one| one.name.as_str()).collect();
+        if !engines.is_empty() {
+            // What a relay sends is answered to its own source.
+            if !relays.is_empty() && engines.iter().all(|source| !relays.contains(source)) {
+                found.push((
+                    Cause::Engine,
+                    format!(
+                        "no engine that has {saga}@{version} runs here as {}, the source of the relay: start \
+                         the service that does (`Sagas::run`); what runs as {} gets no answers",
+                        relays.iter().copied().collect::<Vec<_>>().join(" or "),
+                        engines.join(" and ")
+                    ),
+                ));
+            }
+        } else {
             found.push((
                 Cause::Engine,
                 format!(
-                    "{instances} instances of {saga}@{version} are open, and no engine that has it \
-                     runs here: start the service that does (`Sagas::run`)"
+                    "no engine that has {saga}@{version} runs here: start the service that does \
+                     (`Sagas::run`); {} of it {} open",
+                    text::count(instances, "instance"),
+                    text::verb(instances, "is", "are")
                 ),
             ));
         }
@@ -161,11 +207,12 @@ async fn look<DB: Storage>(pool: &Pool<DB>) -> Result<(Lines, String)> {
             found.push((Cause::Processes, format!("{process}: {problem}")));
         }
     }
+    let count = |kind: Kind| text::count(of(kind).count(), kind.as_str());
     let alive = format!(
-        "{} relays, {} consumers and {} engines run",
-        of(Kind::Relay).count(),
-        of(Kind::Consumer).count(),
-        of(Kind::Engine).count()
+        "running: {}, {} and {}",
+        count(Kind::Relay),
+        count(Kind::Consumer),
+        count(Kind::Engine)
     );
     Ok((found, alive))
 }
@@ -216,9 +263,29 @@ pub(super) async fn dead<DB: Storage>(pool: &Pool<DB>) -> Check {
 
 /// Messages that are held and not dead.
 pub(super) async fn held<DB: Storage>(pool: &Pool<DB>) -> Check {
+    const NAME: &str = "held messages";
+    let unhandled = match DB::unhandled(pool, TOPICS).await {
+        Ok(unhandled) => unhandled,
+        Err(error) => return Check::error(NAME, &error),
+    };
     let held = |count: &HeldCount| count.held - count.dead;
-    let advice = "see `syncline held list`";
-    counted(pool, "held messages", Cause::Held, held, advice).await
+    let advice = match unhandled.is_empty() {
+        true => "see `syncline held list`",
+        false => {
+            "start the version of the service that has a handler for the topic, add one, or `ignore` \
+                  the topic: what is held is applied then, in order; see `syncline held list`"
+        }
+    };
+    let mut check = counted(pool, NAME, Cause::Held, held, advice).await;
+    for Unhandled { consumer, topic, messages, since } in unhandled {
+        let (messages, since) = (text::count(messages, "message"), text::time(since));
+        check.found.push_str(&format!(
+            "; no handler of {consumer} takes {topic:?}: {messages} held since {since}"
+        ));
+        check.causes.push(Cause::Unhandled);
+    }
+    check.causes.dedup();
+    check
 }
 
 async fn counted<DB: Storage>(
@@ -259,11 +326,12 @@ pub(super) async fn gaps<DB: Storage>(pool: &Pool<DB>) -> Check {
     };
     let line = |early: &Ahead| {
         format!(
-            "{} messages of {} {} shard {} wait at {} for what is missing after position {}, since {}",
-            early.waiting,
+            "{} of {} {} shard {} {} at {} for what is missing after position {}, since {}",
+            text::count(early.waiting, "message"),
             early.origin.source,
             early.origin.stream,
             early.origin.shard,
+            text::verb(early.waiting, "waits", "wait"),
             early.consumer,
             early.row.last.position,
             text::time(early.since)
@@ -276,7 +344,7 @@ pub(super) async fn gaps<DB: Storage>(pool: &Pool<DB>) -> Check {
     }
     let all = match processes::list(pool).await {
         Ok(all) => all,
-        Err(error) => return failed(NAME, &error),
+        Err(error) => return Check::error(NAME, &error),
     };
     let causes: Vec<String> = waiting
         .iter()

@@ -62,9 +62,9 @@ pub(crate) async fn run<DB: Storage>(
         let would = lost.preview(pool).await?;
         super::show(&would, *to, output)?;
         let most = would.iter().map(|inbox| to - inbox.row.watermark.0).max().unwrap_or(0);
+        let most = text::count(most, "position");
         let act = format!(
-            "have {consumer} NEVER apply the messages of {source} {stream} at up to {most} positions, up to \
-             {to}"
+            "have {consumer} NEVER apply the messages of {source} {stream} at up to {most}, up to {to}"
         );
         if !args.consent.obtain(output, &act)? {
             return Ok(Outcome::Done);
@@ -85,9 +85,9 @@ pub(crate) async fn run<DB: Storage>(
         let (at, shard) = (inbox.row.watermark, inbox.origin.shard);
         output.line(text::escape(&format!(
             "{consumer} was at {at} in shard {shard} of {source} {stream} (version {}); the messages \
-             at up to {} positions are never applied here",
+             at up to {} are never applied here",
             inbox.origin.version,
-            to - at.0,
+            text::count(to - at.0, "position"),
         )))?;
     }
     output.line(format!(

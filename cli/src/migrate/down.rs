@@ -71,7 +71,10 @@ pub(crate) async fn run<DB: Storage>(
             shown.push(look(pool, step.version, step.name, step.down).await);
         }
         show(&shown, output)?;
-        let act = format!("take back {} migrations with all that is in these tables", goes.len());
+        let act = format!(
+            "take back {} with all that is in these tables",
+            text::count(goes.len(), "migration")
+        );
         if !args.consent.obtain(output, &act)? {
             return Ok(Outcome::Done);
         }
@@ -164,7 +167,7 @@ fn show(goes: &[Goes], output: &mut Output) -> Result<(), Failure> {
     }
     for step in goes {
         let table = |(table, rows): &(&str, Option<i64>)| match rows {
-            Some(rows) => format!("table {table} ({rows} rows)"),
+            Some(rows) => format!("table {table} ({})", text::count(*rows, "row")),
             None => format!("table {table}"),
         };
         let columns = step.columns.iter().map(|column| format!("column {column}"));

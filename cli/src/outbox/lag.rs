@@ -85,7 +85,9 @@ pub(crate) async fn run<DB: Storage>(
         }))?;
     } else {
         output.line(format!(
-            "log: up to position {head}; {unsealed} committed messages have none yet"
+            "log: up to position {head}; {} {} none yet",
+            text::count(unsealed, "committed message"),
+            text::verb(unsealed, "has", "have")
         ))?;
         if standby {
             output.line(
@@ -96,7 +98,8 @@ pub(crate) async fn run<DB: Storage>(
         if let Some(next) = next {
             let next = text::time(next);
             output.line(format!(
-                "delayed: {waiting} wait to be put into it, the next one at {next}"
+                "delayed: {waiting} {} to be put into it, the next one at {next}",
+                text::verb(waiting, "waits", "wait")
             ))?;
         }
         if let Some(writer) = writer {
@@ -169,9 +172,9 @@ fn reaches_nobody(unread: &Unread) -> Value {
 pub(crate) fn size(kept: &Kept) -> Vec<String> {
     let mib = kept.bytes / (1 << 20);
     let mut lines = vec![format!(
-        "kept: after position {}, {} messages, {mib} MiB",
+        "kept: after position {}, {}, {mib} MiB",
         kept.trimmed,
-        kept.head.0 - kept.trimmed.0
+        text::count(kept.head.0 - kept.trimmed.0, "message")
     )];
     let held = |(what, age): &(String, Duration)| {
         format!("retention waits for {what}, open for {} s", age.as_secs())
@@ -183,12 +186,22 @@ pub(crate) fn size(kept: &Kept) -> Vec<String> {
 /// Lines about the topics that no stream carries.
 pub(crate) fn lost(uncarried: &[Uncarried]) -> impl Iterator<Item = String> {
     uncarried.iter().map(|one| {
-        let Uncarried { topic, messages, first, last, .. } = one;
-        format!(
-            "no stream carries {}: {messages} of the log's last {LOOK} messages, at positions \
-             {first} to {last}, are sent nowhere",
-            text::escape(topic)
-        )
+        let Uncarried { topic, messages, first, last, carried_after, .. } = one;
+        let (topic, count) = (text::escape(topic), text::count(*messages, "message"));
+        match carried_after {
+            None => format!(
+                "no stream carries {topic}: {count} of the log's last {LOOK}, at positions {first} to \
+                 {last}, {} sent nowhere",
+                text::verb(*messages, "is", "are")
+            ),
+            Some(after) => format!(
+                "{count} of {topic} before position {}, the last one at {last}, {} sent to nobody: no \
+                 stream carried the topic then. Enqueue again what is needed, or let a new stream \
+                 begin at the start of the log",
+                after.0 + 1,
+                text::verb(*messages, "was", "were")
+            ),
+        }
     })
 }
 

@@ -99,7 +99,9 @@ pub(crate) async fn run<DB: Storage>(
     let unsealed = DB::unsealed(pool).await?;
     if unsealed > 0 {
         output.note(&format!(
-            "{unsealed} more are committed and have no position yet: a running relay gives it"
+            "{unsealed} more {} committed and {} no position yet: a running relay gives it",
+            text::verb(unsealed, "is", "are"),
+            text::verb(unsealed, "has", "have")
         ))?;
     }
     Ok(Outcome::Done)
@@ -234,7 +236,7 @@ fn line(row: &LogRow, columns: usize, data: bool) -> String {
     let names = format!("{}  {}", message.topic, message.key.as_deref().unwrap_or("-"));
     let payload = match data {
         true => text::payload(&message.data),
-        false => format!("{} bytes", message.data.len()),
+        false => text::count(message.data.len(), "byte"),
     };
     let place = format!("{position:>8}  {time}  {names}  {}", message.id);
     let used = place.chars().count() + 2;

@@ -14,6 +14,7 @@ use crate::{
     failure::{Failure, Outcome},
     output::Output,
     progress::Progress,
+    text::count,
 };
 
 #[derive(clap::Args)]
@@ -45,7 +46,7 @@ pub(crate) async fn run<DB: Storage>(
         if goes == 0 {
             return Ok(Outcome::Unchanged);
         }
-        let act = format!("remove {goes} messages from the log for good");
+        let act = format!("remove {} from the log for good", count(goes, "message"));
         if !args.consent.obtain(output, &act)? {
             return Ok(Outcome::Done);
         }
@@ -80,7 +81,7 @@ fn report(plan: &Plan, now: i64, dry: bool, output: &mut Output) -> Result<(), F
     })?;
     output.line(format!("by age and number it is kept from {keep} on"))?;
     output.line(match dry {
-        true => format!("{} messages would go", reach.0 - trimmed.0),
-        false => format!("{} messages went: it begins after {now}", now - trimmed.0),
+        true => format!("{} would go", count(reach.0 - trimmed.0, "message")),
+        false => format!("{} went: it begins after {now}", count(now - trimmed.0, "message")),
     })
 }

@@ -171,7 +171,10 @@ pub(super) async fn retry<DB: Storage>(
         (true, _) => output.json(&json!({"asked": "retry", "steps": asked}))?,
         (false, 0) => output.line("no saga has a step that fails and waits")?,
         (false, _) => {
-            output.line(format!("the engine is asked to try again what fails: {asked} steps"))?;
+            output.line(format!(
+                "the engine is asked to try again what fails: {}",
+                text::count(asked, "step")
+            ))?;
             output.note("what comes of it: `syncline saga list --failing`")?;
         }
     }

@@ -1,5 +1,7 @@
 //! `syncline saga show`.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 use sqlx::Pool;
 use syncline::{
@@ -10,7 +12,9 @@ use syncline::{
 
 use super::{Named, list::summary};
 use crate::{
+    delivery::{Delivery, last_of, unsealed},
     failure::{Failure, Outcome},
+    outbox::lag::LOOK,
     output::Output,
     text,
 };
@@ -31,8 +35,9 @@ pub(crate) async fn run<DB: Storage>(
     output: &mut Output,
 ) -> Result<Outcome, Failure> {
     let shown = super::instance(pool, args.id.find(pool).await?).await?;
+    let commands = commands(&shown, pool).await?;
     if output.is_json() {
-        output.json(&document(&shown, args.data))?;
+        output.json(&document(&shown, &commands, args.data))?;
         return Ok(Outcome::Done);
     }
     let saga = &shown.summary;
@@ -47,19 +52,62 @@ pub(crate) async fn run<DB: Storage>(
     }
     root.push(match args.data {
         true => format!("input: {}", shown.input),
-        false => format!("input: {} bytes; --data shows it", shown.input.len()),
+        false => format!("input: {}; --data shows it", text::count(shown.input.len(), "byte")),
     });
     for line in root {
         output.line(text::escape(&line))?;
     }
-    draw(output, &branches(&shown, args.data))
+    draw(output, &branches(&shown, &commands, args.data))
+}
+
+/// Where the commands are whose answers are awaited, by step.
+type Commands = BTreeMap<String, String>;
+
+/// Looks for them: a step's log says only that its command was written.
+async fn commands<DB: Storage>(shown: &Shown, pool: &Pool<DB>) -> Result<Commands, Failure> {
+    const WRITTEN: [&str; 4] = ["sent", "resent", "compensating", "barring"];
+    let mut commands = Commands::new();
+    let Ok(state) = &shown.state else { return Ok(commands) };
+    let awaits = |name: &str, step: &StepState| {
+        let mut log = shown.log.iter();
+        matches!(step.phase, Phase::Acting | Phase::Barring | Phase::Undoing)
+            && log.any(|line| {
+                line.step.as_deref() == Some(name) && WRITTEN.contains(&line.what.as_str())
+            })
+    };
+    let steps: Vec<&str> = state
+        .steps
+        .iter()
+        .filter(|(name, step)| awaits(name, step))
+        .map(|(name, _)| &**name)
+        .collect();
+    if steps.is_empty() {
+        return Ok(commands);
+    }
+    let id = shown.summary.id;
+    let of = |key: &str| {
+        let rest = key.strip_prefix(&format!("{id}/"))?.to_owned();
+        steps.iter().find(|step| rest.starts_with(&format!("{step}/"))).copied()
+    };
+    let delivery = Delivery::read(pool).await?;
+    for row in last_of(pool, LOOK.into(), |key| of(key).is_some()).await? {
+        let step = row.message.key.as_deref().and_then(of);
+        commands.extend(step.map(|step| (step.to_owned(), delivery.of(&row, &[]))));
+    }
+    // The last one written counts.
+    let (unsealed, _) = unsealed(pool, |key| of(key).is_some()).await?;
+    for step in unsealed.iter().filter_map(|row| row.key.as_deref().and_then(of)) {
+        let text = "written, and not sealed yet: a running relay seals and sends it".to_owned();
+        commands.insert(step.to_owned(), text);
+    }
+    Ok(commands)
 }
 
 /// What is drawn under the root: a line, and what is under it.
 type Branch = (String, Vec<String>);
 
 /// What has no step first, then the steps in the order in which they began.
-fn branches(shown: &Shown, data: bool) -> Vec<Branch> {
+fn branches(shown: &Shown, commands: &Commands, data: bool) -> Vec<Branch> {
     let own = |name: Option<&str>| {
         let of = shown.log.iter().filter(move |line| line.step.as_deref() == name);
         of.map(event).collect::<Vec<_>>()
@@ -69,7 +117,9 @@ fn branches(shown: &Shown, data: bool) -> Vec<Branch> {
     if let Ok(state) = &shown.state {
         for (name, step) in &state.steps {
             let at = began(name).unwrap_or(usize::MAX);
-            steps.push((at, (step_line(name, step, data), own(Some(name)))));
+            let mut leaves = own(Some(name));
+            leaves.extend(commands.get(name).map(|command| format!("its command: {command}")));
+            steps.push((at, (step_line(name, step, data), leaves)));
         }
     } else {
         for (at, line) in shown.log.iter().enumerate() {
@@ -113,8 +163,7 @@ fn standing(saga: &SagaSummary) -> String {
 fn step_line(name: &str, step: &StepState, data: bool) -> String {
     let mut line = format!("{name}: {}", word(step.phase));
     if step.attempts > 0 {
-        let plural = if step.attempts == 1 { "" } else { "s" };
-        line.push_str(&format!(", {} attempt{plural}", step.attempts));
+        line.push_str(&format!(", {}", text::count(step.attempts, "attempt")));
     }
     if let Some(error) = &step.error {
         line.push_str(&format!(": {error}"));
@@ -126,7 +175,13 @@ fn step_line(name: &str, step: &StepState, data: bool) -> String {
 }
 
 fn event(line: &SagaLogRow) -> String {
-    let mut event = format!("{} {}", text::time(line.at), line.what);
+    // The engine writes a command; a relay sends it.
+    let what = match line.what.as_str() {
+        "sent" => "command written",
+        "resent" => "command written again",
+        what => what,
+    };
+    let mut event = format!("{} {what}", text::time(line.at));
     if let Some(attempt) = line.attempt {
         event.push_str(&format!(" (attempt {attempt})"));
     }
@@ -144,7 +199,7 @@ pub(super) fn word(phase: Phase) -> String {
     }
 }
 
-fn document(shown: &Shown, data: bool) -> Value {
+fn document(shown: &Shown, commands: &Commands, data: bool) -> Value {
     let mut document = summary(&shown.summary);
     let log = shown.log.iter().map(|line| {
         json!({
@@ -173,5 +228,7 @@ fn document(shown: &Shown, data: bool) -> Value {
         Err(error) => document["unreadable"] = json!(error),
     }
     document["log"] = log.collect();
+    let commands = commands.iter().map(|(step, state)| json!({"step": step, "state": state}));
+    document["commands"] = commands.collect();
     document
 }

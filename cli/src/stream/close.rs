@@ -11,6 +11,7 @@ use crate::{
     ask::{Consent, Who},
     failure::{Failure, Outcome},
     output::Output,
+    text::count,
 };
 
 #[derive(clap::Args)]
@@ -89,8 +90,8 @@ fn show(args: &Args, is_closed: bool, not_sent: u64, output: &mut Output) -> Res
         ))?;
     }
     output.line(match give_up {
-        true => format!("given up would be up to {not_sent} messages that were not sent"),
-        false => format!("its routes still send up to {not_sent} messages"),
+        true => format!("given up would be up to {}, not sent yet", count(not_sent, "message")),
+        false => format!("its routes still send up to {}", count(not_sent, "message")),
     })
 }
 
@@ -111,7 +112,7 @@ fn report(args: &Args, closed: &Closed, given_up: u64, output: &mut Output) -> R
     }
     output.line(format!("stream {stream} is closed: it ends at position {}", closed.position))?;
     if *give_up {
-        output.line(format!("given up: up to {given_up} messages that were not sent"))?;
+        output.line(format!("given up: up to {}, not sent", count(given_up, "message")))?;
     }
     for row in &closed.open {
         let (route, at) = (&row.key.route, row.checkpoint.cursor.position);

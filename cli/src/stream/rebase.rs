@@ -109,10 +109,13 @@ pub(super) async fn run<DB: Storage>(
         new.incarnation, new.agreed
     ))?;
     if new.rewritten > 0 {
-        output.line(format!("{} messages were written anew", new.rewritten))?;
+        output.line(format!("written anew: {}", text::count(new.rewritten, "message")))?;
     }
     if new.discarded > 0 {
-        output.line(format!("{} messages without a position were removed", new.discarded))?;
+        output.line(format!(
+            "removed: {} without a position",
+            text::count(new.discarded, "message")
+        ))?;
     }
     output.line("relays notice within a third of their lease")?;
     Ok(Outcome::Done)
@@ -133,15 +136,16 @@ fn preview(preview: &Preview, output: &mut Output) -> Result<(), Failure> {
         }));
     }
     output.line(format!("agreed: the log up to position {agreed}"))?;
-    output.line(format!("sent: the {} messages after it", head.0 - agreed.0))?;
+    output.line(format!("sent: {} after it", text::count(head.0 - agreed.0, "message")))?;
     for (route, most) in undelivered {
         output.line(format!(
-            "skipped, if the consumer had applied others there: up to {most} messages of route {route}"
+            "skipped, if the consumer had applied others there: up to {} of route {route}",
+            text::count(*most, "message")
         ))?;
     }
     if *unsealed > 0 {
-        output
-            .line(format!("to be decided (--unsealed): {unsealed} messages without a position"))?;
+        let unsealed = text::count(*unsealed, "message");
+        output.line(format!("to be decided (--unsealed): {unsealed} without a position"))?;
         for row in first_unsealed {
             output.line(crate::text::escape(&format!("  {row}")))?;
         }

@@ -1,12 +1,13 @@
 //! Every command against docs/commands.md: shapes, names, times and exit codes.
 
+mod page;
+
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 
 use crate::{Run, command, on_each, syncline};
-
-const PAGE: &str = include_str!("../../../docs/commands.md");
+use page::{codes, header, is_time, row, samples, times};
 
 /// Fields whose content messages and sagas bring along: their names are not ours.
 const CARRIED: [&str; 6] = ["data", "headers", "envelope", "input", "steps", "undelivered"];
@@ -69,33 +70,6 @@ const CASES: &[(&str, &str)] = &[
     ("migrate down", "--to 1"),
 ];
 
-/// The cells of the page's table rows, without the ticks of the first one.
-fn rows() -> Vec<Vec<String>> {
-    let rows = PAGE.lines().filter(|line| line.starts_with("| "));
-    let cells = |row: &str| -> Vec<String> {
-        let cells = row.trim_matches('|').split(" | ").map(str::trim);
-        cells.map(|cell| cell.trim_matches('|').trim().to_owned()).collect()
-    };
-    rows.map(cells).collect()
-}
-
-/// The form and the fields of a command's row.
-fn row(name: &str) -> (String, String) {
-    let ticked = format!("`{name}`");
-    let found = rows().into_iter().find(|row| row[0] == ticked);
-    let row = found.unwrap_or_else(|| panic!("docs/commands.md does not name {ticked}"));
-    (row[1].clone(), row[2].clone())
-}
-
-/// The codes of the page, each with its kind.
-fn codes() -> Vec<(i32, String)> {
-    let code = |row: &Vec<String>| {
-        let code = row[0].parse().ok()?;
-        Some((code, row[1].trim_matches('`').to_owned()))
-    };
-    rows().iter().filter_map(code).collect()
-}
-
 /// The commands without commands of their own, as the program's help has them.
 fn commands(path: &str) -> Vec<String> {
     let help = syncline("", &format!("{path} -h")).expect(0).stdout;
@@ -138,38 +112,6 @@ fn the_page_has_the_exit_codes_of_the_help() {
     for code in of_page {
         assert!(section.contains(&format!("\n| {code} |")), "docs/operating.md lacks {code}");
     }
-}
-
-/// Whether a text is a time in the one form.
-fn is_time(text: &str) -> bool {
-    const FORM: &str = "dddd-dd-ddTdd:dd:dd.dddZ";
-    text.len() == FORM.len()
-        && text.bytes().zip(FORM.bytes()).all(|(byte, form)| match form {
-            b'd' => byte.is_ascii_digit(),
-            form => byte == form,
-        })
-}
-
-/// Everything in a text that looks like a time.
-fn times(text: &str) -> Vec<&str> {
-    let bytes = text.as_bytes();
-    let begins = |at: usize| {
-        let form = b"dddd-dd-ddTdd:dd";
-        let own = bytes.get(at..at + form.len());
-        own.is_some_and(|own| {
-            own.iter().zip(form).all(|(byte, form)| match form {
-                b'd' => byte.is_ascii_digit(),
-                form => byte == form,
-            })
-        })
-    };
-    let end = |at: usize| {
-        let rest = bytes[at..].iter();
-        at + rest.take_while(|b| b.is_ascii_digit() || b"-+:.TZ".contains(b)).count()
-    };
-    let starts = (0..bytes.len()).filter(|at| begins(*at));
-    let found = starts.map(|at| text[at..end(at)].trim_end_matches(['.', ':']));
-    found.collect()
 }
 
 /// Holds a document against the rules and the fields that the page names.
@@ -268,29 +210,6 @@ fn look(url: &str, of: &str, document: &Value, columns: usize) {
     for time in times(&shown) {
         assert!(is_time(time), "{of}: {time:?}: {shown}");
     }
-}
-
-/// The first line of a table, in a text whose lines begin so.
-fn header(text: &str, indent: &str) -> Option<Vec<String>> {
-    let begins = format!("{indent} ");
-    let mut lines = text.lines().filter_map(|line| line.strip_prefix(begins.as_str()));
-    let line = lines.find(|line| line.starts_with(|first: char| first.is_ascii_lowercase()))?;
-    Some(line.split_whitespace().map(str::to_owned).collect())
-}
-
-/// The outputs of `docs/operating.md` for one command line.
-fn samples(of: &str) -> Vec<&'static str> {
-    let page = include_str!("../../../docs/operating.md");
-    let command = format!("    $ syncline {of}\n");
-    // Up to the next command, or the text that follows.
-    let ends = |rest: &'static str| {
-        let end = rest.find("    $ ").unwrap_or(rest.len());
-        let text = rest.lines().map_while(|line| {
-            (line.is_empty() || line.starts_with("    ")).then_some(line.len() + 1)
-        });
-        &rest[..end.min(text.sum::<usize>()).min(rest.len())]
-    };
-    page.split(command.as_str()).skip(1).map(ends).collect()
 }
 
 on_each!(every_command_prints_what_the_page_says);

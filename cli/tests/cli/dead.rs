@@ -193,7 +193,7 @@ mod case {
             all.iter().find(|held| held["key"] == key).unwrap()["id"].as_i64().unwrap()
         };
         let first = id("bad-1");
-        let words = ["is not dead", "failed 1 times", "held retry \"bad-1\"", "--failing"];
+        let words = ["is not dead", "failed 1 time and", "held retry \"bad-1\"", "--failing"];
         for command in ["dead redrive", "dead drop --yes"] {
             let said = syncline(url, &format!("{command} {first}")).expect(1).stdout;
             assert!(words.iter().all(|word| said.contains(word)), "{said}");

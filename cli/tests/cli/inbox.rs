@@ -207,7 +207,7 @@ mod case {
 
         let of = "stock --source /shop --stream orders --to 0 --yes";
         let said = syncline(url, &format!("inbox reapply {of}")).expect(1).stderr;
-        let words = ["1 steps of sagas of /shop", "syncline saga resend", "--except-commands"];
+        let words = ["1 step of sagas of /shop", "syncline saga resend", "--except-commands"];
         assert!(words.iter().all(|word| said.contains(word)), "{said}");
         let list = syncline(url, "inbox list --consumer stock --json").expect(0).json();
         assert_ne!(list["items"][0]["watermark"], json!(0), "nothing is changed");

@@ -9,6 +9,7 @@ mod failures;
 mod inbox;
 mod locked;
 mod migrate;
+mod missing;
 mod operations;
 mod outbox;
 mod python;
@@ -18,6 +19,7 @@ mod saga;
 mod standby;
 mod status;
 mod stream;
+mod trace;
 
 use std::process::{Command, Output, Stdio};
 

@@ -205,7 +205,7 @@ mod case {
         syncline(url, "migrate up").expect(0);
         Recipient::broken(DB::open(url).await).receive(&["bad"]).await;
         let refused = syncline(url, "migrate down --to 0").expect(1);
-        assert!(refused.stderr.contains("would lose 1 messages"), "{}", refused.stderr);
+        assert!(refused.stderr.contains("would lose 1 message,"), "{}", refused.stderr);
         syncline(url, "migrate status").expect(0);
         syncline(url, "migrate down --to 0 --force --yes").expect(0);
     }
@@ -219,7 +219,7 @@ mod case {
         begun.await.unwrap().end(&pool, Ok(1)).await.unwrap();
         let asked = syncline(url, "migrate down --to 15").expect(5);
         for part in
-            ["18 operations goes", "table syncline_operation (1 rows)", "syncline_saga.trouble"]
+            ["18 operations goes", "table syncline_operation (1 row)", "syncline_saga.trouble"]
         {
             assert!(asked.stdout.contains(part), "{part:?}: {}", asked.stdout);
         }

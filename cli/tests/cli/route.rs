@@ -55,11 +55,11 @@ mod case {
         tx.commit().await.unwrap();
         let words = [
             "refused since",
-            "tries failed, next try",
+            " failed, next try",
             "position 2",
             "user.large",
             "\"key 0\"",
-            "1 bytes",
+            "1 byte)",
             "413",
         ];
         let lag = eventually("it is shown", async || {
@@ -70,6 +70,8 @@ mod case {
         })
         .await;
         assert!(words.iter().all(|word| lag.contains(word)), "{lag}");
+        let tried = ["1 try failed", "tries failed"].map(|tried| lag.contains(tried));
+        assert!(tried[0] != tried[1], "one of them, and not 1 tries: {lag}");
         let list = syncline(url, "route list").expect(0).stdout;
         assert!(words.iter().all(|word| list.contains(word)), "{list}");
         let lag = syncline(url, "outbox lag --json").expect(0).json();

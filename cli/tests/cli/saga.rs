@@ -333,6 +333,9 @@ mod case {
 
         let tour = world.start("tour", "first", "", false).await;
         until(url, tour, "running").await;
+        let show = saga(format!("show {tour}")).expect(0).stdout;
+        let told = ["command written (attempt 1)", "its command: "].map(|word| show.contains(word));
+        assert!(told == [true; 2] && !show.contains("sent (attempt"), "{show}");
         let by = "--by ada --why so";
         let way = format!("saga resend {tour} book");
         let retry = saga(format!("retry {tour} book {by}")).expect(1).stderr;

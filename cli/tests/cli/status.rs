@@ -61,10 +61,14 @@ mod case {
         let (result, found) = check(url, "held messages");
         assert!(result == "warning" && found.contains("1 of login"), "{result}: {found}");
         let (result, found) = check(url, "gaps");
-        assert!(result == "warning" && found.contains("1 messages of /source s"), "{found}");
+        assert!(result == "warning" && found.contains("1 message of /source s"), "{found}");
         // Both were built, and never started.
         let (result, found) = check(url, "processes");
-        for consumer in ["1 messages wait at the consumer login", "wait at the consumer early"] {
+        for consumer in [
+            "no process of the consumer login runs here: start its service",
+            "no process of the consumer early runs here",
+            "1 message waits at it",
+        ] {
             assert!(result == "warning" && found.contains(consumer), "{found}");
         }
         for named in ["dead", "held", "gaps", "consumer", "stuck,dead", "all"] {

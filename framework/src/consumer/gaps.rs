@@ -181,9 +181,9 @@ impl<DB: Storage> Inner<DB> {
                     consumer = self.name, source = origin.source, stream = origin.stream,
                     shard = origin.shard, applied = %applied.position,
                     missing = %missing.position, held, open_for_seconds = age.as_secs(),
-                    "messages are missing: what came does not follow what was applied; have them sent \
-                     again (`syncline route rewind` at the source), or skip them (`syncline inbox \
-                     skip`)"
+                    "messages are missing: what came does not follow what was applied; see that the \
+                     source's relay runs, and have them sent again there (`syncline route rewind`). Only if \
+                     they are gone for good: `syncline inbox skip` gives them up, and they are never applied"
                 );
             }
         }

@@ -143,8 +143,9 @@ impl<DB: Storage> Inner<DB> {
                 return Err(Stop::OtherStream(format!(
                     "the stream waits: it took topics over from stream {:?}, whose version \
                      {version} has not ended here: shard {shard} is at position {}. The routes of \
-                     that stream are to send all of it, and that it has ended; or do without what \
-                     is missing of it: `syncline inbox skip`",
+                     that stream are to send all of it, and that it has ended: start the relay that \
+                     declares it. Only if what is missing is gone for good: `syncline inbox skip` gives \
+                     it up",
                     old.stream, row.watermark
                 )));
             };

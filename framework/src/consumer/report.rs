@@ -14,13 +14,16 @@ use uuid::Uuid;
 use super::{Action, Inner, LINKS};
 use crate::{
     Result, Storage,
+    logs::{count, verb},
     message::TopicPattern,
     processes::{self, Defined, Differing, Kind, Reporter, Tell, Told},
-    storage::{Current, HeldCount},
+    storage::{Current, HeldCount, Unhandled},
 };
 
 /// The most messages that are told of as standing.
 const STANDING: usize = 5;
+/// The most topics without a handler that are looked at, of all consumers.
+const TOPICS: i64 = 100;
 
 /// Problems of the consumer, as it has told them last.
 pub(super) type Problems = Arc<Mutex<Vec<String>>>;
@@ -54,6 +57,17 @@ impl<DB: Storage> Tell<DB> for Teller<DB> {
         let found = processes::differing(&others);
         let mut problems = self.known();
         problems.extend(self.differs(found.iter().filter(|two| self.is_in(two))));
+        let unhandled = pool.limit(DB::unhandled(pool, TOPICS)).await;
+        let unhandled = unhandled.inspect_err(|_| self.keep(problems.clone()))?;
+        let ours = unhandled.into_iter().filter(|one| one.consumer == self.consumer.name);
+        problems.extend(ours.map(|Unhandled { topic, messages, since, .. }| {
+            let since = since.to_rfc3339_opts(SecondsFormat::Millis, true);
+            format!(
+                "no handler takes topic {topic:?}: {} held since {since}, until a process of this \
+                 consumer has one, or says `ignore`",
+                count(messages, "message")
+            )
+        }));
         let counts = pool.limit(DB::held_counts(pool)).await;
         let counts = counts.inspect_err(|_| self.keep(problems.clone()))?;
         // The row need not say what the database has anyhow.
@@ -61,8 +75,9 @@ impl<DB: Storage> Tell<DB> for Teller<DB> {
         let held = held.map(|HeldCount { held, dead, since, .. }| {
             let since = since.to_rfc3339_opts(SecondsFormat::Millis, true);
             format!(
-                "{held} messages are held since {since}, {dead} of them dead letters, which wait for \
-                 an operator: see `syncline held list`"
+                "{} held since {since}, {dead} of them dead letters, which wait for an operator: see \
+                 `syncline held list`",
+                count(held, "message")
             )
         });
         self.keep(problems.iter().cloned().chain(held).collect());
@@ -83,8 +98,12 @@ impl<DB: Storage> Teller<DB> {
         problems.extend(self.consumer.pulls.problems());
         let standing = self.consumer.standing.all().into_iter().take(STANDING).map(|one| {
             format!(
-                "message {} at position {} (topic {}) meets an error that should pass, {} rounds: {}",
-                one.id, one.position, one.topic, one.rounds, one.error
+                "message {} at position {} (topic {}) meets an error that should pass, {}: {}",
+                one.id,
+                one.position,
+                one.topic,
+                count(one.rounds, "round"),
+                one.error
             )
         });
         problems.extend(standing);
@@ -93,12 +112,13 @@ impl<DB: Storage> Teller<DB> {
         let gaps = gaps.filter(|gap| self.consumer.refused.of(&gap.origin).is_none());
         problems.extend(gaps.map(|gap| {
             format!(
-                "messages of {} {} shard {} are missing, up to position {}: {} wait for them",
+                "messages of {} {} shard {} are missing, up to position {}: {} {} for them",
                 gap.origin.source,
                 gap.origin.stream,
                 gap.origin.shard,
                 gap.missing.position,
-                gap.held
+                gap.held,
+                verb(gap.held, "waits", "wait")
             )
         }));
         problems

@@ -144,7 +144,8 @@ impl<DB: Storage> Inner<DB> {
         park.then(|| {
             let since = standing.since.to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
             format!(
-                "an error that should pass by itself stands since {since}, {rounds} rounds: {error}"
+                "an error that should pass by itself stands since {since}, {}: {error}",
+                crate::logs::count(*rounds, "round")
             )
         })
     }

@@ -80,7 +80,8 @@ impl RelayHandle {
 
     /// Messages that no stream carries, by topic, as far as this process has found them when it looked
     /// what can be trimmed: within a minute, and only the one process that trims does. They are told
-    /// until they are trimmed, of 1,000 topics at the most; the log tells of each topic once. See
+    /// until they are trimmed, of 1,000 topics at the most; one that a stream carries by now says so
+    /// ([`Uncarried::carried_after`]), and is no alarm any more. The log tells of each topic once. See
     /// [`streams::uncarried`](crate::streams::uncarried), which looks at once.
     pub fn uncarried(&self) -> Vec<Uncarried> {
         self.status.uncarried()

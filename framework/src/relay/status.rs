@@ -30,11 +30,11 @@ pub(super) fn refused(
     origin: &Origin,
 ) -> String {
     let (id, position) = (message.id, message.position);
-    let (topic, bytes) = (&message.topic, message.data.len());
+    let (topic, bytes) = (&message.topic, crate::logs::count(message.data.len(), "byte"));
     let of_key = message.key.as_ref().map_or("no key".to_owned(), |key| format!("key {key:?}"));
     let skip = skip(origin, key.shard);
     format!(
-        "message {id} at position {position} (topic {topic}, {of_key}, {bytes} bytes) is refused, and \
+        "message {id} at position {position} (topic {topic}, {of_key}, {bytes}) is refused, and \
          what follows it in this shard waits: {error}; raise the target's limit or mend what it \
          refuses, and it goes on by itself; or, if the consumer can do without this message, give it \
          up there (`{skip} --to {position} --log-ends {position}`)"

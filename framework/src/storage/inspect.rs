@@ -87,12 +87,15 @@ pub struct Blocking {
     pub waited: i64,
     /// For how many seconds its transaction has been open; 0 when that is not known.
     pub open: i64,
+    /// Whether the database does not tell who has the lock: `who` only may have it.
+    pub perhaps: bool,
 }
 
 impl std::fmt::Display for Blocking {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { who, tables, waiting, waited, open } = self;
-        write!(f, "{who} has a lock")?;
+        let Self { who, tables, waiting, waited, open, perhaps } = self;
+        let perhaps = if *perhaps { "perhaps " } else { "" };
+        write!(f, "{who} {perhaps}has a lock")?;
         if !tables.is_empty() {
             write!(f, " on {tables}")?;
         }

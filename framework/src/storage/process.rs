@@ -86,6 +86,19 @@ pub struct HeldCount {
     pub since: DateTime<Utc>,
 }
 
+/// Messages that a consumer holds for lack of a handler, of one topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unhandled {
+    /// The consumer.
+    pub consumer: String,
+    /// The topic, or one of its schema versions, that none of the consumer's handlers takes.
+    pub topic: String,
+    /// Number of messages; those that wait behind them for their keys are not counted.
+    pub messages: i64,
+    /// Since when the oldest is held.
+    pub since: DateTime<Utc>,
+}
+
 /// The processes that run on a database.
 #[async_trait]
 pub trait ProcessStore: LeaseStore {
@@ -114,6 +127,13 @@ pub trait ProcessStore: LeaseStore {
 
     /// Numbers of messages that each consumer holds, in order of their names; none that holds nothing.
     async fn held_counts(pool: &Pool<Self>) -> Result<Vec<HeldCount>>;
+
+    /// The topics of messages that consumers hold for lack of a handler, at most `limit`, in order of
+    /// consumer and topic.
+    async fn unhandled(pool: &Pool<Self>, limit: i64) -> Result<Vec<Unhandled>>;
+
+    /// The time by the database's clock.
+    async fn time(pool: &Pool<Self>) -> Result<DateTime<Utc>>;
 
     /// Instances of sagas that were started with `key`, at most `limit`, the newest first.
     async fn sagas_of_key(pool: &Pool<Self>, key: &str, limit: i64) -> Result<Vec<SagaSummary>>;

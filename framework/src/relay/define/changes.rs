@@ -364,10 +364,11 @@ pub(crate) async fn left_behind<DB: Storage>(
             name: route.clone(),
             problem: format!(
                 "it is stored, and not declared here: shard {} of version {} of stream {stream:?} \
-                 is at position {at}, and {unsent} messages or more after it are not sent. Declare \
-                 it, or say `RelayBuilder::leaves` (`leaves = [\"{route}\"]`) if another program \
+                 is at position {at}, and {} or more after it not sent. Declare it, or say `RelayBuilder::leaves` (`leaves = [\"{route}\"]`) if another program \
                  sends it or nobody is to",
-                row.key.shard, row.key.version
+                row.key.shard,
+                row.key.version,
+                crate::logs::count(unsent, "message")
             ),
         });
     }

@@ -69,8 +69,8 @@ impl<DB: Storage> Task<DB> {
             tracing::warn!(
                 route,
                 behind,
-                "no running relay sends this route: start the program that declares it, or close \
-                 its stream (`syncline stream close`)"
+                "no running relay sends this route: start the program that declares it; what it has not \
+                 sent waits in the log until then"
             );
         }
         Ok(())
@@ -82,13 +82,17 @@ impl<DB: Storage> Task<DB> {
         let head = pool.limit(DB::head(pool)).await?;
         let least = Position(head.0 - LOOK);
         let after = self.looked.map_or(least, |looked| looked.max(least));
-        if after >= head {
-            return Ok(());
-        }
-        let found = pool.limit(streams::uncarried_after(pool, after)).await?;
+        let known =
+            !self.shared.uncarried.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
+        let found = match after < head {
+            true => pool.limit(streams::uncarried_after(pool, after)).await?,
+            // A definition may carry by now what is known.
+            false if known => Vec::new(),
+            false => return Ok(()),
+        };
         self.looked = Some(head);
-        for streams::Uncarried { topic, messages, first, last } in &found {
-            if is_first(&mut self.uncarried, topic) {
+        for streams::Uncarried { topic, messages, first, last, carried_after } in &found {
+            if carried_after.is_none() && is_first(&mut self.uncarried, topic) {
                 tracing::warn!(
                     topic, messages, %first, %last,
                     "no stream carries these messages: they are sent nowhere, and removed by \
@@ -97,6 +101,7 @@ impl<DB: Storage> Task<DB> {
             }
         }
         let trimmed = pool.limit(DB::trimmed(pool)).await?.position;
+        let versions = pool.limit(DB::streams(pool)).await?;
         let mut known = self.shared.uncarried.lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|known| known.last > trimmed);
         for new in found {
@@ -105,6 +110,17 @@ impl<DB: Storage> Task<DB> {
                 known.last = new.last;
             } else if known.len() < TOPICS {
                 known.push(new);
+            }
+        }
+        for known in known.iter_mut() {
+            known.carried_after = streams::carried_after(&versions, &known.topic);
+            if known.carried_after.is_some() && self.uncarried.remove(&known.topic) {
+                let (topic, messages, last) = (&known.topic, known.messages, known.last);
+                tracing::info!(
+                    topic, messages, %last,
+                    "a stream carries this topic now; its messages up to the last one were sent to \
+                     nobody: enqueue again what is needed"
+                );
             }
         }
         known.sort_by(|one, other| one.topic.cmp(&other.topic));

@@ -33,7 +33,8 @@ impl<DB: Storage> Tell<DB> for Teller<DB> {
 fn problems(status: &SagasStatus) -> Vec<String> {
     let error = status.error.iter().map(|error| format!("the last decision failed: {error}"));
     let unknown = status.unknown.iter().map(|(saga, version, instances)| {
-        format!("no definition here is of {saga}@{version}, which has {instances} instances")
+        let instances = crate::logs::count(*instances, "instance");
+        format!("no definition here is of {saga}@{version}, which has {instances}")
     });
     error.chain(unknown).collect()
 }

@@ -34,8 +34,14 @@ impl Inspect for Postgres {
                 .fetch_all(pool)
                 .await
                 .map_err(Error::database("look for blocking locks"))?;
-        let row =
-            |(who, tables, waiting, waited, open)| Blocking { who, tables, waiting, waited, open };
+        let row = |(who, tables, waiting, waited, open)| Blocking {
+            who,
+            tables,
+            waiting,
+            waited,
+            open,
+            perhaps: false,
+        };
         Ok(rows.into_iter().map(row).collect())
     }
 

@@ -129,6 +129,32 @@ macro_rules! process_store {
                 Ok(rows.into_iter().map($crate::storage::shared::held_count).collect())
             }
 
+            async fn unhandled(
+                pool: &Pool<Self>,
+                limit: i64,
+            ) -> Result<Vec<$crate::storage::Unhandled>> {
+                let rows: Vec<(String, String, i64, i64)> = sqlx::query_as(sql!($dir, "unhandled"))
+                    .bind(limit)
+                    .fetch_all(pool)
+                    .await
+                    .map_err(Error::database("look for topics without a handler"))?;
+                let unhandled = |(consumer, topic, messages, since)| $crate::storage::Unhandled {
+                    consumer,
+                    topic,
+                    messages,
+                    since: $crate::storage::shared::from_millis(since),
+                };
+                Ok(rows.into_iter().map(unhandled).collect())
+            }
+
+            async fn time(pool: &Pool<Self>) -> Result<chrono::DateTime<chrono::Utc>> {
+                let now: i64 = sqlx::query_scalar(sql!($dir, "time"))
+                    .fetch_one(pool)
+                    .await
+                    .map_err(Error::database("ask for the time"))?;
+                Ok($crate::storage::shared::from_millis(now))
+            }
+
             async fn sagas_of_key(
                 pool: &Pool<Self>,
                 key: &str,

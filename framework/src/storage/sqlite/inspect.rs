@@ -35,7 +35,7 @@ impl Inspect for Sqlite {
                 let waited = i64::try_from(begun.elapsed().as_secs()).unwrap_or(i64::MAX);
                 let who = "another process that writes to the file (see `lsof`)".to_owned();
                 let tables = "the whole database".to_owned();
-                Ok(vec![Blocking { who, tables, waiting: 1, waited, open: 0 }])
+                Ok(vec![Blocking { who, tables, waiting: 1, waited, open: 0, perhaps: false }])
             }
             // That it cannot be written to is said elsewhere.
             Err(_) => Ok(Vec::new()),
