@@ -66,9 +66,10 @@ impl<DB: Store> Handler<DB> for OnDeleted {
         message: &Envelope,
     ) -> Result<Verdict, HandlerError> {
         let Deleted { user_id, sagas } = message.decode()?;
-        DB::remove(tx, &user_id).await?;
-        let erase = sagas.into_iter().fold(Erase::new().key(user_id), Erase::saga);
+        let erase = sagas.into_iter().fold(Erase::new().key(&*user_id), Erase::saga);
+        // What is held first: one that is tried just now may write the account, and is waited for.
         erase.before(message).run(tx).await?;
+        DB::remove(tx, &user_id).await?;
         Ok(Verdict::Done)
     }
 }

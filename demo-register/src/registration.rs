@@ -147,11 +147,12 @@ async fn activate<DB: Store>(
     tx: &mut Transaction<'_, DB>,
     Registration { user_id, .. }: Registration,
 ) -> Result<Outcome<()>, HandlerError> {
+    // Before the user, as it is where users register and are deleted.
+    DB::granted(tx, &user_id).await?;
     let user = DB::lock(tx, &user_id).await?;
     let mut user = user.ok_or_else(|| format!("the account of {user_id:?} is gone"))?;
     user.status = Status::Active;
     DB::save(tx, &user).await?;
-    DB::granted(tx, &user.id).await?;
     Ok(Outcome::Done(()))
 }
 

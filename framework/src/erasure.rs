@@ -24,6 +24,8 @@
 //! copies are theirs to erase, in the handler of that message. Old row versions stay in the database's
 //! files and logs until it reuses them: docs/erasure.md.
 
+mod received;
+
 use std::collections::BTreeSet;
 
 use serde_json::Value;
@@ -32,15 +34,13 @@ use uuid::Uuid;
 
 use crate::{
     Result, Storage,
-    message::{Envelope, Message, Origin, Position, decode_envelope},
+    message::{Envelope, Origin, Position},
     saga::{self, operate::By},
-    storage::{BarrierAnswer, HeldCopy, SagaChanges, SagaLogLine, Whose},
+    storage::{BarrierAnswer, SagaChanges, SagaLogLine, Whose},
 };
 
 /// Stands for the input of an instance that was erased: a repeated start is told the instance.
 pub(crate) const ERASED_INPUT: &str = "\"syncline.erased\"";
-/// Held messages that are looked through at once.
-const PAGE: i64 = 200;
 
 /// A request to erase payloads.
 ///
@@ -89,6 +89,15 @@ pub struct Erased {
     pub open: Vec<Uuid>,
 }
 
+/// The instances that were locked.
+#[derive(Default)]
+struct Locked {
+    /// They are not over.
+    open: Vec<Uuid>,
+    /// They are over, with their states; those of other services have none here.
+    over: Vec<(Uuid, Option<String>)>,
+}
+
 impl Erased {
     /// Whether there was nothing to erase.
     pub fn is_nothing(&self) -> bool {
@@ -134,47 +143,59 @@ impl Erase {
         self
     }
 
+    /// Locks what consumers and engines lock before they call your code: keys of held messages, and
+    /// instances. Returns the instances that are not over, of which [`run`](Self::run) would erase nothing.
+    ///
+    /// Call it before you lock rows of your own that handlers or steps lock, too: in the other order they
+    /// and this transaction can wait for each other.
+    ///
+    /// ```
+    /// # #[cfg(feature = "sqlite")]
+    /// # async fn example(pool: sqlx::SqlitePool) -> Result<(), Box<dyn std::error::Error>> {
+    /// # use syncline::{begin, erasure::Erase};
+    /// let (erase, mut tx) = (Erase::new().key("user-1"), begin(&pool).await?);
+    /// if erase.lock(&mut tx).await?.is_empty() {
+    ///     sqlx::query("DELETE FROM users WHERE id = 'user-1'").execute(&mut *tx).await?;
+    ///     erase.run(&mut tx).await?;
+    ///     tx.commit().await?;
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Database`](crate::Error::Database).
+    pub async fn lock<DB: Storage>(&self, tx: &mut Transaction<'_, DB>) -> Result<Vec<Uuid>> {
+        Ok(self.locked(tx).await?.open)
+    }
+
     /// Erases in `tx`. It reads the whole log once for each key and instance, for there is no index by key;
-    /// it locks only what it erases. Keep the transaction short: while it is open, messages that it has
-    /// erased and that are not sealed yet are not sealed on MySQL.
+    /// it locks only what it erases, in one order whatever was asked for: keys of held messages, instances,
+    /// delayed messages, messages of the log by sequence value. Keep the transaction short: while it is open,
+    /// messages that it has erased and that are not sealed yet are not sealed on MySQL.
     ///
     /// # Errors
     /// [`Error::Database`](crate::Error::Database).
     pub async fn run<DB: Storage>(&self, tx: &mut Transaction<'_, DB>) -> Result<Erased> {
         let mut erased = Erased::default();
-        let seqs: Vec<i64> = self.messages.iter().copied().collect();
-        erased.messages += DB::erase_rows(tx, &seqs).await?;
         if self.keys.is_empty() && self.sagas.is_empty() {
+            self.erase_sent(tx, &[], &mut erased).await?;
             return Ok(erased);
         }
-        let mut ids = self.sagas.clone();
-        for key in &self.keys {
-            ids.extend(DB::sagas_to_erase(tx, key).await?);
-        }
+        let Locked { open, over } = self.locked(tx).await?;
+        erased.open = open;
         let mut all: Vec<Whose> = self.keys.iter().map(Whose::key).collect();
-        let mut over = Vec::new();
-        for id in ids {
-            match DB::saga_to_erase(tx, id).await? {
-                Some((false, _)) => {
-                    erased.open.push(id);
-                    continue;
-                }
-                Some((true, state)) => {
-                    let state = saga_without_content(&state);
-                    DB::erase_saga(tx, id, ERASED_INPUT, &state).await?;
-                    erased.sagas.push(id);
-                }
-                None => {}
+        for (id, state) in &over {
+            if let Some(state) = state {
+                let state = saga_without_content(state);
+                DB::erase_saga(tx, *id, ERASED_INPUT, &state).await?;
+                erased.sagas.push(*id);
             }
-            all.push(Whose::saga(id));
-            over.push(id);
+            all.push(Whose::saga(*id));
         }
-        for whose in &all {
-            erase_sent(tx, whose, &mut erased).await?;
-        }
+        self.erase_sent(tx, &all, &mut erased).await?;
         self.erase_held(tx, &all, &mut erased).await?;
         self.erase_ahead(tx, &all, &mut erased).await?;
-        for id in over {
+        for (id, _) in over {
             erased.answers += erase_answers(tx, id).await?;
         }
         self.note(tx, &erased.sagas).await?;
@@ -190,75 +211,53 @@ impl Erase {
         Ok(erased)
     }
 
-    /// Whether a copy that came in is to go.
-    fn takes(&self, all: &[Whose], envelope: &Envelope, key: &str) -> bool {
-        let own = envelope.key.as_deref();
-        let of = all.iter().any(|whose| whose.has(key) || own.is_some_and(|own| whose.has(own)));
-        of && self.before.as_ref().is_none_or(|(origin, position)| {
-            let same = envelope.origin.source == origin.source
-                && envelope.origin.stream == origin.stream
-                && envelope.origin.version == origin.version
-                && envelope.origin.shard == origin.shard;
-            !same || envelope.position < *position
-        })
-    }
-
-    async fn erase_held<DB: Storage>(
-        &self,
-        tx: &mut Transaction<'_, DB>,
-        all: &[Whose],
-        erased: &mut Erased,
-    ) -> Result<()> {
-        let mut after = 0;
-        let mut keys = BTreeSet::new();
-        loop {
-            let page = DB::held_copies(tx, after, PAGE).await?;
-            let Some(last) = page.last() else { break };
-            after = last.id;
-            for HeldCopy { id, consumer, source, key, envelope } in page {
-                let taken = match decode_envelope(&envelope) {
-                    Ok(envelope) => self.takes(all, &envelope, &key),
-                    // Nothing but its key says whose it is.
-                    Err(_) => all.iter().any(|whose| whose.has(&key)),
-                };
-                if !taken {
-                    continue;
-                }
-                // The key first, as consumers do it.
-                if keys.insert((consumer.clone(), source.clone(), key.clone())) {
-                    DB::lock_parked(tx, &consumer, &source, &key).await?;
-                }
-                DB::unhold(tx, id).await?;
-                erased.held += 1;
-            }
+    async fn locked<DB: Storage>(&self, tx: &mut Transaction<'_, DB>) -> Result<Locked> {
+        let mut ids = self.sagas.clone();
+        for key in &self.keys {
+            ids.extend(DB::sagas_to_erase(tx, key).await?);
         }
+        let of_keys = self.keys.iter().map(Whose::key);
+        let all: Vec<Whose> = of_keys.chain(ids.iter().copied().map(Whose::saga)).collect();
+        let held = self.held(tx, &all).await?;
+        let keys: BTreeSet<_> =
+            held.into_iter().map(|copy| (copy.consumer, copy.source, copy.key)).collect();
         for (consumer, source, key) in keys {
-            match DB::held_of_key(tx, &consumer, &source, &key, true, 1).await?.first() {
-                None => DB::unpark(tx, &consumer, &source, &key).await?,
-                Some(next) if next.dead => {}
-                Some(_) => {
-                    let now = Some(std::time::Duration::ZERO);
-                    DB::park(tx, &consumer, &source, &key, now).await?;
-                }
+            DB::lock_parked(tx, &consumer, &source, &key).await?;
+        }
+        let mut locked = Locked::default();
+        for id in ids {
+            match DB::saga_to_erase(tx, id).await? {
+                Some((false, _)) => locked.open.push(id),
+                Some((true, state)) => locked.over.push((id, Some(state))),
+                None => locked.over.push((id, None)),
             }
         }
-        Ok(())
+        Ok(locked)
     }
 
-    async fn erase_ahead<DB: Storage>(
+    /// Messages of the log, and what is kept beside it.
+    async fn erase_sent<DB: Storage>(
         &self,
         tx: &mut Transaction<'_, DB>,
         all: &[Whose],
         erased: &mut Erased,
     ) -> Result<()> {
-        for (consumer, envelope) in DB::ahead_copies(tx).await? {
-            // One that cannot be read is told of by the consumer, whose turn it stops.
-            let Ok(mut envelope) = decode_envelope(&envelope) else { continue };
-            let key = envelope.key.clone().unwrap_or_default();
-            if self.takes(all, &envelope, &key) {
-                envelope.message = Message::link(envelope.id).into();
-                erased.ahead += DB::erase_ahead(tx, &consumer, &envelope).await?;
+        // First, for one that is being moved into the log is found there afterwards.
+        for whose in all {
+            erased.delayed += DB::erase_delayed(tx, whose).await?;
+        }
+        let (mut seqs, mut ids) = (self.messages.clone(), BTreeSet::new());
+        for whose in all {
+            DB::erase_digests(tx, whose).await?;
+            for (seq, id) in DB::rows_to_erase(tx, whose).await? {
+                seqs.insert(seq);
+                ids.insert(id);
             }
+        }
+        let seqs: Vec<i64> = seqs.into_iter().collect();
+        erased.messages += DB::erase_rows(tx, &seqs).await?;
+        for id in ids {
+            DB::erase_reason(tx, id).await?;
         }
         Ok(())
     }
@@ -278,23 +277,6 @@ impl Erase {
             false => DB::save_sagas(tx, &SagaChanges { log, ..SagaChanges::default() }).await,
         }
     }
-}
-
-/// Messages in the log, and what is kept beside it.
-async fn erase_sent<DB: Storage>(
-    tx: &mut Transaction<'_, DB>,
-    whose: &Whose,
-    erased: &mut Erased,
-) -> Result<()> {
-    DB::erase_digests(tx, whose).await?;
-    let (seqs, ids): (Vec<i64>, Vec<Uuid>) =
-        DB::rows_to_erase(tx, whose).await?.into_iter().unzip();
-    erased.messages += DB::erase_rows(tx, &seqs).await?;
-    for id in ids {
-        DB::erase_reason(tx, id).await?;
-    }
-    erased.delayed += DB::erase_delayed(tx, whose).await?;
-    Ok(())
 }
 
 async fn erase_answers<DB: Storage>(tx: &mut Transaction<'_, DB>, saga: Uuid) -> Result<u64> {

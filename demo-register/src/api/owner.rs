@@ -27,8 +27,9 @@ impl Owner {
     ) -> Result<Self, Problem> {
         let credentials = Credentials::read(headers)?;
         let id = stored_id(&app.pool, id).await?;
-        let hash = find(&app.pool, &id).await?.ok_or_else(unknown)?.hash();
+        // First whose they are: another user's are refused whether there is this one or not.
         let password = credentials.password_of(&id)?;
+        let hash = find(&app.pool, &id).await?.ok_or_else(unknown)?.hash();
         app.guard.admit(&id, client).await?;
         match app.guard.verify(&id, client, password, Some(hash.clone())).await? {
             true => Ok(Self { id, hash }),

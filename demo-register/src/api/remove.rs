@@ -46,6 +46,20 @@ pub(super) async fn remove<DB: Store>(
         }
     }
     let mut tx = begin(&app.pool).await?;
+    let own = DB::registered(&mut tx, id).await?;
+    let sagas: BTreeSet<Uuid> = requested.iter().map(|one| one.saga).chain(own).collect();
+    let erase = sagas.iter().fold(Erase::new().key(id), |erase, saga| erase.saga(*saga));
+    // In the order of those who handle messages and run steps: what is held, the saga, what was asked for,
+    // the user, the user's messages.
+    if !erase.lock(&mut tx).await?.is_empty() {
+        drop(tx);
+        return Err(not_active(&app.pool, id).await?);
+    }
+    // Of a registration that is over: one that has begun meanwhile stays.
+    let forgotten = match &requested {
+        Some(requested) => DB::forget(&mut tx, id, requested.saga).await?,
+        None => false,
+    };
     let user = DB::lock(&mut tx, id).await?;
     if let Some(user) = &user {
         owner.still_is(&user.password_hash)?;
@@ -54,25 +68,18 @@ pub(super) async fn remove<DB: Store>(
         drop(tx);
         return Err(not_active(&app.pool, id).await?);
     }
-    let own = DB::registered(&mut tx, id).await?;
-    let sagas: BTreeSet<Uuid> = requested.iter().map(|one| one.saga).chain(own).collect();
-    // Of a registration that is over: one that has begun meanwhile stays.
-    let forgotten = match requested {
-        Some(requested) => DB::forget(&mut tx, id, requested.saga).await?,
-        None => false,
-    };
     let removed = user.is_some() && DB::remove(&mut tx, id).await?;
     if !removed && !forgotten {
         return Err(unknown());
     }
     // First what is there of the user goes; the message that tells the other service names ids alone.
-    let erase = sagas.iter().fold(Erase::new().key(id), |erase, saga| erase.saga(*saga));
     if !erase.run(&mut tx).await?.open.is_empty() {
         drop(tx);
         return Err(not_active(&app.pool, id).await?);
     }
     let payload = serde_json::json!({ "user_id": id, "sagas": sagas });
-    let message = Message::json("user.deleted", &payload)?.key(id);
+    // Without a key, for it must not wait behind an update that the other service cannot apply.
+    let message = Message::json("user.deleted", &payload)?;
     let receipt = enqueue(&mut tx, &message).await?;
     tx.commit().await?;
     receipt.committed();

@@ -8,7 +8,7 @@ use super::Base;
 use crate::{Result, message::Envelope};
 #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 use {
-    super::shared::{json, sql},
+    super::shared::{DELAYED, json, sql},
     crate::{Error, message::encode_envelope},
 };
 
@@ -76,10 +76,11 @@ pub trait ErasureStore: Base {
         whose: &Whose,
     ) -> Result<Vec<(i64, Uuid)>>;
 
-    /// Erases headers and payload of messages of the log; says of how many.
+    /// Erases headers and payload of messages of the log, which it locks by sequence value; says of how many.
     async fn erase_rows(tx: &mut Transaction<'_, Self>, seqs: &[i64]) -> Result<u64>;
 
-    /// The same for delayed messages, which travel as links when they are due.
+    /// The same for delayed messages, which travel as links when they are due. Their timers are locked
+    /// first, as by those who move or cancel them.
     async fn erase_delayed(tx: &mut Transaction<'_, Self>, whose: &Whose) -> Result<u64>;
 
     /// Puts 32 bytes of nought in the place of the digests of messages under idempotency keys.
@@ -159,7 +160,9 @@ macro_rules! erasure_store {
             }
 
             async fn erase_rows(tx: &mut Transaction<'_, Self>, seqs: &[i64]) -> Result<u64> {
-                let mut erased = 0;
+                let (mut erased, mut seqs) = (0, seqs.to_vec());
+                // In one order, so that two transactions cannot wait for each other.
+                seqs.sort_unstable();
                 for seqs in seqs.chunks(PORTION) {
                     let done = sqlx::query(sql!($dir, "erase_rows"))
                         .bind(json(seqs)?)
@@ -180,6 +183,16 @@ macro_rules! erasure_store {
                     .fetch_all(&mut **tx)
                     .await
                     .map_err(Error::database(failed))?;
+                for ids in ids.chunks(PORTION) {
+                    let subjects: Vec<String> =
+                        ids.iter().map(|id| id.simple().to_string()).collect();
+                    sqlx::query(sql!($dir, "erase_timers"))
+                        .bind(json(&subjects)?)
+                        .bind(DELAYED)
+                        .execute(&mut **tx)
+                        .await
+                        .map_err(Error::database(failed))?;
+                }
                 let mut erased = 0;
                 for id in ids {
                     let done = sqlx::query(sql!($dir, "erase_delayed"))
@@ -199,8 +212,9 @@ macro_rules! erasure_store {
                     let Whose { exact, from, below } = whose;
                     query = query.bind($text(exact)).bind($text(from)).bind($text(below));
                 }
-                let keys: Vec<String> =
+                let mut keys: Vec<String> =
                     query.fetch_all(&mut **tx).await.map_err(Error::database(failed))?;
+                keys.sort_unstable();
                 for key in keys {
                     sqlx::query(sql!($dir, "erase_digest"))
                         .bind($text(&key))

@@ -1,1 +1,2 @@
 SELECT consumer, envelope FROM syncline_ahead WHERE envelope IS NOT NULL
+ORDER BY consumer, source, stream, version, shard, position
