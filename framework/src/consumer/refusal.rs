@@ -139,7 +139,7 @@ impl AllRefused {
     pub(super) fn all(&self) -> Vec<Refused> {
         let state = self.state();
         let mut all: Vec<_> = state.refused.values().map(|known| known.refused.clone()).collect();
-        all.sort_by(|a, b| (a.since, a.origin.shard).cmp(&(b.since, b.origin.shard)));
+        all.sort_by_key(|one| (one.since, one.origin.shard));
         all
     }
 
