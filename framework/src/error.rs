@@ -2,7 +2,7 @@
 
 mod class;
 
-pub(crate) use class::{Class, class_of_handler, is_read_only};
+pub(crate) use class::{Class, class_of_handler, is_of_data, is_read_only};
 
 use crate::message::MessageError;
 

@@ -1,6 +1,7 @@
 //! The engine: decides what has happened to the instances of sagas, in local transactions with
 //! what follows from it. Any number of processes may run one.
 
+mod aside;
 mod changes;
 mod keep;
 mod learnt;
@@ -104,6 +105,9 @@ pub struct SagasStatus {
     pub relay_source: Option<String>,
     /// Why the last transaction failed; none when it did not.
     pub error: Option<String>,
+    /// How many instances are set aside because the database refuses what is decided of them, and why;
+    /// none when none is. They go on by themselves once the cause is gone.
+    pub aside: Option<String>,
 }
 
 impl SagasStatus {
@@ -111,6 +115,7 @@ impl SagasStatus {
     pub fn is_healthy(&self) -> bool {
         self.unknown.is_empty()
             && self.error.is_none()
+            && self.aside.is_none()
             && self.uncarried.is_empty()
             && self.relay_source.is_none()
     }

@@ -9,6 +9,7 @@ use std::{
 use uuid::Uuid;
 
 use super::{
+    aside::{Aside, is_of_database},
     local::{Blame, Excused, Key},
     round::Broken,
 };
@@ -28,6 +29,8 @@ pub(super) struct Learnt {
     pub(super) excused: Arc<Excused>,
     /// Instances that cannot be decided, and why.
     pub(super) broken: Arc<Broken>,
+    /// Instances that the database refuses.
+    pub(super) aside: Aside,
     /// When something was learnt last.
     pub(super) at: Option<Instant>,
     /// So many instances are decided one by one.
@@ -112,12 +115,18 @@ impl Learnt {
     /// Finds out, one by one, whose fault it is that a transaction cannot be committed.
     ///
     /// # Errors
-    /// The error, when it is nobody's.
+    /// The error, when it is nobody's, or everybody's.
     pub(super) fn blame(&mut self, error: Error, blame: Blame) -> Result<(), Error> {
         self.at = Some(Instant::now());
         match (&blame.instances[..], blame.last) {
             ([_], Some(key)) if !self.excused.contains_key(&key) => {
                 Arc::make_mut(&mut self.excused).insert(key, chain(&error));
+            }
+            ([id], _) if is_of_database(&error) => {
+                // Its steps are not to blame.
+                Arc::make_mut(&mut self.excused).retain(|(of, ..), _| of != id);
+                self.alone = self.alone.saturating_sub(1);
+                return self.aside.put(*id, error);
             }
             ([id], _) if !self.broken.contains_key(id) => {
                 Arc::make_mut(&mut self.broken).insert(*id, chain(&error));

@@ -35,5 +35,5 @@ fn problems(status: &SagasStatus) -> Vec<String> {
     let unknown = status.unknown.iter().map(|(saga, version, instances)| {
         format!("no definition here is of {saga}@{version}, which has {instances} instances")
     });
-    error.chain(unknown).collect()
+    error.chain(status.aside.clone()).chain(unknown).collect()
 }
