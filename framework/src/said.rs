@@ -1,6 +1,10 @@
 //! Log lines that would say the same at each try.
 
-use std::time::Duration;
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
@@ -44,6 +48,12 @@ impl Said {
         Some(std::mem::take(&mut self.left_out))
     }
 
+    /// As [`Said::is_new`], and no more than three new texts a minute, whatever is in them.
+    pub(crate) fn is_news(&mut self, text: &str) -> bool {
+        let lately = self.texts.iter().filter(|(_, at)| at.elapsed() < MINUTE).count();
+        lately < LINES && self.is_new(text)
+    }
+
     fn remember(&mut self, text: &str) {
         self.texts.truncate(TEXTS - 1);
         self.texts.insert(0, (text.to_owned(), Instant::now()));
@@ -52,6 +62,22 @@ impl Said {
     /// All is well again: the next text is logged, whichever it is.
     pub(crate) fn clear(&mut self) {
         self.texts.clear();
+    }
+}
+
+/// Places of one part of the program, each with its own lines.
+#[derive(Debug, Default)]
+pub(crate) struct Places(Mutex<BTreeMap<&'static str, Said>>);
+
+impl Places {
+    pub(crate) const fn new() -> Self {
+        Self(Mutex::new(BTreeMap::new()))
+    }
+
+    /// [`Said::admit`] of `place`.
+    pub(crate) fn admit(&self, place: &'static str, text: &str) -> Option<u64> {
+        let mut places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        places.entry(place).or_default().admit(text)
     }
 }
 
@@ -80,8 +106,19 @@ mod tests {
     async fn a_place_has_three_lines_a_minute_however_its_texts_change() {
         let mut said = Said::default();
         assert_eq!([(); 3].map(|()| said.admit("a")), [Some(0), None, None]);
-        assert_eq!(["1", "2", "3", "4"].map(|text| said.admit(text)), [Some(2), Some(0), None, None]);
+        assert_eq!(
+            ["1", "2", "3", "4"].map(|text| said.admit(text)),
+            [Some(2), Some(0), None, None]
+        );
         tokio::time::advance(MINUTE).await;
         assert_eq!(["a", "a"].map(|text| said.admit(text)), [Some(2), None]);
+        let mut said = Said::default();
+        let new = ["1", "2", "2", "3", "4"].map(|text| said.is_news(text));
+        assert_eq!(new, [true, true, false, true, false]);
+        let places = Places::new();
+        assert_eq!(
+            [places.admit("a", "x"), places.admit("b", "x"), places.admit("a", "x")],
+            [Some(0), Some(0), None]
+        );
     }
 }

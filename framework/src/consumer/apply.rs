@@ -195,7 +195,15 @@ impl<DB: Storage> Inner<DB> {
     /// Answers a source whose batch was not applied to its end.
     pub(super) async fn stopped(&self, part: Part<'_>, stop: Stop) -> Result<Ack, ReceiveError> {
         if let Stop::OtherStream(waits) = &stop {
-            tracing::warn!(consumer = self.name, stream = part.origin.stream, "{waits}");
+            let text = waits.to_string();
+            if let Some(left_out) = self.said.admit("other stream", &text) {
+                tracing::warn!(
+                    consumer = self.name,
+                    stream = part.origin.stream,
+                    left_out,
+                    "{text}"
+                );
+            }
             return self.ends_own(part).await;
         }
         let (error, paused) = match stop {
@@ -222,8 +230,11 @@ impl<DB: Storage> Inner<DB> {
         if paused == OLDER {
             tracing::debug!(consumer = self.name, stream = part.origin.stream, "{paused}");
         } else {
-            let error = error.as_ref().map(tracing::field::display);
-            tracing::warn!(consumer = self.name, stream = part.origin.stream, error, "{paused}");
+            let error = error.as_ref().map(ToString::to_string);
+            if let Some(left_out) = self.said.admit(paused, error.as_deref().unwrap_or_default()) {
+                let stream = &part.origin.stream;
+                tracing::warn!(consumer = self.name, stream, error, left_out, "{paused}");
+            }
         }
         let row = self.inbox(part.origin).await?;
         let row = row.unwrap_or(self.first_row(part));

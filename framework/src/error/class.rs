@@ -177,9 +177,9 @@ pub(crate) fn is_of_data(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(|error| error.code());
     code.is_some_and(|code| match code.len() {
         5 => POSTGRES_DATA.iter().any(|(known, _)| code.starts_with(known)),
-        _ => code.parse().is_ok_and(|code: i32| {
-            SQLITE_DATA.iter().any(|(known, _)| *known == code & 0xff)
-        }),
+        _ => code
+            .parse()
+            .is_ok_and(|code: i32| SQLITE_DATA.iter().any(|(known, _)| *known == code & 0xff)),
     })
 }
 

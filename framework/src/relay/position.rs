@@ -111,10 +111,7 @@ async fn trimmed_away<DB: Storage>(
 }
 
 /// Where this log ends, if that is before `at`.
-pub(super) async fn beyond<DB: Storage>(
-    pool: &Pool<DB>,
-    at: Position,
-) -> Result<Option<Position>> {
+pub(super) async fn beyond<DB: Storage>(pool: &Pool<DB>, at: Position) -> Result<Option<Position>> {
     let head = DB::head(pool).await?;
     Ok((at > head).then_some(head))
 }

@@ -36,6 +36,7 @@ use crate::{
     Error, Result, Storage, cap,
     message::check_source,
     pulse,
+    said::Places,
     storage::{self, Own, check_schema, saga_owner},
 };
 
@@ -85,6 +86,7 @@ struct Inner<DB: Storage> {
     status: Mutex<SagasStatus>,
     waiting: over::Waiting,
     topics: topics::Topics,
+    said: Places,
 }
 
 /// How the engine is.
@@ -286,6 +288,7 @@ impl<DB: Storage> SagasBuilder<DB> {
             status,
             waiting,
             topics,
+            said: Places::new(),
         })))
     }
 }

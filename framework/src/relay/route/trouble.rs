@@ -70,9 +70,10 @@ impl Trouble {
         self.since.get_or_insert(began);
     }
 
-    /// Whether `text` is to be logged: it was not since the shard moved, or long ago.
+    /// Whether `text` is to be logged: it was not since the shard moved, or long ago, and others were
+    /// not just before.
     pub(super) fn is_unsaid(&mut self, text: &str) -> bool {
-        self.said.is_new(text)
+        self.said.is_news(text)
     }
 
     /// Whether something is to be stored that is not.

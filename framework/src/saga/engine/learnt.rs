@@ -16,6 +16,7 @@ use super::{
 use crate::{
     Error,
     error::{Class, chain},
+    said::Said,
 };
 
 /// A step that has met an error which should pass by itself so often has failed.
@@ -45,6 +46,7 @@ pub(super) struct Learnt {
     rounds: HashMap<Key, u32>,
     /// The next transaction is to have a fresh connection.
     fresh: bool,
+    said: Said,
 }
 
 impl Learnt {
@@ -84,11 +86,13 @@ impl Learnt {
         }
         let rounds = self.rounds.entry(key.clone()).or_default();
         *rounds = rounds.saturating_add(1);
-        tracing::warn!(
-            %id, step, attempt, rounds, %error,
-            "a step meets an error that should pass by itself: look at the limits of time, locks and \
-             sizes that its statements meet; after ten rounds it counts as a failure of the step"
-        );
+        if let Some(left_out) = self.said.admit(&error.to_string()) {
+            tracing::warn!(
+                %id, step, attempt, rounds, %error, left_out,
+                "a step meets an error that should pass by itself: look at the limits of time, locks \
+                 and sizes that its statements meet; after ten rounds it counts as a failure of the step"
+            );
+        }
         let stands = *rounds >= ROUNDS;
         if stands {
             let rounds = *rounds;

@@ -152,7 +152,7 @@ impl<DB: Storage> Inner<DB> {
             return Err(Stop::Error(error, Some(Box::new(Blame { instances: ids, last }))));
         }
         receipts.into_iter().take(1).for_each(Receipt::committed);
-        said.into_iter().for_each(Said::say);
+        said.into_iter().for_each(|said| said.say(&self.said));
         self.topics.note(topics);
         self.waiting.tell(over);
         Ok(Round { claimed: ids, changed })

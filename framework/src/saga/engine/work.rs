@@ -24,8 +24,8 @@ use crate::{
     cap,
     error::chain,
     pulse::{Pulse, Wish},
-    said::Said,
     saga::operate::SET_ASIDE,
+    said::Said,
     storage::Signal,
     wake::Decidable,
 };
