@@ -39,6 +39,7 @@ use crate::{
     BatchHandler, Handler, Result, Start, Storage,
     message::{Batch, Envelope, ForeignMessage, HandOver, LINK, Origin, Position, TopicPattern},
     saga::participant::AnswerCommand,
+    said::Places,
     storage::{self, Cause, InboxRow, Lent, Opening, Own, begin_as, check_schema},
     transport::{Ack, FetchMissing, PullNote, Reached, Receive, ReceiveError},
 };
@@ -130,6 +131,8 @@ struct Inner<DB: Storage> {
     barriers: Option<Duration>,
     start: Start,
     turns: Mutex<HashMap<Origin, Turn>>,
+    /// Lines about what fails again and again.
+    said: Places,
     gaps: Mutex<HashMap<Origin, Gap>>,
     standing: AllStanding,
     pulls: Pulls,

@@ -3,7 +3,7 @@
 mod class;
 mod trouble;
 
-pub(crate) use class::{Class, class_of_handler, is_read_only};
+pub(crate) use class::{Class, class_of_handler, is_of_data, is_read_only};
 pub use trouble::Trouble;
 
 use crate::message::MessageError;

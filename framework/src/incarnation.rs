@@ -13,7 +13,7 @@ use crate::{
     Error, Result, Storage,
     logs::count,
     message::Position,
-    storage::{Former, Term, UnsealedRow, begin_by_hand, check_schema},
+    storage::{Former, NewShard, Term, UnsealedRow, begin_by_hand, check_schema},
 };
 
 /// The most messages without a position that are named.
@@ -270,6 +270,17 @@ impl Rebase {
         let rewritten = DB::reseal(&mut tx).await?;
         let incarnation = DB::begin_incarnation(&mut tx, preview.agreed, &self.lost).await?;
         tx.commit().await.map_err(Error::database(failed))?;
+        // A checkpoint past the end, of a route that was not restored with the log: what is written next
+        // would not be sent. A crash before this leaves the route diverged, and a rewind mends it.
+        let head = DB::head(pool).await?;
+        let past = DB::shards(pool).await?.into_iter();
+        let past = past.filter(|row| row.checkpoint.cursor.position > head);
+        let at = preview.agreed;
+        let back: Vec<_> =
+            past.map(|row| NewShard { key: row.key, at, closed: row.closed }).collect();
+        if !back.is_empty() {
+            DB::rewind(pool, &back).await?;
+        }
         Ok(Rebased { incarnation, agreed: preview.agreed, rewritten, discarded })
     }
 

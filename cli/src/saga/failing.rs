@@ -93,6 +93,7 @@ fn then(then: GivenUp) -> &'static str {
         GivenUp::Rejected => "rejected",
         GivenUp::Stuck => "stuck",
         GivenUp::IsStuck => "is stuck",
+        GivenUp::GoesOn => "goes on by itself",
     }
 }
 

@@ -18,6 +18,7 @@ use crate::{
     BatchHandler, Compensate, Error, Handler, Result, Start, Storage, cap,
     message::{LINK, TopicPattern, check_stream},
     saga::participant::{Participant, SagaHandler},
+    said::Places,
     storage::Own,
     transport::FetchMissing,
 };
@@ -375,6 +376,7 @@ impl<DB: Storage> ConsumerBuilder<DB> {
             barriers: self.participates.then_some(self.barrier_retention),
             start: self.start,
             turns: Mutex::default(),
+            said: Places::new(),
             handed: Mutex::default(),
             gaps: Mutex::default(),
             standing: Default::default(),

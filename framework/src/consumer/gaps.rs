@@ -206,9 +206,11 @@ impl<DB: Storage> Inner<DB> {
             if stop.is_cancelled() {
                 break;
             }
-            if let Err(error) = self.close_gap(&origin, stop).await {
+            if let Err(error) = self.close_gap(&origin, stop).await
+                && let Some(left_out) = self.said.admit("close", &error.to_string())
+            {
                 tracing::warn!(
-                    consumer = self.name, source = origin.source, stream = origin.stream, %error,
+                    consumer = self.name, source = origin.source, stream = origin.stream, %error, left_out,
                     "a gap could not be closed"
                 );
             }
@@ -345,8 +347,10 @@ pub(super) async fn run<DB: Storage>(consumer: Arc<Inner<DB>>, stop: Cancellatio
     let mut ear = Pulse::of(&consumer.service).ear(consumer.pool.clone(), wish, pulse::EVERY);
     let mut told = HashSet::new();
     loop {
-        if let Err(error) = consumer.close_gaps(&stop).await {
-            tracing::warn!(consumer = consumer.name, %error, "gaps could not be looked for");
+        if let Err(error) = consumer.close_gaps(&stop).await
+            && let Some(left_out) = consumer.said.admit("gaps", &error.to_string())
+        {
+            tracing::warn!(consumer = consumer.name, %error, left_out, "gaps could not be looked for");
         }
         consumer.tell_open_gaps(&mut told);
         let looked = Instant::now();

@@ -166,7 +166,11 @@ impl<DB: Storage> Inner<DB> {
     /// Answers a source whose batch was not applied to its end.
     pub(super) async fn stopped(&self, part: Part<'_>, stop: Stop) -> Result<Ack, ReceiveError> {
         if let Stop::OtherStream(waits) = &stop {
-            tracing::warn!(consumer = self.name, stream = part.origin.stream, "{waits}");
+            let text = waits.to_string();
+            if let Some(left_out) = self.said.admit("other stream", &text) {
+                let stream = &part.origin.stream;
+                tracing::warn!(consumer = self.name, stream, left_out, "{text}");
+            }
             return self.ends_own(part).await;
         }
         let (error, paused) = match stop {
@@ -198,8 +202,11 @@ impl<DB: Storage> Inner<DB> {
             if error.is_none() {
                 self.refuses(part, None, paused.to_owned());
             }
-            let error = error.as_ref().map(tracing::field::display);
-            tracing::warn!(consumer = self.name, stream = part.origin.stream, error, "{paused}");
+            let error = error.as_ref().map(ToString::to_string);
+            if let Some(left_out) = self.said.admit(paused, error.as_deref().unwrap_or_default()) {
+                let stream = &part.origin.stream;
+                tracing::warn!(consumer = self.name, stream, error, left_out, "{paused}");
+            }
         }
         let row = self.inbox(part.origin).await?;
         let row = row.unwrap_or(self.first_row(part));

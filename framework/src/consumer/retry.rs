@@ -53,7 +53,10 @@ pub(super) async fn run<DB: Storage>(consumer: Arc<Inner<DB>>, stop: Cancellatio
                 }
             }
             Err(error) => {
-                tracing::warn!(consumer = consumer.name, %error, "due keys could not be read");
+                if let Some(left_out) = consumer.said.admit("due", &error.to_string()) {
+                    let consumer = &consumer.name;
+                    tracing::warn!(consumer, %error, left_out, "due keys could not be read");
+                }
                 next = Some(LOOK);
             }
         }
@@ -82,7 +85,9 @@ async fn retry<DB: Storage>(
     stop: CancellationToken,
 ) -> (String, String) {
     if let Err(error) = consumer.retry_key(&source, &key, &stop).await {
-        tracing::warn!(consumer = consumer.name, source, key, %error, "retry failed");
+        if let Some(left_out) = consumer.said.admit("retry", &error.to_string()) {
+            tracing::warn!(consumer = consumer.name, source, key, %error, left_out, "retry failed");
+        }
         // It is still due.
         stop.run_until_cancelled(tokio::time::sleep(LOOK)).await;
     }

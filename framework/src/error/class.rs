@@ -146,6 +146,43 @@ fn of<C>(table: &[Line<C>], is: impl Fn(&C) -> bool) -> Class {
     table.iter().find(|(code, ..)| is(code)).map_or(Lasting, |(_, class, _)| *class)
 }
 
+/// Classes of SQLSTATE that speak of the data of a statement.
+const POSTGRES_DATA: &[(&str, &str)] = &[
+    ("22", "class 22, data exception: too long, out of range, not of the type"),
+    ("54", "class 54, program limit exceeded: a row or a value is too large"),
+];
+
+/// Error numbers that do.
+#[cfg(feature = "mysql")]
+const MYSQL_DATA: &[(u16, &str)] = &[
+    (1118, "ER_TOO_BIG_ROWSIZE"),
+    (1153, "ER_NET_PACKET_TOO_LARGE"),
+    (1264, "ER_WARN_DATA_OUT_OF_RANGE"),
+    (1292, "ER_TRUNCATED_WRONG_VALUE"),
+    (1366, "ER_TRUNCATED_WRONG_VALUE_FOR_FIELD: no text of the character set"),
+    (1406, "ER_DATA_TOO_LONG"),
+    (3140, "ER_INVALID_JSON_TEXT"),
+];
+
+/// Primary result codes that do.
+const SQLITE_DATA: &[(i32, &str)] = &[(18, "SQLITE_TOOBIG"), (20, "SQLITE_MISMATCH")];
+
+/// Whether the database says that the data of the statement does not fit. Integrity constraints are not
+/// among it: a check or a key may refuse every row.
+pub(crate) fn is_of_data(error: &sqlx::Error) -> bool {
+    #[cfg(feature = "mysql")]
+    if let Some(number) = super::mysql_number(error) {
+        return MYSQL_DATA.iter().any(|(known, _)| *known == number);
+    }
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.is_some_and(|code| match code.len() {
+        5 => POSTGRES_DATA.iter().any(|(known, _)| code.starts_with(known)),
+        _ => code
+            .parse()
+            .is_ok_and(|code: i32| SQLITE_DATA.iter().any(|(known, _)| *known == code & 0xff)),
+    })
+}
+
 /// Whether the database, or the session, takes no writes.
 pub(crate) fn is_read_only(error: &sqlx::Error) -> bool {
     #[cfg(feature = "mysql")]
@@ -384,6 +421,25 @@ mod tests {
         check(SQLITE);
         #[cfg(feature = "mysql")]
         check(MYSQL);
+    }
+
+    #[test]
+    fn what_speaks_of_the_data_is_told_from_what_may_concern_all() {
+        for (code, expected) in [
+            ("22001", true),
+            ("22P02", true),
+            ("54000", true),
+            ("18", true),
+            ("20", true),
+            ("23505", false),
+            ("23514", false),
+            ("42501", false),
+            ("P0001", false),
+            ("19", false),
+            ("1811", false),
+        ] {
+            assert_eq!(is_of_data(&said(code)), expected, "{code}");
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::{
     Result, Storage,
     message::Position,
     pulse::{Ear, Wish},
+    said::Said,
     storage::{Found, Lease, Own, Signal, Watch},
     wake::{Wake, Wakes},
 };
@@ -80,6 +81,7 @@ impl<DB: Storage> Head<DB> {
             stop.cancelled().await;
             sleep(STOPPING).await;
         };
+        let mut said = Said::default();
         while !stop.is_cancelled() {
             let looked = tokio::select! {
                 looked = shared.works.sealing.step(self.look()) => looked,
@@ -89,7 +91,9 @@ impl<DB: Storage> Head<DB> {
                 Ok(true) => continue,
                 Ok(false) => None,
                 Err(error) => {
-                    tracing::warn!(%error, "the log could not be sealed; trying again");
+                    if let Some(left_out) = said.admit(&error.to_string()) {
+                        tracing::warn!(%error, left_out, "the log could not be sealed; trying again");
+                    }
                     // Nothing is sealed before the lease is renewed.
                     self.void = Instant::now();
                     self.shared.renew.notify_one();

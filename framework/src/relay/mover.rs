@@ -11,6 +11,7 @@ use super::{Shared, share::Kept};
 use crate::{
     Result, Storage,
     pulse::{Ear, Wish},
+    said::Said,
     wake::{self, Timed},
 };
 
@@ -51,6 +52,7 @@ impl<DB: Storage> Mover<DB> {
             stop.cancelled().await;
             sleep(STOPPING).await;
         };
+        let mut said = Said::default();
         while !stop.is_cancelled() {
             let stepped = tokio::select! {
                 stepped = shared.works.delayed.step(self.step()) => stepped,
@@ -59,7 +61,9 @@ impl<DB: Storage> Mover<DB> {
             match stepped {
                 Ok(due) => stop.run_until_cancelled(self.wait(due)).await,
                 Err(error) => {
-                    tracing::warn!(%error, "delayed messages could not be moved; trying again");
+                    if let Some(left_out) = said.admit(&error.to_string()) {
+                        tracing::warn!(%error, left_out, "delayed messages could not be moved; trying again");
+                    }
                     self.renew();
                     stop.run_until_cancelled(sleep(self.shared.options.idle)).await
                 }

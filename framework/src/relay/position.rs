@@ -110,6 +110,21 @@ async fn trimmed_away<DB: Storage>(
     }))
 }
 
+/// Where this log ends, if that is before `at`.
+pub(super) async fn beyond<DB: Storage>(pool: &Pool<DB>, at: Position) -> Result<Option<Position>> {
+    let head = DB::head(pool).await?;
+    Ok((at > head).then_some(head))
+}
+
+/// A consumer has applied more than this log holds.
+pub(super) fn applied_beyond(watermark: Position, head: Position) -> String {
+    format!(
+        "the consumer has applied up to position {watermark}, this log ends at {head}: this database \
+         was restored from a backup (`syncline stream rebase`), it is not the one the consumer knows, \
+         or `inbox skip` was told a position that this log has not reached"
+    )
+}
+
 /// What of a consumer's place does not agree with this log.
 async fn disagreement<DB: Storage>(
     pool: &Pool<DB>,
@@ -118,13 +133,8 @@ async fn disagreement<DB: Storage>(
     watermark: Position,
     last: Link,
 ) -> Result<Option<String>> {
-    let head = DB::head(pool).await?;
-    if watermark > head {
-        return Ok(Some(format!(
-            "the consumer has applied up to position {watermark}, this log ends at {head}: this \
-             database was restored from a backup (`syncline stream rebase`), it is not the one the \
-             consumer knows, or `inbox skip` was told a position that this log has not reached"
-        )));
+    if let Some(head) = beyond(pool, watermark).await? {
+        return Ok(Some(applied_beyond(watermark, head)));
     }
     match last.position <= trimmed.position {
         true => trimmed_away(pool, carried, trimmed, watermark, last).await,

@@ -19,6 +19,7 @@ use super::{
 use crate::{
     Result, Storage,
     message::{Link, Position, key_hash},
+    said::Said,
     storage::{Aged, Anchor, Current, Cursor, Lease, Own, PageLimit, RouteRow},
 };
 
@@ -254,6 +255,7 @@ pub(super) async fn run<DB: Storage>(shared: Arc<Shared<DB>>) {
     let (stop, work) = (task.shared.stop.clone(), &shared.works);
     let mut pace = Pace::new(&task.shared.options.retention, PAUSE);
     let (mut head, mut before) = (task.shared.head.subscribe(), None);
+    let mut failed = Said::default();
     while !stop.is_cancelled() {
         let at = *head.borrow_and_update();
         let moved = before.replace(at) != Some(at);
@@ -262,7 +264,9 @@ pub(super) async fn run<DB: Storage>(shared: Arc<Shared<DB>>) {
             Some(Ok(Found::More)) => PAUSE,
             Some(Ok(found)) => pace.after(found, moved),
             Some(Err(error)) => {
-                tracing::warn!(%error, "the log could not be trimmed; trying again");
+                if let Some(left_out) = failed.admit(&error.to_string()) {
+                    tracing::warn!(%error, left_out, "the log could not be trimmed; trying again");
+                }
                 pace.every().max(Duration::from_secs(1))
             }
             None => break,

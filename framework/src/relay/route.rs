@@ -8,7 +8,7 @@ mod incarnation;
 mod refused;
 mod trouble;
 
-use std::{sync::Arc, time::Duration};
+use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{oneshot, watch},
@@ -21,7 +21,7 @@ use super::{
     RouteState, Shared,
     backoff::Backoff,
     carried::Carried,
-    position::resume,
+    position::{beyond, resume},
     window::{Landed, Window},
     work::Work,
 };
@@ -94,14 +94,16 @@ impl<DB: Storage> Sender<DB> {
 
     pub(super) async fn run(mut self) -> End {
         loop {
-            let error = match self.run_once().await {
-                Ok(end) => return end,
-                Err(error) => error,
-            };
-            self.work.failed(&error);
-            let pause = match &error {
-                Error::Trimmed { position, kept } => self.trimmed(*position, *kept).await,
-                error => self.failed(error).await,
+            let pause = match self.run_once().await {
+                Ok(ControlFlow::Break(end)) => return end,
+                Ok(ControlFlow::Continue(pause)) => pause,
+                Err(error) => {
+                    self.work.failed(&error);
+                    match &error {
+                        Error::Trimmed { position, kept } => self.trimmed(*position, *kept).await,
+                        error => self.failed(error).await,
+                    }
+                }
             };
             self.pause(pause).await;
             match *self.hold.borrow() {
@@ -113,7 +115,8 @@ impl<DB: Storage> Sender<DB> {
         }
     }
 
-    async fn run_once(&mut self) -> Result<End> {
+    /// Sends until an end, or until it must look again after a pause.
+    async fn run_once(&mut self) -> Result<ControlFlow<End, Duration>> {
         let (pool, life) = (self.shared.pool.now(), self.shared.life.now());
         let Some(row) = pool.limit(DB::shard(&pool, &self.key)).await? else {
             return Err(Error::Definition {
@@ -125,6 +128,10 @@ impl<DB: Storage> Sender<DB> {
         self.trouble.is_stored(row.problem.as_ref());
         // A place may be named only by its position, and be no longer kept.
         let Checkpoint { cursor, last } = row.checkpoint;
+        if let Some(head) = pool.limit(beyond(&pool, cursor.position)).await? {
+            self.work.succeeded();
+            return Ok(ControlFlow::Continue(self.past_the_end(cursor.position, head).await));
+        }
         let kept = pool.limit(DB::trimmed(&pool)).await?.position <= cursor.position;
         let at = match kept && cursor.seal != 0 && !last.is_anchor() {
             true => row.checkpoint,
@@ -152,7 +159,7 @@ impl<DB: Storage> Sender<DB> {
         if !matches!(end, Ok(End::Lost)) {
             run.save_now(matches!(end, Ok(End::Closed))).await;
         }
-        end
+        end.map(ControlFlow::Break)
     }
 
     /// Waits, unless the relay stops or the lease is to go.

@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use super::Shared;
-use crate::{Result, Storage, storage::Save};
+use crate::{Result, Storage, said::Said, storage::Save};
 
 #[derive(Default)]
 pub(super) struct Saver {
@@ -49,13 +49,16 @@ impl Saver {
 
     /// Saves what is handed in, with each tick, until all senders have ended.
     pub(super) async fn run<DB: Storage>(&self, shared: &Shared<DB>) {
+        let mut said = Said::default();
         let (tick, stop) = (shared.options.checkpoint_every, &shared.saved);
         while stop.run_until_cancelled(self.something.notified()).await.is_some() {
             // Time for others to come along.
             let _ = timeout(tick, self.hurry.notified()).await;
             // The senders hand in again what is not saved.
-            if let Err(error) = shared.works.checkpoints.step(self.save_all(shared)).await {
-                tracing::warn!(%error, "checkpoints could not be saved");
+            if let Err(error) = shared.works.checkpoints.step(self.save_all(shared)).await
+                && let Some(left_out) = said.admit(&error.to_string())
+            {
+                tracing::warn!(%error, left_out, "checkpoints could not be saved");
             }
         }
     }

@@ -34,6 +34,7 @@ use super::{
 };
 use crate::{
     Result, Storage,
+    said::Said,
     storage::{Beating, Lease, RouteRow, ShardKey, StreamVersion},
     streams::takeover::{held_up, told},
 };
@@ -101,11 +102,14 @@ impl<DB: Storage> Share<DB> {
     /// Works until the relay stops and every sender has come to its end.
     pub(super) async fn run(mut self) {
         let (shared, stop) = (Arc::clone(&self.shared), self.shared.stop.clone());
+        let mut said = Said::default();
         loop {
             let pause = match shared.works.leases.step(self.tick()).await {
                 Ok(pause) => pause,
                 Err(error) => {
-                    tracing::warn!(%error, "leases could not be renewed; trying again");
+                    if let Some(left_out) = said.admit(&error.to_string()) {
+                        tracing::warn!(%error, left_out, "leases could not be renewed; trying again");
+                    }
                     self.drop_expired();
                     self.retry_pause()
                 }

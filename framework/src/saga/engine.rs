@@ -1,6 +1,7 @@
 //! The engine: decides what has happened to the instances of sagas, in local transactions with
 //! what follows from it. Any number of processes may run one.
 
+mod aside;
 mod changes;
 mod keep;
 mod learnt;
@@ -35,6 +36,7 @@ use crate::{
     Error, Result, Storage, cap,
     message::check_source,
     pulse,
+    said::Places,
     storage::{self, Own, check_schema, saga_owner},
 };
 
@@ -84,6 +86,7 @@ struct Inner<DB: Storage> {
     status: Mutex<SagasStatus>,
     waiting: over::Waiting,
     topics: topics::Topics,
+    said: Places,
 }
 
 /// How the engine is.
@@ -104,6 +107,9 @@ pub struct SagasStatus {
     pub relay_source: Option<String>,
     /// Why the last transaction failed; none when it did not.
     pub error: Option<String>,
+    /// How many instances are set aside because the database refuses what is decided of them, and why;
+    /// none when none is. They go on by themselves once the cause is gone.
+    pub aside: Option<String>,
 }
 
 impl SagasStatus {
@@ -111,6 +117,7 @@ impl SagasStatus {
     pub fn is_healthy(&self) -> bool {
         self.unknown.is_empty()
             && self.error.is_none()
+            && self.aside.is_none()
             && self.uncarried.is_empty()
             && self.relay_source.is_none()
     }
@@ -281,6 +288,7 @@ impl<DB: Storage> SagasBuilder<DB> {
             status,
             waiting,
             topics,
+            said: Places::new(),
         })))
     }
 }

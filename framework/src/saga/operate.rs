@@ -18,6 +18,7 @@ use crate::{
     },
 };
 
+pub(crate) use failing::SET_ASIDE;
 pub use failing::{Failing, GivenUp, failing, retry_failing};
 pub use find::find;
 

@@ -4,6 +4,11 @@ use std::{io, time::Duration};
 
 use sqlx::{Connection, Database, pool::PoolOptions};
 
+use crate::said::Places;
+
+/// Lines about connections that are given back and do not answer.
+static SAID: Places = Places::new();
+
 /// How long an unused connection is taken to be alive without a question.
 #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 const FRESH: Duration = Duration::from_secs(1);
@@ -36,7 +41,13 @@ pub fn release_within<DB: Database>(limit: Duration, options: PoolOptions<DB>) -
     options.after_release(move |connection, _| {
         Box::pin(async move {
             let Ok(answered) = tokio::time::timeout(limit, connection.ping()).await else {
-                tracing::warn!(?limit, "a connection does not answer after its use: it is closed");
+                if let Some(left_out) = SAID.admit("release", "") {
+                    tracing::warn!(
+                        ?limit,
+                        left_out,
+                        "a connection does not answer after its use: it is closed"
+                    );
+                }
                 return Err(abandon());
             };
             answered?;

@@ -181,10 +181,11 @@ pub trait SagaStore: Base {
     ) -> Result<Option<Duration>>;
 
     /// Locks instances of `owners` that have something to decide and that nobody else has locked,
-    /// at most `limit`, until the transaction ends.
+    /// none of `aside` and at most `limit`, until the transaction ends.
     async fn claim_sagas(
         tx: &mut Transaction<'_, Self>,
         owners: &[String],
+        aside: &[Uuid],
         limit: i64,
     ) -> Result<Vec<SagaRow>>;
 

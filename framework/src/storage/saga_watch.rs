@@ -48,6 +48,9 @@ pub trait SagaWatch: Base {
     /// Instances with a step whose last attempt has failed, the longest failing first.
     async fn failing_sagas(pool: &Pool<Self>, limit: i64) -> Result<Vec<SagaSummary>>;
 
+    /// Stores why an instance that is not over does not go on, until its next decision.
+    async fn note_saga_trouble(pool: &Pool<Self>, id: Uuid, trouble: &str) -> Result<()>;
+
     /// Their states and timers.
     async fn saga_steps(pool: &Pool<Self>, ids: &[Uuid]) -> Result<Vec<SagaSteps>>;
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::{Base, own::Own};
+use crate::said::Said;
 
 /// How often is looked.
 const PAUSE: Duration = Duration::from_secs(30);
@@ -12,6 +13,7 @@ const PAUSE: Duration = Duration::from_secs(30);
 /// Says in the log, as long as it is so, that rows are hidden from `of` or that its sessions are not
 /// as they must be.
 pub(crate) async fn watch<DB: Base>(pool: Own<DB>, of: String, stop: CancellationToken) {
+    let mut said = Said::default();
     while stop.run_until_cancelled(tokio::time::sleep(PAUSE)).await.is_some() {
         let pool = pool.now();
         let looked = async {
@@ -20,7 +22,9 @@ pub(crate) async fn watch<DB: Base>(pool: Own<DB>, of: String, stop: Cancellatio
         };
         match pool.limit(looked).await {
             Err(error) if !error.is_transient() => {
-                tracing::error!(of, %error, "it may stand still; `syncline doctor` names this, too");
+                if let Some(left_out) = said.admit(&error.to_string()) {
+                    tracing::error!(of, %error, left_out, "it may stand still; `syncline doctor` names this, too");
+                }
             }
             // That the database is away is told by whoever works on it.
             _ => {}

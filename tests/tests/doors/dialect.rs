@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::cases::{Case, Door};
+use super::cases::Case;
 
 /// A database's way of writing values.
 pub(crate) struct Dialect {

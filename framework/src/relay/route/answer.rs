@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{
     super::{
         RouteState,
-        position::{Verified, verify},
+        position::{Verified, applied_beyond, beyond, verify},
         window::Landed,
     },
     Run, Sender,
@@ -58,6 +58,14 @@ impl<DB: Storage> Run<'_, DB> {
             return self.continue_from(follows, &ack).await;
         }
         let complete = ack.outcome == Outcome::Complete && ack.watermark >= end.cursor.position;
+        // An answer may name what was sent since; no more than that is believed unseen.
+        if ack.watermark > self.read.cursor.position.max(end.cursor.position) {
+            let pool = self.sender.shared.pool.now();
+            if let Some(head) = pool.limit(beyond(&pool, ack.watermark)).await? {
+                self.diverged(applied_beyond(ack.watermark, head)).await;
+                return Ok(());
+            }
+        }
         if complete && ack.last == end.last {
             match suspect {
                 Some(suspect) => self.is_refused(suspect).await,

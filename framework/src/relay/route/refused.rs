@@ -37,7 +37,9 @@ impl<DB: Storage> Run<'_, DB> {
             }
             more => {
                 let (route, shard, messages) = (&key.route, key.shard, more.len());
-                tracing::warn!(route, shard, messages, %error, "a batch is sent in smaller ones");
+                if self.sender.trouble.is_unsaid(&error.to_string()) {
+                    tracing::warn!(route, shard, messages, %error, "a batch is sent in smaller ones");
+                }
                 self.sender.most = Some(1);
                 self.window.drain().await;
                 self.read = self.acked;

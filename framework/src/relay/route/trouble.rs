@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     Error, Storage,
+    message::Position,
     said::Said,
     storage::{FoundProblem, RouteProblem},
 };
@@ -69,9 +70,10 @@ impl Trouble {
         self.since.get_or_insert(began);
     }
 
-    /// Whether `text` is to be logged: it was not since the shard moved, or long ago.
+    /// Whether `text` is to be logged: it was not since the shard moved, or long ago, and others were
+    /// not just before.
     pub(super) fn is_unsaid(&mut self, text: &str) -> bool {
-        self.said.is_new(text)
+        self.said.is_news(text)
     }
 
     /// Whether something is to be stored that is not.
@@ -189,6 +191,23 @@ impl<DB: Storage> Sender<DB> {
         }
         let pause = self.shared.options.max_backoff;
         self.stands(RouteState::Trimmed { error }, pause).await;
+        pause
+    }
+
+    /// Its checkpoint lies past the end of the log, so that what is written next would not be sent: an
+    /// operator must decide. Returns how long to wait before it is looked at again.
+    pub(super) async fn past_the_end(&mut self, at: Position, head: Position) -> Duration {
+        let (route, shard) = (&self.key.route, self.key.shard);
+        let error = format!(
+            "the checkpoint is position {at}, this log ends at {head}: this database was restored from \
+             a backup (`syncline stream rebase`), or the checkpoint was changed by hand (`syncline \
+             route rewind {route}`)"
+        );
+        if self.trouble.is_unsaid(&error) {
+            tracing::error!(route, shard, error, "route stopped: the logs differ");
+        }
+        let pause = self.shared.options.max_backoff;
+        self.stands(RouteState::Diverged { error }, pause).await;
         pause
     }
 

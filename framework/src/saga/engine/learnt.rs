@@ -9,12 +9,14 @@ use std::{
 use uuid::Uuid;
 
 use super::{
+    aside::{Aside, is_of_database},
     local::{Blame, Excused, Key},
     round::Broken,
 };
 use crate::{
     Error,
     error::{Class, chain},
+    said::Said,
 };
 
 /// A step that has met an error which should pass by itself so often has failed.
@@ -28,6 +30,8 @@ pub(super) struct Learnt {
     pub(super) excused: Arc<Excused>,
     /// Instances that cannot be decided, and why.
     pub(super) broken: Arc<Broken>,
+    /// Instances that the database refuses.
+    pub(super) aside: Aside,
     /// When something was learnt last.
     pub(super) at: Option<Instant>,
     /// So many instances are decided one by one.
@@ -42,6 +46,7 @@ pub(super) struct Learnt {
     rounds: HashMap<Key, u32>,
     /// The next transaction is to have a fresh connection.
     fresh: bool,
+    said: Said,
 }
 
 impl Learnt {
@@ -81,11 +86,13 @@ impl Learnt {
         }
         let rounds = self.rounds.entry(key.clone()).or_default();
         *rounds = rounds.saturating_add(1);
-        tracing::warn!(
-            %id, step, attempt, rounds, %error,
-            "a step meets an error that should pass by itself: look at the limits of time, locks and \
-             sizes that its statements meet; after ten rounds it counts as a failure of the step"
-        );
+        if let Some(left_out) = self.said.admit(&error.to_string()) {
+            tracing::warn!(
+                %id, step, attempt, rounds, %error, left_out,
+                "a step meets an error that should pass by itself: look at the limits of time, locks \
+                 and sizes that its statements meet; after ten rounds it counts as a failure of the step"
+            );
+        }
         let stands = *rounds >= ROUNDS;
         if stands {
             let rounds = *rounds;
@@ -112,12 +119,18 @@ impl Learnt {
     /// Finds out, one by one, whose fault it is that a transaction cannot be committed.
     ///
     /// # Errors
-    /// The error, when it is nobody's.
+    /// The error, when it is nobody's, or everybody's.
     pub(super) fn blame(&mut self, error: Error, blame: Blame) -> Result<(), Error> {
         self.at = Some(Instant::now());
         match (&blame.instances[..], blame.last) {
             ([_], Some(key)) if !self.excused.contains_key(&key) => {
                 Arc::make_mut(&mut self.excused).insert(key, chain(&error));
+            }
+            ([id], _) if is_of_database(&error) => {
+                // Its steps are not to blame.
+                Arc::make_mut(&mut self.excused).retain(|(of, ..), _| of != id);
+                self.alone = self.alone.saturating_sub(1);
+                return self.aside.put(*id, error);
             }
             ([id], _) if !self.broken.contains_key(id) => {
                 Arc::make_mut(&mut self.broken).insert(*id, chain(&error));

@@ -48,7 +48,10 @@ impl<DB: Storage> BatchHandler<DB> for Replies<DB> {
         let stored = DB::add_events(tx, &events).await?;
         if stored < events.len() as u64 {
             let lost = events.len() as u64 - stored;
-            tracing::warn!(replies = lost, "replies of sagas that are over or not known here");
+            let text = "replies of sagas that are over or not known here";
+            if let Some(left_out) = self.0.said.admit(text, "") {
+                tracing::warn!(replies = lost, left_out, "{text}");
+            }
         }
         self.0.tell_after_commit();
         Ok(Verdict::Done)

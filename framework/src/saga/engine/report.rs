@@ -36,5 +36,5 @@ fn problems(status: &SagasStatus) -> Vec<String> {
         let instances = crate::logs::count(*instances, "instance");
         format!("no definition here is of {saga}@{version}, which has {instances}")
     });
-    error.chain(unknown).collect()
+    error.chain(status.aside.clone()).chain(unknown).collect()
 }

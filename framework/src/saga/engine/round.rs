@@ -35,6 +35,9 @@ pub(super) struct Claimed<'a> {
     transaction: BoxFuture<'a, Result<Option<Round>, Stop>>,
 }
 
+/// Whose instances are claimed, and which are not.
+type Wanted = (Vec<String>, Vec<Uuid>);
+
 /// What earlier transactions have taught.
 type Taught = (Arc<Excused>, Arc<Broken>);
 
@@ -48,11 +51,11 @@ pub(super) struct Round {
 
 impl<DB: Storage> Inner<DB> {
     /// Locks up to `limit` instances that have something to decide, those of the first of `owners`
-    /// before the others'; none when there are none. By a `fresh` connection after an error that comes
+    /// before the others', and none of `aside`; none when there are none. By a `fresh` connection after an error that comes
     /// from what a connection remembers.
     pub(super) async fn claim(
         &self,
-        owners: Vec<String>,
+        (owners, aside): Wanted,
         limit: u32,
         fresh: bool,
     ) -> Result<Option<Claimed<'_>>, Error> {
@@ -60,7 +63,7 @@ impl<DB: Storage> Inner<DB> {
         let (go, going) = oneshot::channel();
         // One future: the transaction borrows its connection.
         let mut transaction: BoxFuture<'_, _> =
-            Box::pin(self.transaction(owners, limit, fresh, (told, going)));
+            Box::pin(self.transaction((owners, aside), limit, fresh, (told, going)));
         tokio::select! {
             biased;
             Ok(count) = count => Ok(Some(Claimed { count, go, transaction })),
@@ -85,14 +88,14 @@ impl<DB: Storage> Inner<DB> {
 
     async fn transaction(
         &self,
-        owners: Vec<String>,
+        wanted: Wanted,
         limit: u32,
         fresh: bool,
         between: (oneshot::Sender<usize>, oneshot::Receiver<Taught>),
     ) -> Result<Option<Round>, Stop> {
         let pool = self.pool.now();
         let mut lent = pool.limit(Lent::of(&pool, fresh)).await?;
-        let done = self.claim_and_decide(&pool, &mut lent, (owners, limit), between).await;
+        let done = self.claim_and_decide(&pool, &mut lent, (wanted, limit), between).await;
         lent.give_back(done.as_ref().is_err_and(Stop::spoils));
         done
     }
@@ -101,12 +104,12 @@ impl<DB: Storage> Inner<DB> {
         &self,
         pool: &Current<DB>,
         lent: &mut Lent<DB>,
-        (owners, limit): (Vec<String>, u32),
+        ((owners, aside), limit): (Wanted, u32),
         (told, going): (oneshot::Sender<usize>, oneshot::Receiver<Taught>),
     ) -> Result<Option<Round>, Stop> {
         let claim = async {
             let mut tx = lent.begin(Opening::Limited).await?;
-            let rows = DB::claim_sagas(&mut tx, &owners, limit.into()).await?;
+            let rows = DB::claim_sagas(&mut tx, &owners, &aside, limit.into()).await?;
             if rows.is_empty() {
                 tx.rollback().await.map_err(Error::database("look for sagas"))?;
                 return Ok::<_, Error>(None);
@@ -149,7 +152,7 @@ impl<DB: Storage> Inner<DB> {
             return Err(Stop::Error(error, Some(Box::new(Blame { instances: ids, last }))));
         }
         receipts.into_iter().take(1).for_each(Receipt::committed);
-        said.into_iter().for_each(Said::say);
+        said.into_iter().for_each(|said| said.say(&self.said));
         self.topics.note(topics);
         self.waiting.tell(over);
         Ok(Round { claimed: ids, changed })

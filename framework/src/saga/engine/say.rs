@@ -10,6 +10,7 @@ use crate::{
         Answer, Decision, Effect, End, Event, Left, Phase, Plan, State, StepState, Timer,
         UndoAnswer, Why,
     },
+    said::Places,
 };
 
 /// The longest reason in a line of the log, in characters.
@@ -26,15 +27,22 @@ pub(super) struct Notice {
     reason: Option<String>,
     /// The event, its consequence and the remedy.
     pub(super) text: String,
+    /// It tells that the instance waits, as many do at once.
+    waits: bool,
 }
 
 impl Notice {
     fn new(level: Level, text: impl Into<String>) -> Self {
-        Self { level, step: None, attempt: None, reason: None, text: text.into() }
+        Self { level, step: None, attempt: None, reason: None, text: text.into(), waits: false }
     }
 
     fn of(mut self, step: &str, attempt: Option<u32>) -> Self {
         (self.step, self.attempt) = (Some(step.to_owned()), attempt);
+        self
+    }
+
+    fn waits(mut self) -> Self {
+        self.waits = true;
         self
     }
 
@@ -65,13 +73,18 @@ impl Said {
         Self { id, saga: saga.to_owned(), key: cap::line(key, 255), notices }
     }
 
-    /// Says it.
-    pub(super) fn say(self) {
+    /// Says it; of all instances that wait for an answer one line a minute.
+    pub(super) fn say(self, places: &Places) {
         let Self { id, saga, key, notices } = self;
-        for Notice { level, step, attempt, reason, text } in notices {
+        for Notice { level, step, attempt, reason, text, waits } in notices {
+            let left_out = match waits.then(|| places.admit("waits", "")) {
+                Some(None) => continue,
+                Some(Some(left_out)) if left_out > 0 => Some(left_out),
+                _ => None,
+            };
             macro_rules! say {
                 ($level:ident) => {
-                    tracing::$level!(saga, %id, key, step, attempt, reason, "{text}")
+                    tracing::$level!(saga, %id, key, step, attempt, reason, left_out, "{text}")
                 };
             }
             match level {
@@ -233,7 +246,7 @@ fn of_effect(effect: &Effect, after: &State) -> Option<Notice> {
                 "no answer to a command: it is sent again, {time} times by now; look at the routes of \
                  it and of its reply, and at `syncline dead list` of its participant"
             );
-            new(Level::WARN, &text).of(step, Some(*attempt))
+            new(Level::WARN, &text).of(step, Some(*attempt)).waits()
         }
         Effect::Stuck => {
             let text = "a saga is stuck, and waits for an operator: see `syncline saga show ID`; then \
@@ -298,7 +311,7 @@ mod tests {
             state = decision.state;
         }
         let line = |notice: Notice| {
-            let Notice { level, step, attempt, reason, text } = notice;
+            let Notice { level, step, attempt, reason, text, .. } = notice;
             (level, format!("{step:?} {attempt:?} {reason:?} {text}"))
         };
         last.into_iter().map(line).collect()

@@ -112,9 +112,11 @@ impl<DB: Storage> Inner<DB> {
             let Some((to, step)) = foreign.get(&id) else { continue };
             let own = &self.source;
             // A line for each is in the instance's log.
-            if log.is_empty() {
+            if log.is_empty()
+                && let Some(left_out) = self.said.admit("foreign", to)
+            {
                 tracing::warn!(
-                    %id, step, to, source = own,
+                    %id, step, to, source = own, left_out,
                     "a reply to source {to:?} is for a saga of this engine, whose source is {own:?}: it is \
                      not taken, and the saga waits. Build the engine with the source that the relay \
                      sends as; what waits is then asked again"

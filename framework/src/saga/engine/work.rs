@@ -21,8 +21,11 @@ use super::{
 use crate::{
     Storage,
     backoff::Backoff,
+    cap,
     error::chain,
     pulse::{Pulse, Wish},
+    saga::operate::SET_ASIDE,
+    said::Said,
     storage::Signal,
     wake::Decidable,
 };
@@ -47,6 +50,7 @@ pub(super) async fn run<DB: Storage>(engine: Arc<Inner<DB>>, stop: CancellationT
     let (mut learnt, mut backoff) = (Learnt::default(), Backoff::new(LONGEST));
     let (mut decidable, mut told, mut pause) = (Decidable::default(), false, SHORTEST);
     let (mut watch, mut watched, mut watch_at) = (None, 0, Instant::now());
+    let mut said = Said::default();
     let wish = Wish::Sagas(engine.owners.clone());
     let mut ear = Pulse::of(&engine.service).ear(engine.pool.clone(), wish, engine.poll);
     while !stop.is_cancelled() {
@@ -74,10 +78,13 @@ pub(super) async fn run<DB: Storage>(engine: Arc<Inner<DB>>, stop: CancellationT
             Ok(_) => {
                 backoff.succeeded();
                 engine.status().error = None;
+                engine.status().aside = learnt.aside.summary();
             }
             Err(error) => {
                 let error = chain(&error);
-                tracing::warn!(error, "sagas could not be decided; tried again");
+                if let Some(left_out) = said.admit(&error) {
+                    tracing::warn!(error, left_out, "sagas could not be decided; tried again");
+                }
                 engine.status().error = Some(error);
             }
         }
@@ -183,8 +190,8 @@ impl<DB: Storage> Inner<DB> {
             let limit = if learnt.alone > 0 { 1 } else { self.batch };
             let free = under_way.len() < learnt.at_once(self.at_once);
             if claiming.is_none() && free && more && !stop.is_cancelled() {
-                let (owners, fresh) = (learnt.owners(&self.owners), learnt.take_fresh());
-                claiming = Some(Box::pin(self.claim(owners, limit, fresh)));
+                let wanted = (learnt.owners(&self.owners), learnt.aside.now());
+                claiming = Some(Box::pin(self.claim(wanted, limit, learnt.take_fresh())));
             }
             if claiming.is_none() && under_way.is_empty() {
                 break;
@@ -217,6 +224,8 @@ impl<DB: Storage> Inner<DB> {
                     (worked, failed) = (worked || changed > 0, None);
                     learnt.alone = learnt.alone.saturating_sub(1);
                     learnt.forget(&claimed);
+                    learnt.aside.decided(&claimed, changed);
+                    self.status().aside = learnt.aside.summary();
                     match changed {
                         // What is claimed in vain is not claimed again at once.
                         0 => more &= claimed.len() < limit as usize,
@@ -240,6 +249,7 @@ impl<DB: Storage> Inner<DB> {
                         Ok(()) => more = true,
                         Err(error) => (more, failed) = (false, Some(error)),
                     }
+                    self.note_aside(learnt).await;
                 }
                 Event::Done(Err(Stop::Error(error, _))) => {
                     learnt.contended = Some(Instant::now());
@@ -253,5 +263,17 @@ impl<DB: Storage> Inner<DB> {
             learnt.forget_all();
         }
         failed.map_or(Ok(worked), Err)
+    }
+
+    /// Tells of instances that are set aside by the status and in their rows, which others see.
+    async fn note_aside(&self, learnt: &mut Learnt) {
+        self.status().aside = learnt.aside.summary();
+        let Some((id, error)) = learnt.aside.take_unnoted() else { return };
+        let (pool, text) = (self.pool.now(), format!("{SET_ASIDE}{}", cap::text(&error)));
+        if let Err(error) = pool.limit(DB::note_saga_trouble(&pool, id, &text)).await {
+            // It is tried again with the next refusal.
+            learnt.aside.is_unnoted(id);
+            tracing::debug!(%id, %error, "that a saga is set aside was not stored");
+        }
     }
 }

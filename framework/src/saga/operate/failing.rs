@@ -12,13 +12,17 @@ use crate::{
     storage::{SagaSteps, SagaSummary},
 };
 
+/// The trouble of an instance that the engine has set aside begins so.
+pub(crate) const SET_ASIDE: &str = "the database refuses what is decided of it: ";
+
 /// A step whose last attempt has failed, or an instance that the engine cannot decide.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Failing {
     /// The instance.
     pub saga: SagaSummary,
-    /// The step; none when the instance itself cannot be decided.
+    /// The step; none when the instance itself cannot be decided, or is set aside because the database
+    /// refuses what is decided of it.
     pub step: Option<String>,
     /// Whether it is the step's compensation that fails.
     pub compensation: bool,
@@ -45,6 +49,8 @@ pub enum GivenUp {
     Stuck,
     /// It is stuck already.
     IsStuck,
+    /// It goes on by itself, once the database takes what is decided of it.
+    GoesOn,
 }
 
 /// Steps that fail, of up to `limit` instances, the longest failing first.
@@ -72,22 +78,23 @@ fn of_one(saga: SagaSummary, steps: Option<SagaSteps>) -> Vec<Failing> {
     let state = steps.as_ref().and_then(|steps| serde_json::from_str::<State>(&steps.state).ok());
     if saga.problem.is_some() || state.is_none() {
         let error = saga.problem.clone().or_else(|| saga.trouble.clone()).unwrap_or_default();
-        return vec![Failing {
-            saga,
-            step: None,
-            compensation: false,
-            error,
-            attempts: 0,
-            left: Some(0),
-            next: None,
-            until: None,
-            then: GivenUp::IsStuck,
-        }];
+        return vec![whole(saga, error, GivenUp::IsStuck)];
+    }
+    let refused = saga.trouble.as_deref().filter(|trouble| trouble.starts_with(SET_ASIDE));
+    if let Some(refused) = refused {
+        return vec![whole(saga.clone(), refused.to_owned(), GivenUp::GoesOn)];
     }
     let timers = steps.map(|steps| steps.timers).unwrap_or_default();
     let states = state.map(|state| state.steps).unwrap_or_default();
     let failing = states.into_iter().filter(|(_, own)| own.is_failing());
     failing.map(|(step, own)| of_step(&saga, step, &own, &timers)).collect()
+}
+
+/// An instance that fails as a whole.
+fn whole(saga: SagaSummary, error: String, then: GivenUp) -> Failing {
+    let left = (then == GivenUp::IsStuck).then_some(0);
+    let (step, compensation, attempts, next, until) = Default::default();
+    Failing { saga, step, compensation, error, attempts, left, next, until, then }
 }
 
 fn of_step(
@@ -146,6 +153,10 @@ pub async fn retry_failing<DB: Storage>(
 ) -> Result<u64> {
     let mut asked = 0;
     for Failing { saga: of, step, next, then, .. } in failing(pool, limit).await? {
+        // What is set aside needs nobody.
+        if then == GivenUp::GoesOn {
+            continue;
+        }
         let waits = step.is_none() || next.is_some() || then == GivenUp::IsStuck;
         if waits && saga.is_none_or(|saga| saga == of.saga) {
             asked += u64::from(act(pool, of.id, Act::Retry(step), by).await?);

@@ -89,6 +89,7 @@ macro_rules! saga_store {
             async fn claim_sagas(
                 tx: &mut Transaction<'_, Self>,
                 owners: &[String],
+                aside: &[Uuid],
                 limit: i64,
             ) -> Result<Vec<SagaRow>> {
                 let owners = json(owners)?;
@@ -96,6 +97,7 @@ macro_rules! saga_store {
                     sqlx::query_as(sql!($dir, "saga_claim"))
                         .bind(&owners)
                         .bind(&owners)
+                        .bind(hex(aside)?)
                         .bind(limit)
                         .fetch_all(&mut **tx)
                         .await

@@ -39,6 +39,16 @@ macro_rules! saga_watch {
                 Ok(rows.into_iter().map(saga_summary).collect())
             }
 
+            async fn note_saga_trouble(pool: &Pool<Self>, id: Uuid, trouble: &str) -> Result<()> {
+                sqlx::query(sql!($dir, "saga_note"))
+                    .bind(trouble)
+                    .bind(id)
+                    .execute(pool)
+                    .await
+                    .map_err(Error::database("note why a saga does not go on"))?;
+                Ok(())
+            }
+
             async fn saga_steps(pool: &Pool<Self>, ids: &[Uuid]) -> Result<Vec<SagaSteps>> {
                 let ids = hex(ids)?;
                 let rows: Vec<(Uuid, String, i64)> = sqlx::query_as(sql!($dir, "saga_steps"))

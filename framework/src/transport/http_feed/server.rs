@@ -18,6 +18,7 @@ use uuid::Uuid;
 use super::{CLOSED, DIVERGED, Reader, TRIMMED, TokenHash};
 use crate::{
     message::{BATCH_CONTENT_TYPE, Link, Position, TopicPattern, encode_batch},
+    said::Places,
     transport::{
         Feed, FeedError, FeedPage, FeedRequest, PageSize,
         http::{Problem, Refused},
@@ -299,6 +300,9 @@ impl Shared {
     }
 }
 
+/// Lines about a database that readers ask in vain.
+static SAID: Places = Places::new();
+
 fn refusal(error: FeedError) -> Problem {
     let detail = error.to_string();
     let conflict = |kind, more| Problem::new(StatusCode::CONFLICT, detail.clone()).kind(kind, more);
@@ -308,7 +312,9 @@ fn refusal(error: FeedError) -> Problem {
         FeedError::Diverged(_) => conflict(DIVERGED, None),
         FeedError::Trimmed(detail) => Problem::new(StatusCode::GONE, detail).kind(TRIMMED, None),
         FeedError::Unavailable(error) => {
-            tracing::error!(%error, "the log could not be read for a feed");
+            if let Some(left_out) = SAID.admit("read", &error.to_string()) {
+                tracing::error!(%error, left_out, "the log could not be read for a feed");
+            }
             let detail = "the source's database did not answer as it should (its log says more)";
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(1)
         }

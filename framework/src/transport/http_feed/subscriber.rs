@@ -302,7 +302,7 @@ impl FeedSubscriber {
         let Failure { state, error, at_least, lasting } = failure;
         let pause = backoff.failed().max(at_least).min(self.max_backoff);
         let Pull { target, stream, shard, .. } = &self.pull;
-        match said.is_new(&error) {
+        match said.is_news(&error) {
             true if lasting => {
                 tracing::error!(target_url = target, stream, shard, error, "pulling stopped");
             }

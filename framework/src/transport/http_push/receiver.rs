@@ -23,6 +23,7 @@ use super::{
 use crate::{
     logs,
     message::{BATCH_CONTENT_TYPE, Batch, decode_batch},
+    said::Places,
     transport::{
         Ack, Receive, ReceiveError,
         http::{Problem, Refused, media_type, peer},
@@ -334,7 +335,9 @@ impl Shared {
                 Err(problem.retry_after(1))
             }
             Ok(Ok(Err(error))) => {
-                tracing::error!(%error, "the consumer could not take a batch in");
+                if let Some(left_out) = SAID.admit("receive", &error.to_string()) {
+                    tracing::error!(%error, left_out, "the consumer could not take a batch in");
+                }
                 let why = match &error {
                     ReceiveError::Storage(error) => refused_by(error.trouble()),
                     _ => "the consumer failed".to_owned(),
@@ -369,6 +372,9 @@ impl Expected {
         Problem::new(StatusCode::UNAUTHORIZED, detail)
     }
 }
+
+/// Lines about a database that batches are sent to in vain.
+static SAID: Places = Places::new();
 
 fn full() -> Problem {
     let detail = "as many batches as this receiver allows are being worked on";

@@ -28,5 +28,6 @@ FROM (
 ) AS ready
 STRAIGHT_JOIN syncline_saga AS s ON s.id = ready.saga_id
 WHERE s.ended_at IS NULL AND s.problem IS NULL
+  AND LOCATE(LOWER(HEX(s.id)), ?) = 0
 LIMIT ?
 FOR UPDATE SKIP LOCKED

@@ -40,7 +40,8 @@ WHERE s.id = ANY (ARRAY(
         LIMIT 1024
     ) AS t
 )) AND num_nonnulls(s.ended_at, s.problem) = 0
+  AND s.id <> ALL (ARRAY(SELECT one::uuid FROM json_array_elements_text($3::json) AS a (one)))
   AND (SELECT set_config('idle_in_transaction_session_timeout', '4s', true)) IS NOT NULL
   AND (SELECT set_config('lock_timeout', '5s', true)) IS NOT NULL
-LIMIT $3
+LIMIT $4
 FOR NO KEY UPDATE OF s SKIP LOCKED

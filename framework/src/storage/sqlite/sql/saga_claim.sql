@@ -19,4 +19,5 @@ WHERE id IN (
         LIMIT 1024
     )
 ) AND ended_at IS NULL AND problem IS NULL
-LIMIT $3
+  AND instr($3, lower(hex(id))) = 0
+LIMIT $4
