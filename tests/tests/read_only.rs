@@ -245,7 +245,7 @@ async fn a_consumer_says_that_its_database_is_read_only_on_mariadb() {
 }
 
 /// Sets whether a session may write.
-async fn query_only(connection: &mut SqliteConnection, on: bool) -> sqlx::Result<()> {
+async fn query_only(connection: &mut sqlx::SqliteConnection, on: bool) -> sqlx::Result<()> {
     connection.execute(AssertSqlSafe(format!("PRAGMA query_only = {on}"))).await.map(drop)
 }
 
