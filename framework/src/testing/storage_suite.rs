@@ -234,6 +234,7 @@ where
         way::a_target_that_fails_and_comes_back_gets_everything,
         way::a_consumer_restored_from_a_backup_is_sent_what_it_lacks,
         way::a_source_restored_from_a_backup_stops_its_route,
+        way::what_lies_past_the_end_of_the_log_is_not_believed,
     );
     let fresh = &fresh;
     let run = stream::iter(&cases).for_each_concurrent(at_once, async |(name, case)| {

@@ -143,19 +143,25 @@ pub(super) fn is_of_database(error: &Error) -> bool {
 mod tests {
     use super::*;
 
+    /// As if `time` had passed.
+    fn later(aside: &mut Aside, time: Duration) {
+        for one in aside.of.values_mut() {
+            one.until = one.until.checked_sub(time).expect("a time");
+        }
+    }
+
     fn error() -> Error {
         Error::Database { action: "decide", source: sqlx::Error::PoolTimedOut }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn pauses_grow_up_to_the_longest_and_end_when_the_cause_is_gone() {
+    #[test]
+    fn pauses_grow_up_to_the_longest_and_end_when_the_cause_is_gone() {
         let (mut aside, one) = (Aside::default(), Uuid::from_u128(1));
         for pause in [1, 2, 4, 8, 16, 30, 30] {
             assert!(aside.put(one, error()).is_ok(), "one alone does not hold the others up");
             assert_eq!(aside.now(), [one]);
-            tokio::time::advance(Duration::from_secs(pause) - Duration::from_millis(1)).await;
-            assert_eq!(aside.now(), [one], "{pause}");
-            tokio::time::advance(Duration::from_millis(1)).await;
+            assert_eq!(aside.of[&one].pause, Duration::from_secs(pause));
+            later(&mut aside, Duration::from_secs(pause));
             assert!(aside.now().is_empty(), "{pause}");
         }
         for n in [1, 3, 4] {
@@ -167,8 +173,8 @@ mod tests {
         assert_eq!(aside.summary(), None);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn what_others_are_refused_as_well_concerns_all() {
+    #[test]
+    fn what_others_are_refused_as_well_concerns_all() {
         let mut aside = Aside::default();
         let put = |aside: &mut Aside, n| aside.put(Uuid::from_u128(n), error()).is_ok();
         assert_eq!([1, 2, 3, 4].map(|n| put(&mut aside, n)), [true, true, false, false]);
@@ -178,7 +184,7 @@ mod tests {
         assert!(!put(&mut aside, 6));
         aside.decided(&[Uuid::from_u128(5)], 1);
         assert!(put(&mut aside, 7));
-        tokio::time::advance(GONE + LONGEST).await;
+        later(&mut aside, GONE + LONGEST);
         assert_eq!(aside.summary(), None, "they are not met again: others have decided them");
     }
 

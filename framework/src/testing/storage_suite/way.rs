@@ -23,7 +23,7 @@ use crate::{
     held::redrive,
     message::{Batch, Link, Position},
     relay::{RelayOptions, RouteState},
-    storage::Lease,
+    storage::{Lease, NewShard, ShardKey},
     transport::{Ack, Outcome, PublishError, Publisher, Receive},
 };
 
@@ -410,4 +410,46 @@ pub(super) async fn a_source_restored_from_a_backup_stops_its_route<DB: Storage>
         relay.stop().await;
         assert_eq!(open(&pool).await, Default::default());
     }
+}
+
+/// Takes everything, and says that it has applied what no log holds.
+struct Boasting;
+
+#[async_trait]
+impl Publisher for Boasting {
+    async fn publish(&self, batch: &Batch) -> Result<Ack, PublishError> {
+        let watermark = Position(batch.through.0 + 900);
+        Ok(Ack { watermark, last: batch.last, outcome: Outcome::Complete })
+    }
+}
+
+pub(super) async fn what_lies_past_the_end_of_the_log_is_not_believed<DB: Storage>(pool: Pool<DB>) {
+    commit(&pool, &[message("in", "a", 1)]).await;
+    let diverges = async |relay: &RelayHandle| {
+        let diverged = async || {
+            let state = relay.status().remove(0).state;
+            matches!(state, RouteState::Diverged { .. }).then_some(())
+        };
+        eventually("the route stops", diverged).await;
+    };
+    let boasting = relay(&pool, Boasting).await;
+    diverges(&boasting).await;
+    boasting.stop().await;
+    let key = ShardKey::new("r", 1, 0);
+    let past = NewShard { key, at: Position(900), closed: false };
+    DB::rewind(&pool, &[past]).await.expect("moved");
+    let consumer = consumer(&pool, |_| Behaviour::Done).build().expect("a consumer");
+    let relay = relay(&pool, Direct(consumer)).await;
+    diverges(&relay).await;
+    commit(&pool, &[message("in", "a", 2)]).await;
+    assert!(crate::routes::rewind(&pool, "r", Position::START).await.expect("rewound"));
+    let all = async || {
+        let (head, lags) = (DB::head(&pool).await.ok()?, DB::route_lags(&pool).await.ok()?);
+        let idle = relay.status()[0].state == RouteState::Idle;
+        (idle && head >= Position(2) && lags[0].position == head).then_some(())
+    };
+    eventually("the route goes on", all).await;
+    relay.stop().await;
+    let lease = sealer(&pool).await;
+    assert_eq!(effects(&pool, &lease).await, [effect("a", 1), effect("a", 2)]);
 }
