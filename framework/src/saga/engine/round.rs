@@ -51,8 +51,8 @@ pub(super) struct Round {
 
 impl<DB: Storage> Inner<DB> {
     /// Locks up to `limit` instances that have something to decide, those of the first of `owners`
-    /// before the others', and none of `aside`; none when there are none. By a `fresh` connection after an error that comes
-    /// from what a connection remembers.
+    /// before the others', and none of `aside`; none when there are none. By a `fresh` connection after
+    /// an error that comes from what a connection remembers.
     pub(super) async fn claim(
         &self,
         (owners, aside): Wanted,
