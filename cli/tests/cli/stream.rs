@@ -146,7 +146,9 @@ secret_env = 'SECRET'
         let shared = format!("{CONFIG}\n[[stream]]\nname = 'audit'\ntopics = ['*']\n");
         let said = check(url, &path, &shared).expect(2).stderr;
         assert!(said.contains("shares_topics"), "{said}");
-        check(url, &path, &format!("{shared}shares_topics = true\n")).expect(0);
+        let (_, route) = CONFIG.split_once("[[route]]").unwrap();
+        let route = route.replace("'login'", "'audit'").replace("'users'", "'audit'");
+        check(url, &path, &format!("{shared}shares_topics = true\n[[route]]{route}")).expect(0);
 
         // A route with messages that is left out.
         let sealing = Relay::builder("/tests", pool.clone()).start().await.unwrap();

@@ -18,6 +18,7 @@ use super::{
 use crate::{
     Storage, cap,
     error::{Trouble, chain, is_exhausted},
+    logs::count,
     message::{Origin, Position},
     processes::REFUSES,
     said::Said,
@@ -53,9 +54,12 @@ impl std::fmt::Display for Refused {
         let since = since.to_rfc3339_opts(SecondsFormat::Millis, true);
         write!(
             f,
-            "{REFUSES} {} {} shard {} since {since}, {tries} tries: {error}; nothing of it is missing: \
-             its sender tries again",
-            origin.source, origin.stream, origin.shard
+            "{REFUSES} {} {} shard {} since {since}, {}: {error}; nothing of it is missing: its sender \
+             tries again",
+            origin.source,
+            origin.stream,
+            origin.shard,
+            count(*tries, "try")
         )
     }
 }

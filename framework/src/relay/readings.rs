@@ -24,7 +24,9 @@ const TOLD: usize = 256;
 const PAGES: usize = 10;
 /// A reader that was given messages is at work on them for so long, each.
 const WORK: Duration = Duration::from_millis(100);
-/// A process tells of itself every 15 seconds: meanwhile it may have served readers.
+/// A process tells of itself every 15 seconds: meanwhile it may have served readers. Allowed for when a
+/// shard is judged, and never in the time that is told: of two relays each would take it from the other
+/// for ever.
 const BETWEEN: Duration = Duration::from_secs(20);
 
 /// The readings of one shard.
@@ -108,8 +110,7 @@ impl Readings {
         let mut all = self.known();
         for process in others {
             for Reading { stream, shard, read, quiet_seconds, .. } in &process.defined.readings {
-                let unseen = process.unseen.saturating_sub(BETWEEN);
-                let quiet = unseen + Duration::from_secs(*quiet_seconds);
+                let quiet = process.unseen + Duration::from_secs(*quiet_seconds);
                 let (Some(at), Some(until)) = (*read, Instant::now().checked_sub(quiet)) else {
                     continue;
                 };
@@ -154,6 +155,8 @@ impl Readings {
             streams.iter().any(|one| one.name == *name && one.version == of.version)
         });
         let (mut told, mut pages) = (Vec::new(), PAGES);
+        let alone = !others.iter().any(|other| other.is_alive());
+        let after = if alone { after } else { after + BETWEEN };
         if streams.is_empty() {
             return Ok(told);
         }

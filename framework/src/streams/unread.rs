@@ -53,7 +53,8 @@ impl fmt::Display for Unread {
             "stream {stream} shard {}{more} is read by nobody: no route carries it, and no reader has \
              asked its feed for {} s{read}; what waits begins at position {first}, and is removed by \
              retention: start the service that pulls it, compare its URL, token and stream with the \
-             feed's, or close the stream (`syncline stream close {stream}`)",
+             feed's; where nobody is to read it any more, `syncline stream close {stream}` gives up what \
+             waits",
             named.join(", "),
             quiet.as_secs(),
         )
