@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::{
     Error, Result, Storage,
-    logs::count,
+    logs::{count, verb},
     message::Position,
     storage::{Former, NewShard, Term, UnsealedRow, begin_by_hand, check_schema},
 };
@@ -231,9 +231,10 @@ impl Rebase {
         if self.unsealed.is_none() && preview.unsealed > 0 {
             let first = preview.first_unsealed.iter().map(ToString::to_string);
             return self.refuse(format!(
-                "{} without a position may have been sent after the backup was taken ({}): have them sent, perhaps for a second time (`--unsealed send`), or \
-                 removed (`--unsealed discard`)",
+                "{} {} no position, and may have been sent after the backup was taken ({}): have them \
+                 sent, perhaps for a second time (`--unsealed send`), or removed (`--unsealed discard`)",
                 count(preview.unsealed, "committed message"),
+                verb(preview.unsealed, "has", "have"),
                 first.collect::<Vec<_>>().join("; ")
             ));
         }

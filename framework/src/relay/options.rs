@@ -42,8 +42,8 @@ pub struct RelayOptions {
     pub ask_every: Duration,
     /// How long a stream with messages, which no route carries, may go unread before it is named in the
     /// log, in [`RelayHandle::problems`](super::RelayHandle::problems) and by
-    /// [`streams::unread`](fn@crate::streams::unread) (45 s, and 20 s more where several relays run, any of
-    /// which may serve the reader). A reader that waits for news is reading, and so is one that was given
+    /// [`streams::unread`](fn@crate::streams::unread) (45 s, and 20 s more where another relay served
+    /// the reader last). A reader that waits for news is reading, and so is one that was given
     /// messages, for 100 ms each; one that comes now and then needs a longer time than its pauses.
     pub unread_after: Duration,
     /// How much of the log is kept in memory for other shards and routes that are at about the

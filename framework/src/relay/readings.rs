@@ -24,9 +24,7 @@ const TOLD: usize = 256;
 const PAGES: usize = 10;
 /// A reader that was given messages is at work on them for so long, each.
 const WORK: Duration = Duration::from_millis(100);
-/// A process tells of itself every 15 seconds: meanwhile it may have served readers. Allowed for when a
-/// shard is judged, and never in the time that is told: of two relays each would take it from the other
-/// for ever.
+/// A process tells of itself every 15 seconds: since then it may have served readers.
 const BETWEEN: Duration = Duration::from_secs(20);
 
 /// The readings of one shard.
@@ -37,6 +35,18 @@ struct Known {
     until: Instant,
     /// Requests that are being served or wait for news.
     waiting: usize,
+    /// It was read last by way of another relay.
+    elsewhere: bool,
+}
+
+impl Known {
+    /// For how long it has had no reader.
+    fn quiet(&self) -> Duration {
+        match self.waiting {
+            0 => Instant::now().saturating_duration_since(self.until),
+            _ => Duration::ZERO,
+        }
+    }
 }
 
 /// A stream that no route carries.
@@ -99,13 +109,16 @@ impl Readings {
             at: after,
             until: Instant::now(),
             waiting: 0,
+            elsewhere: false,
         });
         (known.at, known.waiting) = (known.at.max(after), known.waiting + 1);
+        known.elsewhere = false;
         known.until = known.until.max(Instant::now());
         Served { of: self, key, messages: 0 }
     }
 
-    /// Takes over later readings that other relays tell of.
+    /// Takes over later readings that other relays tell of, as old as they are: relays that learn of each
+    /// other's must not make one younger.
     fn learn(&self, others: &[&Process]) {
         let mut all = self.known();
         for process in others {
@@ -114,22 +127,22 @@ impl Readings {
                 let (Some(at), Some(until)) = (*read, Instant::now().checked_sub(quiet)) else {
                     continue;
                 };
-                let new = || Known { at, until, waiting: 0 };
+                let new = || Known { at, until, waiting: 0, elsewhere: true };
                 let known = all.entry((stream.clone(), *shard)).or_insert_with(new);
-                (known.at, known.until) = (known.at.max(at), known.until.max(until));
+                known.at = known.at.max(at);
+                if known.until < until {
+                    (known.until, known.elsewhere) = (until, true);
+                }
             }
         }
     }
 
-    /// How far a shard was read, and how long ago.
-    fn last(&self, stream: &str, shard: i32) -> Option<(Position, Duration)> {
+    /// How far a shard was read, how long ago, and how old that may be before it tells anything.
+    fn last(&self, stream: &str, shard: i32) -> Option<(Position, Duration, Duration)> {
         let all = self.known();
         let known = all.get(&(stream.to_owned(), shard))?;
-        let quiet = match known.waiting {
-            0 => Instant::now().saturating_duration_since(known.until),
-            _ => Duration::ZERO,
-        };
-        Some((known.at, quiet))
+        let unknown = if known.elsewhere { BETWEEN } else { Duration::ZERO };
+        Some((known.at, known.quiet(), unknown))
     }
 
     /// Readings of each shard that is in force and that no route carries, the unread ones first.
@@ -155,8 +168,6 @@ impl Readings {
             streams.iter().any(|one| one.name == *name && one.version == of.version)
         });
         let (mut told, mut pages) = (Vec::new(), PAGES);
-        let alone = !others.iter().any(|other| other.is_alive());
-        let after = if alone { after } else { after + BETWEEN };
         if streams.is_empty() {
             return Ok(told);
         }
@@ -183,11 +194,14 @@ impl Readings {
                 let new = || Shard { since: Instant::now(), quiet: false, first: None };
                 let state = of.shards.entry(shard).or_insert_with(new);
                 let last = self.last(&version.name, shard);
-                let quiet = last.map_or(state.since.elapsed(), |(_, quiet)| quiet);
+                let since = state.since.elapsed();
+                let (quiet, unknown) =
+                    last.map_or((since, Duration::ZERO), |(_, quiet, unknown)| (quiet, unknown));
                 let was = state.quiet;
-                state.quiet = quiet.min(state.since.elapsed()) >= after && is_known(shard);
+                state.quiet =
+                    since >= after && quiet >= after.saturating_add(unknown) && is_known(shard);
                 // A place beyond the log's end is of a time before a backup was restored.
-                let read = last.map(|(at, _)| at).filter(|at| *at <= head);
+                let read = last.map(|(at, ..)| at).filter(|at| *at <= head);
                 let from = read.unwrap_or_default().max(version.after);
                 if !state.quiet {
                     state.first = None;
@@ -213,13 +227,14 @@ impl Readings {
             }
             for (shard, state) in &of.shards {
                 let last = self.last(&version.name, *shard);
-                let quiet = last.map_or(state.since.elapsed(), |(_, quiet)| quiet);
+                let quiet = last.map_or(state.since.elapsed(), |(_, quiet, _)| quiet);
                 told.push(Reading {
                     stream: version.name.clone(),
                     version: version.version,
                     shard: *shard,
-                    read: last.map(|(at, _)| at),
-                    quiet_seconds: quiet.as_secs(),
+                    read: last.map(|(at, ..)| at),
+                    // Rounded up: whoever learns of it must not find it younger.
+                    quiet_seconds: quiet.as_millis().div_ceil(1_000) as u64,
                     unread: state.first,
                 });
             }
@@ -244,4 +259,68 @@ fn in_force(stored: &[StreamVersion]) -> impl Iterator<Item = &StreamVersion> {
         }
     }
     newest.into_values().filter(|one| !one.rests() && !one.topics.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+
+    use super::*;
+    use crate::processes::Defined;
+
+    fn relay(quiet_seconds: u64, unseen: u64) -> Process {
+        let reading = Reading {
+            stream: "s".to_owned(),
+            version: 1,
+            read: Some(Position(3)),
+            quiet_seconds,
+            ..Reading::default()
+        };
+        Process {
+            id: Uuid::nil(),
+            kind: Kind::Relay,
+            name: "/s".to_owned(),
+            host: "web".to_owned(),
+            pid: 1,
+            program: "p".to_owned(),
+            started_at: DateTime::default(),
+            seen_at: DateTime::default(),
+            ran: Duration::from_secs(600),
+            unseen: Duration::from_secs(unseen),
+            defined: Defined { readings: vec![reading], ..Defined::default() },
+            problems: Vec::new(),
+        }
+    }
+
+    fn quiet(readings: &Readings) -> Duration {
+        readings.last("s", 0).expect("known").1
+    }
+
+    #[test]
+    fn a_reading_grows_old_although_relays_learn_of_it_from_each_other() {
+        let (one, other) = (Readings::default(), Readings::default());
+        // Each tells what it knows, and the other one hears of it 14 seconds later.
+        let mut told = 5;
+        for _ in 0..3 {
+            one.known().clear();
+            one.learn(&[&relay(told, 14)]);
+            told = quiet(&one).as_secs();
+            other.known().clear();
+            other.learn(&[&relay(told, 14)]);
+            told = quiet(&other).as_secs();
+        }
+        assert!(told >= 5 + 6 * 14, "{told} s");
+    }
+
+    #[test]
+    fn a_request_that_waits_is_a_reading_and_what_is_older_elsewhere_changes_nothing() {
+        let readings = Readings::default();
+        let served = readings.serve("s", 0, Position(7));
+        readings.learn(&[&relay(40, 10)]);
+        assert_eq!(readings.last("s", 0), Some((Position(7), Duration::ZERO, Duration::ZERO)));
+        drop(served);
+        readings.learn(&[&relay(0, 0)]);
+        let (at, quiet, unknown) = readings.last("s", 0).expect("known");
+        assert!(at == Position(7) && quiet < Duration::from_secs(5) && unknown <= BETWEEN);
+    }
 }

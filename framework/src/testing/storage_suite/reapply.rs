@@ -227,7 +227,7 @@ pub(super) async fn reapplying_is_refused_where_it_could_go_wrong<DB: Storage>(p
     }
 
     receive(&consumer, &cut(&all, 2, 4)).await;
-    refused(&pool, &again(at(0)), "1 messages of the stream after").await;
+    refused(&pool, &again(at(0)), "1 message of the stream after").await;
     // After the one that is held it is no matter.
     let back = reapply(&pool, &again(at(2))).await;
     assert_eq!(back.expect("it goes back").len(), 1);
@@ -260,7 +260,7 @@ pub(super) async fn what_another_shard_holds_keeps_no_shard_from_being_applied_a
     let holding = Holding { reason: HeldReason::Failed, error: None, dead: true };
     DB::hold(&mut tx, "c", "b", &other, holding).await.expect("hold");
     tx.commit().await.expect("commit");
-    refused(&pool, &again(Position::START), "1 messages of the stream after").await;
+    refused(&pool, &again(Position::START), "1 message of the stream after").await;
     let one = Reapply { shard: Some(0), ..again(Position::START) };
     let before = list(&pool, None).await.expect("list");
     assert_eq!(one.preview(&pool).await.expect("it would go back"), before);
