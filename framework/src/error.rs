@@ -1,6 +1,8 @@
 //! The crate's error: what was wrong, where, and what to do.
 
 mod class;
+#[cfg(test)]
+mod coded;
 mod trouble;
 
 pub(crate) use class::{Class, class_of_handler, is_of_data, is_read_only};

@@ -143,36 +143,7 @@ impl fmt::Display for Trouble {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[derive(Debug, thiserror::Error)]
-    #[error("in another language")]
-    struct Said(&'static str);
-
-    impl sqlx::error::DatabaseError for Said {
-        fn message(&self) -> &str {
-            "in another language"
-        }
-
-        fn code(&self) -> Option<std::borrow::Cow<'_, str>> {
-            Some(self.0.into())
-        }
-
-        fn as_error(&self) -> &(dyn std::error::Error + Send + Sync + 'static) {
-            self
-        }
-
-        fn as_error_mut(&mut self) -> &mut (dyn std::error::Error + Send + Sync + 'static) {
-            self
-        }
-
-        fn into_error(self: Box<Self>) -> Box<dyn std::error::Error + Send + Sync + 'static> {
-            self
-        }
-
-        fn kind(&self) -> sqlx::error::ErrorKind {
-            sqlx::error::ErrorKind::Other
-        }
-    }
+    use crate::error::coded::coded;
 
     #[test]
     fn a_code_tells_the_kind() {
@@ -192,8 +163,8 @@ mod tests {
             ("5", Locked),
             ("1", Trouble::Other),
         ] {
-            let source = sqlx::Error::Database(Box::new(Said(code)));
-            assert_eq!(Error::Database { action: "write", source }.trouble(), expected, "{code}");
+            let error = Error::Database { action: "write", source: coded(code) };
+            assert_eq!(error.trouble(), expected, "{code}");
         }
         assert_eq!(Error::NotMigrated.trouble(), Trouble::Other);
     }
