@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use crate::{failure::Failure, limit::Limits};
 
-/// How long is waited for a connection.
+/// Longest wait for a connection.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// SQLSTATEs with which poolers refuse settings in a start-up packet: protocol_violation (PgBouncer),
 /// feature_not_supported.
@@ -173,7 +173,7 @@ pub(crate) async fn leave<DB: Storage>(pool: &Pool<DB>, sessions: &Sessions, lef
     drop(timeout(ENDING, DB::end_sessions(&other, &sessions.names())).await);
 }
 
-/// How long is waited for a connection.
+/// Longest wait for a connection of a command with these limits.
 fn patience(limits: &Limits) -> Duration {
     limits.whole.map_or(PATIENCE, |whole| whole.min(PATIENCE))
 }

@@ -1,4 +1,5 @@
-//! How far messages of the log are: sent by which routes, and taken in by which consumers here.
+//! Delivery of messages of the log: the routes that have sent them, and the consumers here that have
+//! taken them in.
 
 use serde_json::{Value, json};
 use sqlx::Pool;

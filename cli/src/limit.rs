@@ -28,7 +28,7 @@ const ASKING: Duration = Duration::from_secs(3);
 /// Connections of a command, and of one whose checks are made side by side.
 const CONNECTIONS: (u32, u32) = (2, 6);
 
-/// What a command may take, from its beginning on.
+/// Time limits of a command, from its start.
 pub(crate) struct Limits {
     began: Instant,
     /// None where it goes on until it is stopped.

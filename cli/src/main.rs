@@ -212,7 +212,7 @@ async fn run(cli: &Cli, output: &mut Output) -> Result<Outcome, Failure> {
     }
 }
 
-/// What one run of the program may take, and has at the database.
+/// Time limits of one run, and its sessions at the database.
 struct Running {
     limits: Limits,
     sessions: Sessions,

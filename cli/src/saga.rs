@@ -52,7 +52,7 @@ pub(crate) enum Command {
 /// Who does something, and why: both stand in the instance's log.
 #[derive(clap::Args)]
 pub(crate) struct Who {
-    /// Who does it; the user of the operating system and the machine unless given
+    /// Name to record; the user of the operating system and the machine unless given
     #[arg(long, value_name = "NAME", default_value_t = ask::operator(), hide_default_value = true,
         value_parser = NonEmptyStringValueParser::new())]
     by: String,

@@ -80,7 +80,7 @@ pub(crate) fn at(at: impl Into<Option<DateTime<Utc>>>) -> Value {
     at.into().map_or(Value::Null, |at| Value::String(time(at)))
 }
 
-/// How many milliseconds the database's clock is ahead of this machine's.
+/// Milliseconds by which the database's clock is ahead of this machine's.
 static AHEAD: AtomicI64 = AtomicI64::new(0);
 
 /// Takes the database's clock, which tells `now`, for the one that times are held against.

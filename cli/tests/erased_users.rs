@@ -60,8 +60,8 @@ fn ids(url: &str, args: &[&str]) -> Vec<String> {
     items.iter().map(|item| item["id"].to_string().trim_matches('"').to_owned()).collect()
 }
 
-/// What every command that shows something says, for people and for programs. `held` are the ids of
-/// messages that are, or were, held.
+/// Output of every command that shows something, as text and as JSON. `held` are the ids of messages
+/// that are, or were, held.
 fn shown(url: &str, held: &[String]) -> Vec<(String, String)> {
     let mut calls: Vec<Vec<&str>> = [
         "status",

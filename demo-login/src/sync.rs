@@ -67,7 +67,7 @@ impl<DB: Store> Handler<DB> for OnDeleted {
     ) -> Result<Verdict, HandlerError> {
         let Deleted { user_id, sagas } = message.decode()?;
         let erase = sagas.into_iter().fold(Erase::new().key(&*user_id), Erase::saga);
-        // What is held first: one that is tried just now may write the account, and is waited for.
+        // Held messages first: one that is being tried may write the account, and is waited for.
         erase.before(message).run(tx).await?;
         DB::remove(tx, &user_id).await?;
         Ok(Verdict::Done)

@@ -178,7 +178,7 @@ async fn look<DB: Storage>(pool: &Pool<DB>) -> Result<(Lines, String)> {
         let engines: Vec<&str> =
             of(Kind::Engine).filter(has).map(|one| one.name.as_str()).collect();
         if !engines.is_empty() {
-            // What a relay sends is answered to its own source.
+            // Answers go to the source of the relay that sent the command.
             if !relays.is_empty() && engines.iter().all(|source| !relays.contains(source)) {
                 found.push((
                     Cause::Engine,

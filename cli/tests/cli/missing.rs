@@ -107,7 +107,7 @@ mod case {
         let engines = [(SOURCE, "other/1"), ("/another/source", "order/1")];
         for (source, saga) in engines {
             runs(&pool, 2, "engine", source, &of(saga)).await;
-            // What a process is named stays as it was first told.
+            // The row keeps the name that the process first reported.
             let (result, found) = check(url, "processes");
             assert!(result == "warning" && found.contains(&told), "{source}, {saga}: {found}");
             DB::remove_process(&pool, Uuid::from_u128(2)).await.unwrap();

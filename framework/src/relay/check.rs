@@ -10,8 +10,8 @@ use crate::{
     storage::{Own, check_schema, check_writable, close},
 };
 
-/// How long a lease may last. What the database holds for longer is of a time when its clock was
-/// ahead, and is taken over: the statements say so, too.
+/// Allowed duration of a lease. A stored one that ends later is from a time when the database's clock
+/// was ahead, and is taken over: the statements say so, too.
 const LEASES: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_mins(10);
 
 impl<DB: Storage> RelayBuilder<DB> {

@@ -1,4 +1,4 @@
-//! How far things are, and who keeps them from going on.
+//! Lag of routes and of the log, and the sessions that hold it back.
 
 use std::time::Duration;
 
